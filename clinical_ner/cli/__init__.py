@@ -1,0 +1,8 @@
+"""The command line, one file per command."""
+
+from . import convert as _convert  # noqa: F401
+from . import evaluate as _evaluate  # noqa: F401
+from . import split as _split  # noqa: F401
+from ._app import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,58 @@
+"""The decision, apart from the probability: how much of the prior decoding keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ClinicalNerError, Errors
+from ..labels.statistics import TagStatistics
+from ..types import LogProbs
+
+
+def check_prior_strength(value: float) -> float:
+    """Return a prior strength in [0, 1], or raise ClinicalNerError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+        raise ClinicalNerError(
+            Errors.E004.format(setting="prior_strength", range="in [0, 1]", value=value)
+        )
+    return float(value)
+
+
+def check_prior_smoothing(value: float) -> float:
+    """Return a finite prior smoothing >= 0, or raise ClinicalNerError."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not (np.isfinite(value) and value >= 0.0)
+    ):
+        raise ClinicalNerError(
+            Errors.E004.format(setting="prior_smoothing", range=">= 0", value=value)
+        )
+    return float(value)
+
+
+def decision_scores(
+    log_probs: LogProbs,
+    statistics: TagStatistics,
+    *,
+    prior_strength: float,
+    prior_smoothing: float,
+) -> LogProbs:
+    """Scores that decoding maximises: log p - (1 - s) log pi', up to a constant per token.
+
+    s = 1 keeps the empirical prior; s = 0 treats all tags alike. pi' is the smoothed prior
+    (n_c + a) / (N + a K). Subtracting a constant per token from log p, as normalising would,
+    changes no sequence's rank, so it is left out.
+
+    log_probs: log p(tag | text). *Shape:* ``(n, K)``.
+    prior_strength: s in [0, 1].
+    prior_smoothing: a >= 0, in tokens.
+
+    RETURNS: *Shape:* ``(n, K)``.
+    """
+    if prior_strength == 1.0:
+        return log_probs
+    prior = statistics.smoothed_prior(prior_smoothing)
+    # Only a = 0 leaves a tag without prior; it has probability 0 and stays impossible.
+    log_prior = np.log(np.where(prior > 0, prior, 1.0))
+    return log_probs - (1.0 - prior_strength) * log_prior

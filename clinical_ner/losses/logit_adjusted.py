@@ -1,0 +1,57 @@
+"""Cross-entropy on logits adjusted by the log prior."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from thinc.api import get_array_module
+
+from ..errors import ClinicalNerError, Errors
+from ..labels.statistics import TagStatistics
+from ..types import Logits, TagIds
+from .base import EntityLoss, weighted_negative_log_likelihood
+
+
+class LogitAdjusted(EntityLoss):
+    """Cross-entropy on z + t log pi (Menon et al. 2021, arXiv 2007.07314, eq. 10).
+
+    The prior is put in by hand, so that the network has only to learn what the text adds to it.
+    What is trained is softmax(z + t log pi), which is therefore the empirical probability.
+
+    tau: the factor t >= 0. 0 is plain cross-entropy, 1 the balanced loss of the source.
+    tokens_per_batch: the constant that the sum over tokens is divided by.
+
+    RAISES ClinicalNerError: tau is negative or not finite.
+    """
+
+    def __init__(self, *, tau: float = 1.0, tokens_per_batch: float = 500.0):
+        super().__init__(tokens_per_batch=tokens_per_batch)
+        if not (np.isfinite(tau) and tau >= 0):
+            raise ClinicalNerError(Errors.E004.format(setting="tau", range=">= 0", value=tau))
+        self.tau = tau
+        self._offset: NDArray[np.float64] = np.zeros(1)
+
+    def initialize(self, statistics: TagStatistics) -> None:
+        """Compute t log pi from the counts. See the base class."""
+        super().initialize(statistics)
+        prior = np.where(statistics.seen, statistics.prior, 1.0)
+        self._offset = self.tau * np.log(prior)
+
+    def posterior_logits(self, logits: Logits) -> Logits:
+        """Logits plus t log pi. *Shape:* ``(n, K)``."""
+        xp = get_array_module(logits)
+        return self._without_unseen(logits) + xp.asarray(self._offset, dtype=logits.dtype)
+
+    def _gradient_and_loss(
+        self,
+        guesses: Logits,
+        truths: TagIds,
+        lengths: NDArray[Any] | None,
+        batch: dict[str, Any] | None,
+    ) -> tuple[Logits, float]:
+        return weighted_negative_log_likelihood(
+            self.posterior_logits(guesses),
+            truths,
+            np.ones(guesses.shape[1]),
+            self.tokens_per_batch,
+        )

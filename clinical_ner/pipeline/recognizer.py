@@ -1,0 +1,425 @@
+"""The component ``clinical_ner``: it wires tags, model, loss, decoding and scoring together."""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from spacy.language import Language
+from spacy.pipeline.trainable_pipe import TrainablePipe
+from spacy.tokens import Doc, Span
+from spacy.training import Example, validate_examples, validate_get_examples
+from spacy.util import filter_spans
+from thinc.api import Config, Model, Optimizer, set_dropout_rate
+from thinc.types import Floats2d
+
+from ..decoding.decision import check_prior_smoothing, check_prior_strength, decision_scores
+from ..decoding.lattice import best_sequence, entities_of
+from ..errors import ClinicalNerError, Errors, Warnings
+from ..labels.encode import encode_example, taggable
+from ..labels.statistics import TagStatistics
+from ..losses.base import log_softmax
+from ..scoring.scorers import score_entities
+from ..types import LogProbs, TagLoss
+
+DEFAULT_CONFIG = Config().from_str(
+    """
+[clinical_ner]
+learn_rate_factor = 1.0
+prior_strength = 1.0
+prior_smoothing = 10.0
+overwrite = false
+
+[clinical_ner.model]
+@architectures = "clinical_ner.TokenClassifier.v1"
+
+[clinical_ner.model.tok2vec]
+@architectures = "spacy.HashEmbedCNN.v2"
+pretrained_vectors = null
+width = 96
+depth = 4
+embed_size = 2000
+window_size = 1
+maxout_pieces = 3
+subword_features = true
+
+[clinical_ner.loss]
+@losses = "clinical_ner.LogitAdjusted.v1"
+tau = 1.0
+
+[clinical_ner.scorer]
+@scorers = "clinical_ner.entity_scorer.v1"
+"""
+)["clinical_ner"]
+
+
+@Language.factory(
+    "clinical_ner",
+    assigns=["doc.ents", "token.ent_iob", "token.ent_type"],
+    default_config=DEFAULT_CONFIG,
+    default_score_weights={
+        "ents_f": 0.5,
+        "ents_macro_f": 0.5,
+        "ents_p": 0.0,
+        "ents_r": 0.0,
+        "ents_per_type": None,
+        "ents_macro_types": None,
+        "token_unweighted_accuracy": 0.0,
+        "token_unweighted_accuracy_no_o": 0.0,
+    },
+)
+def make_clinical_ner(
+    nlp: Language,
+    name: str,
+    model: Model[list[Doc], list[Floats2d]],
+    loss: TagLoss,
+    learn_rate_factor: float,
+    prior_strength: float,
+    prior_smoothing: float,
+    overwrite: bool,
+    scorer: Callable | None,
+) -> "ClinicalNer":
+    """Create a named entity recognizer; the settings are those of ``ClinicalNer``."""
+    return ClinicalNer(
+        nlp,
+        model,
+        name,
+        loss=loss,
+        learn_rate_factor=learn_rate_factor,
+        prior_strength=prior_strength,
+        prior_smoothing=prior_smoothing,
+        overwrite=overwrite,
+        scorer=scorer,
+    )
+
+
+class ClinicalNer(TrainablePipe):
+    """Named entity recognizer that keeps the probability apart from the decision.
+
+    The loss may favour rare types in training; its inverse turns the logits back into the empirical
+    p(tag | text). Entities are the best legal tag sequence; ``prior_strength`` says how much of
+    the prior that choice keeps.
+    """
+
+    def __init__(
+        self,
+        nlp: Language,
+        model: Model[list[Doc], list[Floats2d]],
+        name: str = "ner",
+        *,
+        loss: TagLoss,
+        learn_rate_factor: float = 1.0,
+        prior_strength: float = 1.0,
+        prior_smoothing: float = 10.0,
+        overwrite: bool = False,
+        scorer: Callable | None = score_entities,
+    ) -> None:
+        """Create the component.
+
+        model: from documents to logits, with the reference "head" on its last layer; see
+            ``build_token_classifier``.
+        name: the instance name, the key of its loss in training.
+        loss: the training loss and its way back to the probability.
+        learn_rate_factor: the head learns at this multiple (> 0) of the optimizer's rate.
+        prior_strength: s in [0, 1]; 1 decodes the empirical probability, 0 treats all tags alike.
+        prior_smoothing: pseudo-count a >= 0 of every tag in the prior that s < 1 takes away.
+        overwrite: whether entities replace those already in ``doc.ents``; if not, these stay, and
+            entities that overlap them are left out.
+        scorer: the scoring function.
+
+        RAISES ClinicalNerError: a number outside its range, or prior_strength < 1 with a loss that
+        has
+            no posterior.
+        """
+        self.vocab = nlp.vocab
+        self.model = model
+        self.name = name
+        self.loss = loss
+        self.scorer = scorer
+        self.overwrite = overwrite
+        if not (np.isfinite(learn_rate_factor) and learn_rate_factor > 0):
+            raise ClinicalNerError(
+                Errors.E004.format(
+                    setting="learn_rate_factor", range="above 0", value=learn_rate_factor
+                )
+            )
+        self.learn_rate_factor = learn_rate_factor
+        self.prior_strength = prior_strength
+        self.prior_smoothing = prior_smoothing
+        # What the config said, so that a stored attribute yields to an override at loading only.
+        self._configured = self._decision()
+        self.statistics = TagStatistics()
+        self.cfg: dict[str, Any] = {"labels": []}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The entity types, in the order of their tags."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def label_data(self) -> list[str]:
+        """The labels, as ``spacy init labels`` writes them."""
+        return list(self.labels)
+
+    @property
+    def prior_strength(self) -> float:
+        """How much of the empirical prior decoding keeps, in [0, 1]; changes no probability."""
+        return self._prior_strength
+
+    @prior_strength.setter
+    def prior_strength(self, value: float) -> None:
+        value = check_prior_strength(value)
+        if value != 1.0 and not self.loss.has_posterior:
+            raise ClinicalNerError(Errors.E008.format(loss=type(self.loss).__name__))
+        self._prior_strength = value
+
+    @property
+    def prior_smoothing(self) -> float:
+        """Pseudo-count of every tag in the prior that a prior_strength below 1 takes away."""
+        return self._prior_smoothing
+
+    @prior_smoothing.setter
+    def prior_smoothing(self, value: float) -> None:
+        self._prior_smoothing = check_prior_smoothing(value)
+
+    def add_label(self, label: str) -> int:
+        """Add a label before initialization.
+
+        RETURNS: 0 if the label is there already, else 1.
+        RAISES ClinicalNerError: not a usable name, or the component is initialized: the losses need
+        the
+            counts of every tag, which a later label has not.
+        """
+        if not isinstance(label, str) or not label or any(c.isspace() for c in label):
+            raise ClinicalNerError(Errors.E006.format(label=label))
+        if label in self.labels:
+            return 0
+        if self.is_initialized:
+            raise ClinicalNerError(Errors.E003.format(name=self.name))
+        self.cfg["labels"].append(label)
+        self.vocab.strings.add(label)
+        return 1
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether the tag counts, and with them the size of the head, are known."""
+        return self.statistics.total > 0
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        """Take labels and tag counts from the training data, then initialize loss and model.
+
+        get_examples: gives the whole training data; a sample would make the prior that of the
+            sample.
+        nlp: the pipeline.
+        labels: the entity types; by default those that were added and those of the data, sorted.
+
+        RAISES ClinicalNerError: no entity in the data, or a label that ``labels`` lacks.
+        """
+        validate_get_examples(get_examples, "ClinicalNer.initialize")
+        self.statistics.update_from_dict(TagStatistics().to_dict())
+        if labels is not None:
+            self.cfg["labels"] = []
+            names: Iterable[str] = labels
+        else:
+            names = sorted({ent.label_ for eg in get_examples() for ent in eg.reference.ents})
+        for label in names:
+            self.add_label(label)
+        self._count_tags(get_examples)
+        self.loss.initialize(self.statistics)
+        self.model.get_ref("head").set_dim("nO", len(self.statistics.counts))
+        sample = [eg.predicted for eg in islice(get_examples(), 10)]
+        self.model.initialize(X=[doc for doc in sample if len(doc)])
+
+    def predict(self, docs: Iterable[Doc]) -> list[LogProbs]:
+        """Log-probabilities log p(tag | text) of each document's tokens.
+
+        RETURNS: one array per document. *Shape of each:* ``(len(doc), K)``.
+        RAISES ClinicalNerError: the component is not initialized.
+        """
+        docs = list(docs)
+        if not self.is_initialized:
+            raise ClinicalNerError(Errors.E005.format(name=self.name))
+        if not any(len(doc) for doc in docs):
+            return [np.zeros((0, len(self.statistics.counts)), dtype="float32") for _ in docs]
+        return [self._log_probs(logits) for logits in self.model.predict(docs)]
+
+    def set_annotations(self, docs: Iterable[Doc], scores: list[LogProbs]) -> None:
+        """Decode the log-probabilities of ``predict`` and set ``doc.ents``."""
+        labels = list(self.labels)
+        for doc, log_probs in zip(docs, scores, strict=True):
+            tokens = taggable(doc)
+            decision = decision_scores(
+                self.model.ops.to_numpy(log_probs)[tokens],
+                self.statistics,
+                prior_strength=self.prior_strength,
+                prior_smoothing=self.prior_smoothing,
+            )
+            found = [
+                Span(doc, start, end, label=label)
+                for start, end, label in entities_of(best_sequence(decision), labels, tokens)
+            ]
+            doc.set_ents(found if self.overwrite else _around(list(doc.ents), found))
+
+    def update(
+        self,
+        examples: Iterable[Example],
+        *,
+        drop: float = 0.0,
+        sgd: Optimizer | None = None,
+        losses: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Learn from a batch: one forward and one backward pass.
+
+        examples: the batch.
+        drop: dropout rate.
+        sgd: the optimizer, or None to only accumulate gradients.
+        losses: record of the losses, to which this batch's is added under the component's name.
+
+        RETURNS: the record of the losses.
+        RAISES ClinicalNerError: not initialized, or a gold label that is unknown.
+        """
+        losses = {} if losses is None else losses
+        losses.setdefault(self.name, 0.0)
+        examples = list(examples)
+        validate_examples(examples, "ClinicalNer.update")
+        if not self.is_initialized:
+            raise ClinicalNerError(Errors.E005.format(name=self.name))
+        if not any(len(eg.predicted) for eg in examples):
+            return losses
+        set_dropout_rate(self.model, drop)
+        logits, backprop = self.model.begin_update([eg.predicted for eg in examples])
+        loss, d_logits = self.get_loss(examples, logits)
+        backprop(d_logits)
+        if sgd not in (None, False):
+            self.finish_update(sgd)
+        losses[self.name] += loss
+        return losses
+
+    def get_loss(
+        self, examples: Iterable[Example], scores: list[Floats2d]
+    ) -> tuple[float, list[Floats2d]]:
+        """Loss of a batch and its gradient.
+
+        examples: the batch.
+        scores: logits of each document. *Shape of each:* ``(len(doc), K)``.
+
+        RETURNS: the loss, and the gradient with respect to the logits, shaped like ``scores``.
+        """
+        ops = self.model.ops
+        index = self._label_index()
+        truths = [encode_example(eg, index, name=self.name) for eg in examples]
+        lengths = np.asarray([len(ids) for ids in truths])
+        gold = ops.xp.asarray(np.concatenate(truths))
+        gradient, loss = self.loss(ops.flatten(scores), gold, lengths)
+        return loss, ops.unflatten(gradient, ops.asarray1i(lengths.tolist()))
+
+    def finish_update(self, sgd: Optimizer) -> None:
+        """Apply the gradients; the head's rate is multiplied by ``learn_rate_factor``."""
+        head = {node.id for node in self.model.get_ref("head").walk()}
+        for node in self.model.walk():
+            for shim in node.shims:
+                shim.finish_update(sgd)
+            scale = self.learn_rate_factor if node.id in head else 1.0
+            for name in node.param_names:
+                if node.has_grad(name):
+                    param, _ = sgd(
+                        (node.id, name), node.get_param(name), node.get_grad(name), lr_scale=scale
+                    )
+                    node.set_param(name, param)
+
+    def to_bytes(self, *, exclude: Sequence[str] = ()) -> bytes:
+        """Serialize the component, with all that decoding needs."""
+        self._write_cfg()
+        return super().to_bytes(exclude=exclude)
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Sequence[str] = ()) -> "ClinicalNer":
+        """Load the component from bytes."""
+        super().from_bytes(bytes_data, exclude=exclude)
+        self._read_cfg()
+        return self
+
+    def to_disk(self, path: str | Path, *, exclude: Sequence[str] = ()) -> None:
+        """Serialize the component to a folder, with all that decoding needs."""
+        self._write_cfg()
+        super().to_disk(path, exclude=exclude)
+
+    def from_disk(self, path: str | Path, *, exclude: Sequence[str] = ()) -> "ClinicalNer":
+        """Load the component from a folder."""
+        super().from_disk(path, exclude=exclude)
+        self._read_cfg()
+        return self
+
+    def _label_index(self) -> dict[str, int]:
+        return {label: i for i, label in enumerate(self.labels)}
+
+    def _log_probs(self, logits: Floats2d) -> LogProbs:
+        """The chain from logits to log p(tag | text). *Shape:* ``(n, K)``."""
+        if len(logits) == 0:
+            return logits
+        if self.loss.has_posterior:
+            return log_softmax(self.loss.posterior_logits(logits))
+        possible = logits.copy()
+        possible[:, self.model.ops.xp.asarray(~self.statistics.seen)] = -np.inf
+        return log_softmax(possible)
+
+    def _count_tags(self, get_examples: Callable[[], Iterable[Example]]) -> None:
+        index = self._label_index()
+        documents = []
+        masked_tokens = masked_documents = 0
+        for example in get_examples():
+            ids = encode_example(example, index, name=self.name)
+            n_masked = int(((ids < 0) & taggable(example.predicted)).sum())
+            masked_tokens += n_masked
+            masked_documents += n_masked > 0
+            documents.append(ids)
+        self.statistics.count(self.labels, documents)
+        if not self.statistics.counts[1:].any():
+            # Not counted, then: the component must not pass for an initialized one.
+            self.statistics.update_from_dict(TagStatistics().to_dict())
+            raise ClinicalNerError(Errors.E001.format(name=self.name))
+        if masked_tokens:
+            warnings.warn(
+                Warnings.W001.format(
+                    tokens=masked_tokens, documents=masked_documents, name=self.name
+                ),
+                stacklevel=2,
+            )
+
+    def _decision(self) -> dict[str, Any]:
+        return {
+            "prior_strength": self.prior_strength,
+            "prior_smoothing": self.prior_smoothing,
+            "overwrite": self.overwrite,
+        }
+
+    def _write_cfg(self) -> None:
+        self.cfg["statistics"] = self.statistics.to_dict()
+        self.cfg["decision"] = {"configured": self._configured, "current": self._decision()}
+
+    def _read_cfg(self) -> None:
+        statistics = self.cfg.pop("statistics", None)
+        decision = self.cfg.pop("decision", None)
+        if statistics is not None:
+            self.statistics.update_from_dict(statistics)
+        if self.is_initialized:
+            self.loss.initialize(self.statistics)
+        if decision is not None:
+            for key, value in decision["current"].items():
+                # A setting that differs from the stored config's was given at loading, and wins.
+                if self._configured[key] == decision["configured"][key]:
+                    setattr(self, key, value)
+
+
+def _around(existing: list[Span], found: list[Span]) -> list[Span]:
+    """Existing entities and those found that overlap none of them."""
+    taken = {i for span in existing for i in range(span.start, span.end)}
+    free = [span for span in found if taken.isdisjoint(range(span.start, span.end))]
+    return filter_spans(existing + free)

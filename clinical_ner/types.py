@@ -1,0 +1,38 @@
+"""Aliases and protocols that several modules share; each array's shape is said here once.
+
+K is the number of tags, n a number of tokens, D a number of documents.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+# NumPy's arrays on a CPU, CuPy's on a GPU: no static type covers both.
+#: Raw outputs of the head before any softmax. *Shape:* ``(n, K)``.
+Logits: TypeAlias = Any
+#: Log-probabilities p(tag | text), -inf where a tag is impossible. *Shape:* ``(n, K)``.
+LogProbs: TypeAlias = Any
+#: Gold tag ids, -1 where the gold tag is unknown (masked). *Shape:* ``(n,)``.
+TagIds: TypeAlias = Any
+#: True where a token may carry a tag, that is, where it is not whitespace. *Shape:* ``(n,)``.
+TokenMask: TypeAlias = Any
+#: An entity of a decoded sequence: first token, one past the last token, label.
+EntityOffsets: TypeAlias = tuple[int, int, str]
+
+
+@runtime_checkable
+class TagLoss(Protocol):
+    """What the component asks of a loss. See ``losses.base.EntityLoss``."""
+
+    has_posterior: bool
+
+    def initialize(self, statistics: Any) -> None:
+        """Bind the loss to the tag statistics of the training data."""
+
+    def __call__(
+        self, guesses: Logits, truths: TagIds, lengths: Any = None, batch: Any = None
+    ) -> tuple[Logits, float]:
+        """Return the gradient with respect to the logits, and the loss."""
+
+    def posterior_logits(self, logits: Logits) -> Logits:
+        """Undo what the loss did to the probabilities."""

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from spacy.vocab import Vocab
+
+from clinical_ner.cli import main
+from clinical_ner.formats.docbin import DOCUMENT_ID, read_docbin
+
+
+def _write(folder: Path, name: str, text: str, *lines: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.txt").write_bytes(text.encode())
+    (folder / f"{name}.ann").write_bytes("".join(f"{line}\n" for line in lines).encode())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "notes"
+    _write(
+        folder,
+        "b",
+        "Severe chest pain and fever.",
+        "T1\tSign_symptom 7 17\tchest pain",
+        "T2\tSign_symptom 13 17\tpain",
+        "E1\tSign_symptom:T1 ",
+        "T3\tSign_symptom 21 27\t fever",
+        "T4\t[bold]Severity 0 6\tSevere",
+    )
+    _write(folder, "a", "\n", "#1\tAnnotatorNotes\tempty")
+    return folder
+
+
+def _run(*args: object) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["convert", *map(str, args)])
+    return int(caught.value.code or 0)
+
+
+def _error(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    """The one line that a failing run prints."""
+    assert _run(*args) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_writes_docs_with_entities_and_ids(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "all.spacy"
+
+    assert _run(folder, output) == 0
+
+    [doc] = read_docbin(output, Vocab())
+    assert doc.user_data[DOCUMENT_ID] == "b"
+    assert [(ent.text, ent.label_) for ent in doc.ents] == [
+        ("Severe", "[bold]Severity"),
+        ("chest pain", "Sign_symptom"),
+        ("fever", "Sign_symptom"),
+    ]
+    assert list(output.parent.iterdir()) == [output]
+
+
+def test_prints_the_table(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(folder, tmp_path / "all.spacy") == 0
+
+    captured = capsys.readouterr()
+    rows = {
+        cells[0]: cells[1:]
+        for line in captured.out.splitlines()
+        if len(cells := re.split(r"\s*[│┃|]\s*", line.strip(" │┃|"))) > 3
+    }
+    assert rows["label"] == ["read", "kept", "changed", "dropped"]
+    assert rows["Sign_symptom"] == ["3", "1", "1", "1"]
+    assert rows["[bold]Severity"] == ["1", "1", "0", "0"]
+    assert rows["total"] == ["4", "2", "1", "1"]
+    reasons = re.findall(r"(trimmed|expanded|overlap|conflict) .* (\d+) \W*\n", captured.out)
+    assert dict(reasons) == {"trimmed": "1", "expanded": "0", "overlap": "1", "conflict": "0"}
+    assert "Documents: 2 read, 1 kept, 1 dropped (empty_document)." in captured.out
+    assert "Lines skipped, being no text-bound annotations: 2 (# 1, E 1)." in captured.out
+    assert captured.err == ""
+
+
+def test_report_accounts_for_every_document_and_mention(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "new" / "all.jsonl"
+
+    assert _run(folder, tmp_path / "all.spacy", "--report", report) == 0
+
+    content = report.read_text(encoding="utf8")
+    rows = [json.loads(line) for line in content.splitlines()]
+    assert [(row["kind"], row["document"], row["action"], row["codes"]) for row in rows] == [
+        ("document", "a", "dropped", ["empty_document"]),
+        ("document", "b", "kept", []),
+        ("mention", "b", "kept", []),
+        ("mention", "b", "dropped", ["overlap"]),
+        ("mention", "b", "changed", ["trimmed"]),
+        ("mention", "b", "kept", []),
+    ]
+    assert rows[1]["mentions"] == 4 and rows[1]["entities"] == 3
+    assert rows[4] == {
+        "kind": "mention",
+        "document": "b",
+        "annotation": "T3",
+        "label": "Sign_symptom",
+        "start": 21,
+        "end": 27,
+        "action": "changed",
+        "codes": ["trimmed"],
+        "new_start": 22,
+        "new_end": 27,
+    }
+    for word in ("chest", "pain", "fever", "Severe"):
+        assert not re.search(rf"\b{word}\b", content + capsys.readouterr().out)
+
+
+def test_language_chooses_the_tokenizer(tmp_path: Path) -> None:
+    _write(tmp_path / "notes", "a", "don't", "T1\tX 0 2\tdo")
+
+    texts = []
+    for lang in ("en", "xx"):
+        assert _run(tmp_path / "notes", tmp_path / "all.spacy", "--lang", lang) == 0
+        [doc] = read_docbin(tmp_path / "all.spacy", Vocab())
+        texts.append(doc.ents[0].text)
+    assert texts == ["do", "don't"]
+
+
+def test_faulty_annotation_leaves_no_output(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write(folder, "c", "fever", "T1\tX 0 5\tfever", "T2\tX 0 4\tfever")
+
+    message = _error(
+        capsys, folder, tmp_path / "out" / "a.spacy", "--report", tmp_path / "out" / "a.jsonl"
+    )
+
+    assert f"{folder / 'c.ann'}, line 2" in message
+    assert "fever" not in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [(), ("T1\tX 5 6\t",), ("#1\tAnnotatorNotes T1\tnone",)],
+    ids=["no mention", "all dropped", "no T line"],
+)
+def test_corpus_without_entities(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: tuple[str, ...]
+) -> None:
+    _write(tmp_path / "notes", "a", "fever \n", *lines)
+
+    message = _error(capsys, tmp_path / "notes", tmp_path / "all.spacy")
+
+    assert str(tmp_path / "notes") in message and "without entities" in message
+    assert not (tmp_path / "all.spacy").exists()
+
+
+def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no such folder" in _error(capsys, tmp_path / "absent", tmp_path / "all.spacy")
+
+
+def test_report_that_cannot_be_written_leaves_no_output(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.jsonl").mkdir()
+
+    message = _error(capsys, folder, tmp_path / "a.spacy", "--report", tmp_path / "a.jsonl")
+
+    assert f"{tmp_path / 'a.jsonl'}: cannot be written" in message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "notes"]
+
+
+def test_output_that_cannot_be_written_leaves_no_report(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.spacy").mkdir()
+
+    message = _error(capsys, folder, tmp_path / "a.spacy", "--report", tmp_path / "a.jsonl")
+
+    assert f"{tmp_path / 'a.spacy'}: cannot be written" in message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.spacy", "notes"]
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (["all.bin"], "OUT.spacy"),
+        (["all"], "OUT.spacy"),
+        (["all.spacy", "--report", "all.json"], "--report"),
+        (["all.spacy", "--lang", "qq"], "--lang"),
+    ],
+)
+def test_usage_errors(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    named: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert _run(folder, *args) == 2
+
+    assert named in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("--help") == 0
+    assert "clinical-ner convert corpus/case_reports corpus/all.spacy" in capsys.readouterr().out

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+from spacy.training import Corpus
+from spacy.vocab import Vocab
+
+from clinical_ner.cli import main
+from clinical_ner.cli.evaluate import evaluate
+from clinical_ner.errors import ClinicalNerError
+from clinical_ner.formats.docbin import DOCUMENT_ID, write_docbin
+
+NOTES = [
+    ["Man", "with", "fever", "and", "cough", "."],
+    [],
+    ["No", "fever", "."],
+    ["Cough", ",", "rash", "."],
+]
+GOLD = [[(0, 1, "Sex"), (2, 3, "Sign"), (4, 5, "Sign")], [], [], [(2, 3, "Rare")]]
+
+
+def make_docs(spaces: bool = True) -> list[Doc]:
+    vocab = Vocab()
+    docs = []
+    for words, ents in zip(NOTES, GOLD, strict=True):
+        known = [i + 1 < len(words) and words[i + 1] not in ".," for i in range(len(words))]
+        doc = Doc(vocab, words=words, spaces=known if spaces else None)
+        doc.set_ents([Span(doc, *ent) for ent in ents], default="outside")
+        docs.append(doc)
+    return docs
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_docbin(make_docs(), tmp_path / "gold.spacy")
+    return tmp_path / "gold.spacy"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Finds every fever as a Sign and "Man" as Sex; misses cough and rash."""
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler").add_patterns(
+        [{"label": "Sign", "pattern": "fever"}, {"label": "Sex", "pattern": "Man"}]
+    )
+    nlp.to_disk(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def run(*args: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(arg) for arg in args])
+    return int(ended.value.code or 0)
+
+
+def test_scores_are_the_ones_counted_by_hand(model: Path, data: Path) -> None:
+    metrics = evaluate(str(model), data)
+    # Found: Man, one fever; too much: the other fever; missed: cough, rash.
+    assert metrics["ents_p"] == pytest.approx(2 / 3)
+    assert metrics["ents_r"] == pytest.approx(2 / 4)
+    assert metrics["ents_f"] == pytest.approx(4 / 7)
+    assert metrics["ents_macro_types"] == 3
+    assert metrics["ents_macro_f"] == pytest.approx((1 + 1 / 2 + 0) / 3)
+    # Gold has 9 O of which one is taken for a Sign, B-Sex, B-Sign twice, B-Rare.
+    assert metrics["token_unweighted_accuracy_no_o"] == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert metrics["token_unweighted_accuracy"] == pytest.approx((8 / 9 + 1 + 1 / 2 + 0) / 4)
+    assert metrics["ents_per_type"]["Rare"] == {
+        "p": 0.0,
+        "r": 0.0,
+        "f": 0.0,
+        "support": 1,
+        "predicted": 0,
+    }
+
+
+def test_scores_agree_with_spacy(model: Path, data: Path) -> None:
+    nlp = spacy.load(model)
+    expected = nlp.evaluate(list(Corpus(data)(nlp)))
+    metrics = evaluate(str(model), data)
+    for key in ("ents_p", "ents_r", "ents_f"):
+        assert metrics[key] == pytest.approx(expected[key])
+
+
+def test_empty_documents_are_counted(model: Path, data: Path) -> None:
+    metrics = evaluate(str(model), data)
+    assert (metrics["documents"], metrics["tokens"]) == (4, 13)
+    assert metrics["words_per_second"] > 0
+
+
+def test_gold_words_are_kept_where_spaces_are_unknown(model: Path, tmp_path: Path) -> None:
+    docs = make_docs(spaces=False)
+    # The tokenizer would cut this one into "can" and "not".
+    doc = Doc(docs[0].vocab, words=["cannot", "fever"])
+    doc.set_ents([Span(doc, 1, 2, "Sign")], default="outside")
+    write_docbin([*docs, doc], tmp_path / "words.spacy")
+    assert evaluate(str(model), tmp_path / "words.spacy")["tokens"] == 15
+
+
+def test_intervals_enclose_the_scores(model: Path, data: Path) -> None:
+    metrics = evaluate(str(model), data, resamples=200, seed=3)
+    assert set(metrics["intervals"]) == {
+        "ents_p",
+        "ents_r",
+        "ents_f",
+        "ents_macro_f",
+        "token_unweighted_accuracy",
+        "token_unweighted_accuracy_no_o",
+    }
+    for name, (low, high) in metrics["intervals"].items():
+        assert 0 <= low <= metrics[name] <= high <= 1
+
+
+def test_the_seed_decides_the_intervals(model: Path, data: Path) -> None:
+    first, again, other = (
+        evaluate(str(model), data, resamples=5, seed=seed)["intervals"] for seed in (3, 3, 4)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_command_writes_sorted_json_and_prints_tables(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "metrics.json"
+    assert run("evaluate", model, data, "--output", output, "--resamples", 50, "--seed", 1) == 0
+    text = output.read_text()
+    metrics = json.loads(text)
+    assert text == json.dumps(metrics, indent=2, sort_keys=True) + "\n"
+    settings = {key: metrics[key] for key in ("model", "data", "resamples", "seed")}
+    assert settings == {"model": str(model), "data": str(data), "resamples": 50, "seed": 1}
+    out, err = capsys.readouterr()
+    assert err == ""
+    rows = [line.replace("│", " ").split() for line in out.splitlines()]
+    labels = [row[0] for row in rows if row and row[0] in ("Sign", "Sex", "Rare")]
+    assert labels == ["Sign", "Rare", "Sex"]
+    assert ["Sign", "0.500", "0.500", "0.500", "2", "2"] in rows
+    assert "0.571" in out
+
+
+def test_json_option_prints_the_json_only(
+    model: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("evaluate", model, data, "--resamples", 10, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["documents"] == 4
+
+
+def test_metrics_hold_no_note_text(model: Path, data: Path) -> None:
+    text = json.dumps(evaluate(str(model), data, resamples=10))
+    assert not any(word in text for word in ("fever", "cough", "rash"))
+
+
+def test_a_component_that_declares_nothing_is_evaluated(data: Path, tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    ruler = nlp.add_pipe("span_ruler", config={"annotate_ents": True})
+    ruler.add_patterns([{"label": "Sign", "pattern": "fever"}])
+    nlp.to_disk(tmp_path / "spans")
+    assert evaluate(str(tmp_path / "spans"), data)["ents_p"] == 0.5
+
+
+def blank(folder: Path) -> Language:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    nlp.to_disk(folder)
+    return nlp
+
+
+def test_no_entity_recognizer_is_one_line_and_no_output(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blank(tmp_path / "blank")
+    output = tmp_path / "metrics.json"
+    assert run("evaluate", tmp_path / "blank", data, "--output", output) == 1
+    err = capsys.readouterr().err
+    assert "E212" in err and "sentencizer" in err and err.count("\n") == 1
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("name", ["no_such_model", "", "numpy", "typing-extensions"])
+def test_neither_folder_nor_pipeline_package_is_an_error(name: str, data: Path) -> None:
+    with pytest.raises(ClinicalNerError, match="E210"):
+        evaluate(name, data)
+
+
+def test_a_broken_pipeline_is_one_line(
+    model: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = model / "config.cfg"
+    config.write_text(config.read_text().replace('"entity_ruler"', '"no_such_factory"'))
+    assert run("evaluate", model, data) == 1
+    err = capsys.readouterr().err
+    assert "E211" in err and "no_such_factory" in err and err.count("\n") == 1
+
+
+def test_data_without_entities_are_an_error(model: Path, tmp_path: Path) -> None:
+    write_docbin([Doc(Vocab(), words=["fever"])], tmp_path / "none.spacy")
+    with pytest.raises(ClinicalNerError, match=r"E213.*none\.spacy"):
+        evaluate(str(model), tmp_path / "none.spacy")
+
+
+def test_missing_data_are_an_error(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClinicalNerError, match=r"none\.spacy"):
+        evaluate(str(model), tmp_path / "none.spacy")
+
+
+def test_a_document_beyond_the_limit_is_named_without_its_text(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = make_docs()
+    docs[0].user_data[DOCUMENT_ID] = "case-7"
+    write_docbin(docs, tmp_path / "gold.spacy")
+    nlp = spacy.load(model)
+    nlp.max_length = 20
+    monkeypatch.setattr("clinical_ner.cli.evaluate.load_pipeline", lambda name: nlp)
+    with pytest.raises(ClinicalNerError, match="E215.*case-7 has 25 characters") as raised:
+        evaluate(str(model), tmp_path / "gold.spacy")
+    assert "fever" not in str(raised.value)
+
+
+def test_a_gpu_that_is_missing_is_an_error(
+    model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(gpu_id: int) -> None:
+        raise ValueError("no such device")
+
+    monkeypatch.setattr(spacy, "require_gpu", refuse)
+    with pytest.raises(ClinicalNerError, match="E214.*GPU 3.*no such device"):
+        evaluate(str(model), data, gpu_id=3)
+
+
+@pytest.mark.parametrize("option", [("--resamples", "0"), ("--gpu-id", "-2"), ("--seed", "-1")])
+def test_settings_out_of_range_are_a_usage_error(
+    model: Path, data: Path, option: tuple[str, str]
+) -> None:
+    assert run("evaluate", model, data, *option) == 2

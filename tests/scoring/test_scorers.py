@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spacy
+from spacy.cli.evaluate import evaluate as spacy_evaluate
+from spacy.scorer import get_ner_prf
+from spacy.tokens import DocBin
+from spacy.training import Example
+from spacy.vocab import Vocab
+
+from clinical_ner.scoring.bootstrap import resample_weights
+from clinical_ner.scoring.scorers import (
+    count_entities,
+    entity_scores,
+    entity_statistics,
+    make_entity_scorer,
+    score_entities,
+)
+
+from .examples import make_doc, random_example
+
+
+@pytest.fixture
+def examples() -> list[Example]:
+    rng = np.random.default_rng(5)
+    vocab = Vocab()
+    return [random_example(rng, vocab) for _ in range(25)]
+
+
+def test_micro_scores_are_those_of_spacy(examples: list[Example]) -> None:
+    expected, scores = get_ner_prf(examples), score_entities(examples)
+    for key in ("ents_p", "ents_r", "ents_f"):
+        assert scores[key] == pytest.approx(expected[key], abs=1e-12)
+
+
+def test_scores_of_a_resample_are_those_of_the_documents_drawn(examples: list[Example]) -> None:
+    weights = resample_weights(len(examples), resamples=5, seed=0)
+    statistics = entity_statistics(count_entities(examples), weights)
+    for i, row in enumerate(weights):
+        drawn = [examples[j] for j, times in enumerate(row) for _ in range(times)]
+        scores = score_entities(drawn)
+        for name, values in statistics.items():
+            assert values[i] == pytest.approx(scores[name])
+
+
+def test_per_type_numbers_add_up(examples: list[Example]) -> None:
+    scores = score_entities(examples)
+    per_type = scores["ents_per_type"]
+    in_gold = [of["f"] for of in per_type.values() if of["support"]]
+    assert scores["ents_macro_types"] == len(in_gold)
+    assert scores["ents_macro_f"] == pytest.approx(np.mean(in_gold))
+    found = sum(of["p"] * of["predicted"] for of in per_type.values())
+    assert scores["ents_p"] == pytest.approx(
+        found / sum(of["predicted"] for of in per_type.values())
+    )
+
+
+def test_scores_are_plain_numbers(examples: list[Example]) -> None:
+    scores = score_entities(examples)
+    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+
+
+@pytest.mark.parametrize("ents", [None, []])
+def test_no_entity_at_all_leaves_entity_scores_undefined(ents: list | None) -> None:
+    vocab = Vocab()
+    gold = make_doc(vocab, ["a", "b"], [])
+    if ents is None:
+        gold.set_ents([], default="missing")
+    scores = score_entities([Example(make_doc(vocab, ["a", "b"], []), gold)])
+    assert scores == {
+        "ents_p": None,
+        "ents_r": None,
+        "ents_f": None,
+        "ents_per_type": None,
+        "ents_macro_f": None,
+        "ents_macro_types": 0,
+        "token_unweighted_accuracy": None if ents is None else 1.0,
+        "token_unweighted_accuracy_no_o": None,
+    }
+
+
+def test_no_document_at_all() -> None:
+    assert score_entities([])["ents_f"] is None
+
+
+def test_empty_documents_count_nothing(examples: list[Example]) -> None:
+    vocab = examples[0].predicted.vocab
+    empty = Example(make_doc(vocab, [], []), make_doc(vocab, [], []))
+    assert score_entities([*examples, empty]) == score_entities(examples)
+
+
+def test_reads_a_generator_once(examples: list[Example]) -> None:
+    assert entity_scores(count_entities(eg for eg in examples)) == score_entities(examples)
+
+
+def test_spacy_evaluate_prints_and_saves_the_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nlp = spacy.blank("en")
+    ruler = nlp.add_pipe(
+        "entity_ruler", config={"scorer": {"@scorers": "clinical_ner.entity_scorer.v1"}}
+    )
+    assert ruler.scorer is make_entity_scorer()
+    ruler.add_patterns([{"label": "Sign", "pattern": "fever"}, {"label": "Sex", "pattern": "in"}])
+    nlp.to_disk(tmp_path / "model")
+    gold = make_doc(nlp.vocab, ["Man", "in", "fever"], [(2, 3, "Sign")])
+    DocBin(docs=[gold]).to_disk(tmp_path / "gold.spacy")
+
+    metrics = tmp_path / "metrics.json"
+    spacy_evaluate(str(tmp_path / "model"), tmp_path / "gold.spacy", output=metrics, silent=False)
+    assert "Sign" in capsys.readouterr().out
+    per_type = json.loads(metrics.read_text())["ents_per_type"]
+    assert per_type["Sign"]["f"] == 1.0
+    assert per_type["Sex"]["f"] is None

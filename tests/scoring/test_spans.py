@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from spacy.scorer import get_ner_prf
+from spacy.tokens import Doc
+from spacy.training import Example
+from spacy.vocab import Vocab
+
+from clinical_ner.scoring.spans import count_spans, label_scores, macro_f, micro_scores
+
+from .examples import LABELS, make_doc, random_example
+
+WORDS = ["A", "man", "of", "60", "with", "fever"]
+
+
+def example(
+    predicted: list[tuple[int, int, str]],
+    gold: list[tuple[int, int, str]],
+    words: list[str] = WORDS,
+) -> Example:
+    vocab = Vocab()
+    return Example(make_doc(vocab, words, predicted), make_doc(vocab, words, gold))
+
+
+def test_boundary_and_label_must_both_agree() -> None:
+    counts = count_spans(
+        example(
+            predicted=[(0, 2, "Sex"), (3, 4, "Age"), (5, 6, "Disease")],
+            gold=[(1, 2, "Sex"), (3, 4, "Age"), (5, 6, "Sign")],
+        )
+    )
+    assert counts == {"Sex": [0, 1, 1], "Age": [1, 0, 0], "Disease": [0, 1, 0], "Sign": [0, 0, 1]}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_give_the_scores_of_spacy(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    vocab = Vocab()
+    examples = [random_example(rng, vocab) for _ in range(int(rng.integers(1, 30)))]
+    expected = get_ner_prf(examples)
+
+    per_document = [count_spans(eg) for eg in examples]
+    labels = sorted({label for counts in per_document for label in counts})
+    totals = np.array(
+        [
+            [sum(c.get(label, [0] * 3)[k] for c in per_document) for k in range(3)]
+            for label in labels
+        ],
+        dtype=float,
+    ).reshape(len(labels), 3)
+    p, r, f = micro_scores(totals)
+
+    if expected["ents_f"] is None:
+        assert np.isnan([p, r, f]).all()
+        return
+    assert [p, r, f] == pytest.approx([expected[f"ents_{key}"] for key in "prf"], abs=1e-12)
+    per_type = label_scores(tuple(labels), totals)
+    assert set(per_type) == set(expected["ents_per_type"])
+    for label, scores in per_type.items():
+        for key in "prf":
+            value = 0.0 if scores[key] is None else scores[key]
+            assert value == pytest.approx(expected["ents_per_type"][label][key], abs=1e-12)
+
+
+def test_random_examples_reach_every_branch() -> None:
+    rng = np.random.default_rng(0)
+    vocab = Vocab()
+    examples = [random_example(rng, vocab) for _ in range(200)]
+    assert any(not eg.reference.has_annotation("ENT_IOB") for eg in examples)
+    assert any(0 < sum(t.ent_iob == 0 for t in eg.reference) < len(eg.reference) for eg in examples)
+    assert any(len(eg.predicted) != len(eg.reference) for eg in examples)
+    totals = np.sum([c for eg in examples for c in count_spans(eg).values()], axis=0)
+    assert (totals > 10).all()
+    assert {label for eg in examples for label in count_spans(eg)} == set(LABELS)
+
+
+def test_prediction_over_unknown_gold_is_ignored() -> None:
+    vocab = Vocab()
+    gold = make_doc(vocab, WORDS, [(3, 4, "Age")])
+    gold.set_ents(list(gold.ents), missing=[gold[5:6]], default="outside")
+    predicted = make_doc(vocab, WORDS, [(3, 4, "Age"), (5, 6, "Sign")])
+    assert count_spans(Example(predicted, gold)) == {"Age": [1, 0, 0], "Sign": [0, 0, 0]}
+
+
+def test_document_without_gold_annotation_counts_nothing() -> None:
+    vocab = Vocab()
+    predicted = make_doc(vocab, WORDS, [(3, 4, "Age")])
+    assert count_spans(Example(predicted, Doc(vocab, words=WORDS))) == {}
+
+
+def test_type_with_support_never_predicted_has_f_zero() -> None:
+    scores = label_scores(("Age",), np.array([[0.0, 0.0, 3.0]]))["Age"]
+    assert scores == {"p": 0.0, "r": 0.0, "f": 0.0, "support": 3, "predicted": 0}
+
+
+def test_type_without_support_has_no_recall_and_no_f() -> None:
+    scores = label_scores(("Age",), np.array([[0.0, 2.0, 0.0]]))["Age"]
+    assert scores == {"p": 0.0, "r": None, "f": None, "support": 0, "predicted": 2}
+
+
+def test_macro_f_is_over_types_with_support() -> None:
+    # F1 of 2/3 and 0; the third type has only false positives and is left out.
+    value, number = macro_f(np.array([[1.0, 1, 0], [0, 0, 4], [0, 5, 0]]))
+    assert (value, number) == (pytest.approx(1 / 3), 2)
+
+
+def test_macro_f_without_support_is_undefined() -> None:
+    value, number = macro_f(np.array([[0.0, 5, 0]]))
+    assert np.isnan(value)
+    assert number == 0
+
+
+def test_micro_scores_without_predictions_are_zero_as_in_spacy() -> None:
+    assert micro_scores(np.array([[0.0, 0, 2]])) == (0.0, 0.0, 0.0)

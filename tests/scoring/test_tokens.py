@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import spacy
+from sklearn.metrics import balanced_accuracy_score, recall_score
+from spacy.tokens import Doc
+from spacy.training import Example
+from spacy.vocab import Vocab
+
+from clinical_ner.scoring.counts import DocumentCounts
+from clinical_ner.scoring.tokens import (
+    KINDS,
+    count_tokens,
+    gold_tags,
+    predicted_tags,
+    unweighted_accuracy,
+)
+
+from .examples import make_doc, random_ents, random_example
+
+
+def test_adjacent_entities_begin_anew() -> None:
+    doc = make_doc(Vocab(), list("abcd"), [(0, 2, "Age"), (2, 3, "Age")])
+    assert predicted_tags(doc) == ["B-Age", "I-Age", "B-Age", "O"]
+    assert gold_tags(Example(doc.copy(), doc)) == ["B-Age", "I-Age", "B-Age", "O"]
+
+
+def test_whitespace_is_masked_and_a_beginning_moves_past_it() -> None:
+    doc = make_doc(spacy.blank("en").vocab, ["a", "\n", "b", "\n", "c"], [(1, 5, "Age")])
+    expected = ["O", None, "B-Age", None, "I-Age"]
+    assert predicted_tags(doc) == expected
+    assert gold_tags(Example(doc.copy(), doc)) == expected
+
+
+def test_entity_of_whitespace_only_moves_no_beginning() -> None:
+    doc = make_doc(spacy.blank("en").vocab, ["\n", "a", "b", "c"], [(0, 1, "Age"), (2, 4, "Age")])
+    assert predicted_tags(doc) == [None, "O", "B-Age", "I-Age"]
+
+
+def test_gold_that_cannot_be_aligned_is_masked() -> None:
+    vocab = Vocab()
+    gold = Doc(vocab, words=["a", "b", "c"], spaces=[False, False, False])
+    gold.set_ents([gold.char_span(1, 2, label="Age")], default="outside")
+    predicted = Doc(vocab, words=["ab", "c"], spaces=[False, False])
+    assert gold_tags(Example(predicted, gold)) == [None, "O"]
+
+
+def test_unknown_gold_is_masked() -> None:
+    vocab = Vocab()
+    gold = make_doc(vocab, ["a", "b"], [])
+    gold.set_ents([], missing=[gold[1:2]], default="outside")
+    assert count_tokens(Example(make_doc(vocab, ["a", "b"], []), gold)) == {"O": [1, 1]}
+
+
+def test_wrong_tag_counts_for_gold_only() -> None:
+    vocab = Vocab()
+    words = list("abc")
+    gold = make_doc(vocab, words, [(0, 2, "Age")])
+    predicted = make_doc(vocab, words, [(0, 1, "Age"), (1, 2, "Sex")])
+    assert count_tokens(Example(predicted, gold)) == {"B-Age": [1, 1], "I-Age": [1, 0], "O": [1, 1]}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_unweighted_accuracy_agrees_with_sklearn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    vocab = Vocab()
+    examples = [random_example(rng, vocab) for _ in range(20)]
+    words = [str(i) for i in range(30)]
+    examples.append(
+        Example(
+            make_doc(vocab, words, random_ents(rng, 30)),
+            make_doc(vocab, words, random_ents(rng, 30)),
+        )
+    )
+    pairs = [
+        (gold, predicted)
+        for eg in examples
+        for gold, predicted in zip(gold_tags(eg), predicted_tags(eg.predicted), strict=True)
+        if gold is not None
+    ]
+    gold, predicted = zip(*pairs, strict=True)
+    counts = DocumentCounts.stack([count_tokens(eg) for eg in examples], kinds=KINDS)
+    totals = counts.totals()
+    not_o = [i for i, tag in enumerate(counts.names) if tag != "O"]
+
+    expected = balanced_accuracy_score(gold, predicted)
+    assert unweighted_accuracy(totals) == pytest.approx(expected)
+    in_gold = sorted(set(gold) - {"O"})
+    expected = recall_score(gold, predicted, labels=in_gold, average="macro", zero_division=0)
+    assert unweighted_accuracy(totals[not_o]) == pytest.approx(expected)
+
+
+def test_unweighted_accuracy_of_no_tags_is_undefined() -> None:
+    assert np.isnan(unweighted_accuracy(np.zeros((0, KINDS))))
