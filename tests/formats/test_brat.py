@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,14 @@ def test_missing_partner_is_told_before_anything_is_read(
     with pytest.raises(ClinicalNerError) as caught:
         read_brat(tmp_path)
     assert f"b{present}: has no b{missing} beside it" in str(caught.value)
+
+
+def test_name_that_is_not_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"M\xfcller")
+    _write(tmp_path, name, "")
+
+    with pytest.raises(ClinicalNerError, match="name is not UTF-8"):
+        read_brat(tmp_path)
 
 
 def test_unreadable_file(tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""What a packaged model says of itself: where it comes from, under which licence, how good it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..errors import ClinicalNerError, Errors
+from ..model.encoder import INSTALLED_ENCODERS
+
+#: Said where nobody stated a licence: silence is not permission.
+NOT_STATED = "license not stated"
+
+
+def corpus_card(folder: Path) -> dict[str, str]:
+    """Name, licence and address of a corpus, from the front matter of its README.md.
+
+    The front matter is that of dataset cards: "key: value" lines between two lines "---", of which
+    pretty_name, license and url are read.
+
+    folder: the corpus.
+
+    RETURNS: name, license and url; the folder's name and "license not stated" without a README.md.
+    RAISES ClinicalNerError: front matter that does not end, or a line in it without a colon.
+    """
+    card = {"name": folder.resolve().name, "license": NOT_STATED, "url": ""}
+    path = folder / "README.md"
+    if not path.is_file():
+        return card
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if not lines or lines[0] != "---":
+        return card
+    if "---" not in lines[1:]:
+        raise ClinicalNerError(Errors.E084.format(path=path))
+    values = {}
+    for line in lines[1 : lines.index("---", 1)]:
+        key, colon, value = line.partition(":")
+        if not colon:
+            raise ClinicalNerError(Errors.E084.format(path=path))
+        values[key.strip()] = value.strip()
+    for key, source in (("name", "pretty_name"), ("license", "license"), ("url", "url")):
+        card[key] = values.get(source) or card[key]
+    return card
+
+
+def sources(card: dict[str, str], encoders: list[str]) -> list[dict[str, str]]:
+    """What a model was made of, as spaCy's meta.json lists it.
+
+    card: the corpus; see ``corpus_card``.
+    encoders: public names of the pretrained weights.
+    """
+    found = [{**card, "author": ""}]
+    for name in encoders:
+        encoder = INSTALLED_ENCODERS[name]
+        found.append(
+            {
+                "name": name,
+                "license": encoder.license,
+                "url": f"https://huggingface.co/{name}",
+                "author": "",
+            }
+        )
+    return found
+
+
+def model_readme(meta: dict[str, Any], scores: dict[str, Any], card: dict[str, str]) -> str:
+    """The README.md of a packaged model.
+
+    meta: the pipeline's meta.json.
+    scores: metrics.json of the held-out documents.
+    card: the corpus; see ``corpus_card``.
+    """
+    package = f"{meta['lang']}_{meta['name']}"
+    rows = "\n".join(
+        f"| {label} | {_number(row['p'])} | {_number(row['r'])} | {_number(row['f'])} "
+        f"| {row['support']} | {row['predicted']} |"
+        for label, row in sorted(
+            scores["ents_per_type"].items(), key=lambda item: (-item[1]["support"], item[0])
+        )
+    )
+    made_of = "\n".join(f"- {s['name']}: {s['license']}" for s in meta["sources"])
+    return f"""# {package} {meta["version"]}
+
+{meta["description"]}
+
+```python
+import spacy
+
+nlp = spacy.load("{package}")
+doc = nlp("She was started on oral prednisone 40 mg daily.")
+for entity in doc.ents:
+    print(entity.start_char, entity.end_char, entity.label_)
+```
+
+## Scores
+
+Strict entity scores on {scores["documents"]} documents of {card["name"]} that took no part in training:
+micro-F {_number(scores["ents_f"])}, macro-F {_number(scores["ents_macro_f"])} over
+{scores["ents_macro_types"]} types. On other notes expect less.
+
+| type | precision | recall | F1 | support | predicted |
+|---|---|---|---|---|---|
+{rows}
+
+## Made of
+
+{made_of}
+
+Not a medical device. The vocabulary file (vocab/strings.json) holds the words of the training
+documents: give the wheel only to those who may read them.
+"""
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{100 * value:.1f}"
