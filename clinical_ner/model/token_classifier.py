@@ -1,7 +1,7 @@
 """A linear head over token vectors."""
 
 from spacy.tokens import Doc
-from thinc.api import Linear, Model, chain, with_array, zero_init
+from thinc.api import Dropout, Linear, Model, chain, with_array, zero_init
 from thinc.types import Floats2d
 
 
@@ -10,7 +10,8 @@ def build_token_classifier(
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build a token classifier that gives raw logits: no softmax, which belongs to the loss.
 
-    The head starts at zero, so that training starts from the prior of a logit-adjusted loss.
+    Token vectors pass a dropout first, at the rate of ``training.dropout``. The head starts at
+    zero, so that training starts from the prior of a logit-adjusted loss.
 
     tok2vec: token vectors: a Tok2Vec, or a listener to one or to a transformer. *Output shape, per
         document:* ``(n, width)``.
@@ -19,7 +20,7 @@ def build_token_classifier(
     RETURNS: a model from documents to logits. *Output shape, per document:* ``(n, K)``.
     """
     head = Linear(nO, init_W=zero_init)
-    model: Model[list[Doc], list[Floats2d]] = chain(tok2vec, with_array(head))
+    model: Model[list[Doc], list[Floats2d]] = chain(tok2vec, with_array(chain(Dropout(), head)))
     # spaCy's listeners are found and replaced under this name only.
     model.set_ref("tok2vec", tok2vec)
     model.set_ref("head", head)

@@ -6,6 +6,7 @@ here count them: they put the lengths of the training documents through the batc
 ``spacy.batch_by_words.v1``.
 """
 
+import math
 import random
 import statistics
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from ..errors import ClinicalNerError, Errors
 #: Shuffles over which the steps of an epoch are averaged: batches depend on the order of the
 #: documents.
 N_SHUFFLES = 20
+#: Shuffles among which the shortest epoch is looked for: the mean hides it where an epoch has few
+#: steps, and one step is then a large part of it.
+N_SHUFFLES_SHORTEST = 200
 
 
 def warmup_linear_epochs(
@@ -42,14 +46,15 @@ def warmup_linear_epochs(
     initial_rate: the highest rate, > 0.
     tolerance: ``tolerance`` of ``spacy.batch_by_words.v1``.
 
-    YIELDS: one rate per step, 0 from the last planned step on.
+    YIELDS: one rate per step, 0 from the last planned step on, and ``initial_rate`` in a training
+        of a single step.
     RAISES ClinicalNerError: a number outside its range, or a corpus that cannot be read.
     """
     if not 0.0 <= warmup < 1.0:
         raise ClinicalNerError(
             Errors.E004.format(setting="warmup", range="in [0, 1)", value=warmup)
         )
-    if not initial_rate > 0:
+    if not (math.isfinite(initial_rate) and initial_rate > 0):
         raise ClinicalNerError(
             Errors.E004.format(setting="initial_rate", range="above 0", value=initial_rate)
         )
@@ -74,8 +79,15 @@ def evaluation_interval(
 
     RAISES ClinicalNerError: a number outside its range, or a corpus that cannot be read.
     """
-    total = planned_steps(path, epochs=epochs, words_per_batch=words_per_batch, tolerance=tolerance)
-    return max(1, min(total // 12, int(0.95 * total / epochs)))
+    steps = _epoch_steps(
+        path,
+        epochs=epochs,
+        words_per_batch=words_per_batch,
+        tolerance=tolerance,
+        shuffles=N_SHUFFLES_SHORTEST,
+    )
+    total = _planned_steps(steps, epochs)
+    return max(1, min(total // 12, int(0.95 * total / epochs), min(steps)))
 
 
 def planned_steps(path: str | Path, *, epochs: int, words_per_batch: int, tolerance: float) -> int:
@@ -83,22 +95,45 @@ def planned_steps(path: str | Path, *, epochs: int, words_per_batch: int, tolera
 
     RAISES ClinicalNerError: a number outside its range, or a corpus that cannot be read.
     """
+    steps = _epoch_steps(
+        path,
+        epochs=epochs,
+        words_per_batch=words_per_batch,
+        tolerance=tolerance,
+        shuffles=N_SHUFFLES,
+    )
+    return _planned_steps(steps, epochs)
+
+
+def _planned_steps(steps: list[int], epochs: int) -> int:
+    """Steps of all epochs, from those of single ones."""
+    return round(epochs * statistics.fmean(steps[:N_SHUFFLES]))
+
+
+def _epoch_steps(
+    path: str | Path, *, epochs: int, words_per_batch: int, tolerance: float, shuffles: int
+) -> list[int]:
+    """Steps of one epoch, for each of some shuffles; the same on every call."""
     if epochs < 1:
         raise ClinicalNerError(Errors.E004.format(setting="epochs", range=">= 1", value=epochs))
     if words_per_batch < 1:
         raise ClinicalNerError(
             Errors.E004.format(setting="words_per_batch", range=">= 1", value=words_per_batch)
         )
+    if not (math.isfinite(tolerance) and tolerance >= 0):
+        raise ClinicalNerError(
+            Errors.E004.format(setting="tolerance", range=">= 0", value=tolerance)
+        )
     lengths = document_lengths(Path(path))
     generator = random.Random(0)
     steps = []
-    for _ in range(N_SHUFFLES):
+    for _ in range(shuffles):
         generator.shuffle(lengths)
         batches = minibatch_by_words(
             lengths, words_per_batch, tolerance=tolerance, get_length=lambda length: length
         )
         steps.append(sum(1 for _ in batches))
-    return round(epochs * statistics.fmean(steps))
+    return steps
 
 
 def document_lengths(path: Path) -> list[int]:
@@ -124,10 +159,16 @@ def document_lengths(path: Path) -> list[int]:
 
 
 def _warmup_linear(total: int, warmup_steps: int, rate: float) -> Iterator[float]:
-    for step in range(total):
-        if step < warmup_steps:
-            yield rate * (step + 1) / warmup_steps
-        else:
-            yield rate * (total - 1 - step) / max(1, total - 1 - warmup_steps)
+    if total == 1:
+        # It would learn nothing at the rate 0, with which any longer training ends.
+        yield rate
+    else:
+        # However long the rise, it leaves the last step its 0.
+        warmup_steps = min(warmup_steps, total - 1)
+        for step in range(total):
+            if step < warmup_steps:
+                yield rate * (step + 1) / warmup_steps
+            else:
+                yield rate * (total - 1 - step) / max(1, total - 1 - warmup_steps)
     while True:
         yield 0.0
