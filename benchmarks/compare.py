@@ -1,10 +1,10 @@
-"""Compare losses of clinical_ner with spaCy's own ner: same encoder, windows, documents, epochs, seed.
+"""Compare losses with spaCy's own ner: same encoder, windows, documents, epochs and seed.
 
     python benchmarks/compare.py ../shared/maccrobat --work training/compare --seed 0 --epochs 6
 
 Trains one model per method, evaluates it on the test documents, keeps its scores as
-benchmarks/results/METHOD-seedS-epochsE.json, and prints the table of benchmarks/README.md. A method whose
-result is there already is not trained again.
+benchmarks/results/METHOD-seedS-epochsE.json, and prints the table of benchmarks/README.md. A method
+whose result is there already is not trained again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Draw the F1 of every entity type for two results of compare.py, the commonest type first.
 
-    python benchmarks/plot_types.py benchmarks/results/A.json benchmarks/results/B.json benchmarks/types
+    python benchmarks/plot_types.py results/A.json results/B.json types
 
 Writes OUTPUT.png and OUTPUT.svg; readable in black and white.
 """
@@ -35,7 +35,9 @@ def main(
     )
     at = np.arange(len(labels))
     figure, axes = plt.subplots(figsize=(10, 4.2), layout="constrained")
-    for shift, scores, color, result in zip((-0.2, 0.2), per_type, ("black", "0.75"), results):
+    for shift, scores, color, result in zip(
+        (-0.2, 0.2), per_type, ("black", "0.75"), results, strict=True
+    ):
         values = [scores.get(label, {"f": 0.0})["f"] for label in labels]
         name = result["method"].replace("_", " ")
         axes.bar(at + shift, values, 0.4, color=color, edgecolor="black", lw=0.4, label=name)

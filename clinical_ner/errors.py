@@ -40,7 +40,7 @@ class Errors(metaclass=_WithCodes):
     E006 = "A label must be a non-empty string without whitespace, got {label!r}."
     E007 = (
         "Component '{name}' was built for {found} tags, but its labels ask for {expected}: "
-        "leave nO of the model unset."
+        "leave nO of the model unset, and start from a new pipeline to train with other labels."
     )
 
     E008 = (
@@ -84,10 +84,11 @@ class Errors(metaclass=_WithCodes):
 
     # Packaging: E080 to E099.
     E080 = "{path}: not a trained pipeline. Name the folder that clinical-ner train wrote."
-    E081 = "{path}: not the project's folder, which holds setup.cfg and clinical_ner/."
+    E081 = "{path}: not the project's folder, which holds clinical_ner/ and {files}."
     E082 = "Building a wheel from {path} failed (exit code {code}): {reason}."
     E083 = "{path}: not a metrics file. Name the file that clinical-ner evaluate --output wrote."
     E084 = "{path}: the corpus card is not a list of 'key: value' lines between two lines '---'."
+    E085 = "Package clinical-ner lacks what building wheels needs: pip install {packages}."
 
     # Formats: E100 to E129.
     E100 = "{path}: cannot be read ({reason}). Check that it is a file you may read."

@@ -1,4 +1,4 @@
-"""What a packaged model says of itself: where it comes from, under which licence, how good it is."""
+"""What a packaged model says of itself: what it was made of, its licence and its scores."""
 
 from __future__ import annotations
 
@@ -21,13 +21,19 @@ def corpus_card(folder: Path) -> dict[str, str]:
     folder: the corpus.
 
     RETURNS: name, license and url; the folder's name and "license not stated" without a README.md.
-    RAISES ClinicalNerError: front matter that does not end, or a line in it without a colon.
+    RAISES ClinicalNerError: no such folder, front matter that does not end, or a line in it without
+        a colon.
     """
+    if not folder.is_dir():
+        raise ClinicalNerError(Errors.E102.format(path=folder))
     card = {"name": folder.resolve().name, "license": NOT_STATED, "url": ""}
     path = folder / "README.md"
     if not path.is_file():
         return card
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ClinicalNerError(Errors.E084.format(path=path)) from None
     if not lines or lines[0] != "---":
         return card
     if "---" not in lines[1:]:
@@ -35,9 +41,9 @@ def corpus_card(folder: Path) -> dict[str, str]:
     values = {}
     for line in lines[1 : lines.index("---", 1)]:
         key, colon, value = line.partition(":")
-        if not colon:
+        if line.strip() and not colon:
             raise ClinicalNerError(Errors.E084.format(path=path))
-        values[key.strip()] = value.strip()
+        values[key.strip()] = value.strip().strip("'\"")
     for key, source in (("name", "pretty_name"), ("license", "license"), ("url", "url")):
         card[key] = values.get(source) or card[key]
     return card
@@ -47,16 +53,17 @@ def sources(card: dict[str, str], encoders: list[str]) -> list[dict[str, str]]:
     """What a model was made of, as spaCy's meta.json lists it.
 
     card: the corpus; see ``corpus_card``.
-    encoders: public names of the pretrained weights.
+    encoders: names of the pretrained weights, public ones or those of folders.
     """
     found = [{**card, "author": ""}]
     for name in encoders:
-        encoder = INSTALLED_ENCODERS[name]
+        encoder = INSTALLED_ENCODERS.get(name)
         found.append(
             {
                 "name": name,
-                "license": encoder.license,
-                "url": f"https://huggingface.co/{name}",
+                "license": encoder.license if encoder else NOT_STATED,
+                # A name with an owner is one of the hub's.
+                "url": f"https://huggingface.co/{name}" if "/" in name else "",
                 "author": "",
             }
         )
@@ -72,7 +79,7 @@ def model_readme(meta: dict[str, Any], scores: dict[str, Any], card: dict[str, s
     """
     package = f"{meta['lang']}_{meta['name']}"
     rows = "\n".join(
-        f"| {label} | {_number(row['p'])} | {_number(row['r'])} | {_number(row['f'])} "
+        f"| {_cell(label)} | {_number(row['p'])} | {_number(row['r'])} | {_number(row['f'])} "
         f"| {row['support']} | {row['predicted']} |"
         for label, row in sorted(
             scores["ents_per_type"].items(), key=lambda item: (-item[1]["support"], item[0])
@@ -94,8 +101,8 @@ for entity in doc.ents:
 
 ## Scores
 
-Strict entity scores on {scores["documents"]} documents of {card["name"]} that took no part in training:
-micro-F {_number(scores["ents_f"])}, macro-F {_number(scores["ents_macro_f"])} over
+Strict entity scores on {scores["documents"]} documents of {card["name"]} that took no part in
+training: micro-F {_number(scores["ents_f"])}, macro-F {_number(scores["ents_macro_f"])} over
 {scores["ents_macro_types"]} types. On other notes expect less.
 
 | type | precision | recall | F1 | support | predicted |
@@ -113,3 +120,7 @@ documents: give the wheel only to those who may read them.
 
 def _number(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.1f}"
+
+
+def _cell(label: str) -> str:
+    return label.replace("|", r"\|")

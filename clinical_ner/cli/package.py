@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import spacy
 import typer
+from confection import Config
+from packaging.version import InvalidVersion, Version
+from spacy.cli.package import get_third_party_dependencies
 from spacy.cli.package import package as spacy_package
 from spacy.language import Language
+from spacy.util import get_minor_version_range, load_config, split_requirement
 
 from ..errors import ClinicalNerError, Errors
-from ..model.encoder import INSTALLED_ENCODERS
+from ..formats.docbin import replacing
+from ..model.encoder import encoder_names, restore_encoder_names
 from ._app import app
 from ._model_card import corpus_card, model_readme, sources
+from .evaluate import load_pipeline
+
+LIBRARY = "clinical-ner"
+#: Files beside the module of which the library's wheel is made.
+LIBRARY_FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+#: What builds wheels without an index.
+BUILD_PACKAGES = ("build", "setuptools", "wheel")
+#: Names that the model hub can hold: a model, or a model of an owner.
+HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 #: Scores of metrics.json that the wheel's meta.json repeats.
 SCORES = (
@@ -34,7 +51,7 @@ SCORES = (
 )
 
 
-@app.command("package")
+@app.command("package", no_args_is_help=True)
 def package_cli(
     model: Path = typer.Argument(..., metavar="MODEL_DIR", help="Trained pipeline."),
     output: Path = typer.Argument(..., metavar="OUT_DIR", help="Folder for the two wheels."),
@@ -52,12 +69,23 @@ def package_cli(
 ) -> None:
     """Build the wheel of a model and that of clinical_ner, which it needs.
 
-    Wheels of other versions of the two in OUT_DIR are removed, since pip given both ends in a conflict.
+    Wheels of other versions of the two in OUT_DIR are removed: pip, given both, refuses.
 
+    \b
     Example:
-      clinical-ner package training/model-best packages --metrics metrics/test.json
-      --corpus corpus/case_reports
+      clinical-ner package training/model-best packages \\
+        --metrics metrics/test.json --corpus corpus/case_reports
     """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*[A-Za-z0-9]", name):
+        raise typer.BadParameter(
+            "letters, digits and underscores make a name, of which a letter is the first and no "
+            "underscore the last",
+            param_hint="--name",
+        )
+    try:
+        Version(version)
+    except InvalidVersion as error:
+        raise typer.BadParameter(str(error), param_hint="--version") from error
     wheels = package(
         model,
         output,
@@ -89,22 +117,28 @@ def package(
     metrics: scores on held-out documents, as clinical-ner evaluate writes them.
     corpus: what the model was trained on, for its name and licence.
     library: source folder of clinical_ner.
-    name: of the model, without the language.
+    name: of the model, without the language; a Python identifier.
     version: of the model.
 
     RETURNS: the wheels of clinical_ner and of the model.
-    RAISES ClinicalNerError: an input is not what it should be, or a build failed; nothing is written.
+    RAISES ClinicalNerError: an input is not what it should be, or a build failed; nothing is
+        written then.
     """
-    if not (model / "meta.json").is_file():
+    _check_build_packages()
+    if not (model / "meta.json").is_file() or not (model / "config.cfg").is_file():
         raise ClinicalNerError(Errors.E080.format(path=model))
-    if not (library / "setup.cfg").is_file() or not (library / "clinical_ner").is_dir():
-        raise ClinicalNerError(Errors.E081.format(path=library))
+    if output.exists() and not output.is_dir():
+        raise ClinicalNerError(Errors.E205.format(path=output))
+    _check_library(library)
     scores = _read_metrics(metrics)
     card = corpus_card(corpus)
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
-        nlp = spacy.load(model)
-        _describe(nlp, scores, card, name=name, version=version)
+        own = _build_wheel(_copy_library(library, scratch / "library"), scratch / "wheels")
+        nlp = _load_without_paths(model, scratch / "copy")
+        requirement = LIBRARY + get_minor_version_range(own.name.split("-")[1])
+        name = name.removeprefix(f"{nlp.lang}_")
+        _describe(nlp, scores, card, name=name, version=version, requirement=requirement)
         nlp.to_disk(scratch / "model")
         meta = json.loads((scratch / "model" / "meta.json").read_text(encoding="utf-8"))
         (scratch / "model" / "README.md").write_text(
@@ -112,15 +146,25 @@ def package(
         )
         (scratch / "source").mkdir()
         spacy_package(scratch / "model", scratch / "source", create_sdist=False)
-        built = [
-            _build_wheel(_copy_library(library, scratch / "library"), scratch / "wheels"),
-            _build_wheel(next((scratch / "source").iterdir()), scratch / "wheels"),
-        ]
-        output.mkdir(parents=True, exist_ok=True)
-        for wheel in built:
-            for old in output.glob(f"{wheel.name.split('-')[0]}-*.whl"):
-                old.unlink()
-        return [Path(shutil.move(str(wheel), output / wheel.name)) for wheel in built]
+        wheels = [own, _build_wheel(next((scratch / "source").iterdir()), scratch / "wheels")]
+        return _deliver(wheels, output)
+
+
+def _check_build_packages() -> None:
+    missing = []
+    for package_name in BUILD_PACKAGES:
+        try:
+            metadata.version(package_name)
+        except metadata.PackageNotFoundError:
+            missing.append(package_name)
+    if missing:
+        raise ClinicalNerError(Errors.E085.format(packages=" ".join(missing)))
+
+
+def _check_library(library: Path) -> None:
+    has_files = all((library / file_name).is_file() for file_name in LIBRARY_FILES)
+    if not has_files or not (library / "clinical_ner" / "__init__.py").is_file():
+        raise ClinicalNerError(Errors.E081.format(path=library, files=", ".join(LIBRARY_FILES)))
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
@@ -133,30 +177,68 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     return scores
 
 
+def _load_without_paths(model: Path, copy: Path) -> Language:
+    """Load a copy of a pipeline that does not know where its data and its encoder lay."""
+    folders = _encoder_folders(load_pipeline(str(model)))
+    shutil.copytree(model, copy)
+    config = load_config(copy / "config.cfg", interpolate=False)
+    config["paths"] = dict.fromkeys(config.get("paths", {}))
+    Config(_without_paths(config, folders=folders)).to_disk(copy / "config.cfg", interpolate=False)
+    return restore_encoder_names(load_pipeline(str(copy)))
+
+
+def _encoder_folders(nlp: Language) -> set[str]:
+    """Names of encoders that no hub knows, since they are folders."""
+    return {
+        name for name in encoder_names(nlp) if Path(name).is_dir() or not HUB_NAME.fullmatch(name)
+    }
+
+
+def _without_paths(value: Any, *, folders: Iterable[str]) -> Any:
+    """A config, with the last part of every path in place of the path."""
+    if isinstance(value, dict):
+        return {key: _without_paths(item, folders=folders) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(item, folders=folders) for item in value]
+    if isinstance(value, str) and (value in folders or Path(value).is_absolute()):
+        return Path(value).name
+    return value
+
+
 def _describe(
-    nlp: Language, scores: dict[str, Any], card: dict[str, str], *, name: str, version: str
+    nlp: Language,
+    scores: dict[str, Any],
+    card: dict[str, str],
+    *,
+    name: str,
+    version: str,
+    requirement: str,
 ) -> None:
-    """Write into the pipeline's meta data what it is and what it was made of."""
-    # Where the training data lay is nobody's business but its owner's.
-    nlp.config["paths"] = {key: None for key in nlp.config.get("paths", {})}
-    components = nlp.config.interpolate()["components"]
-    names = [
-        value["model"]["name"] for value in components.values() if "name" in value.get("model", {})
+    """Write into the pipeline's meta data what it is, what it was made of and what it needs."""
+    made_of = sources(card, encoder_names(nlp))
+    types = {
+        label
+        for pipe in nlp.pipe_names
+        if "doc.ents" in nlp.get_pipe_meta(pipe).assigns
+        for label in nlp.pipe_labels.get(pipe, ())
+    }
+    others = [
+        other
+        for other in get_third_party_dependencies(nlp.config)
+        if split_requirement(other)[0] != LIBRARY
     ]
-    # Only the published name: an encoder that was a folder is a path of the machine.
-    encoders = [encoder for encoder in names if encoder in INSTALLED_ENCODERS]
-    made_of = sources(card, encoders)
     nlp.meta.update(
         {
             "name": name,
             "version": version,
             "description": (
-                f"Clinical named entities ({len(nlp.get_pipe('ner').labels)} types), trained on "
-                f"{card['name']}."
+                f"Clinical named entities ({len(types)} types), trained on {card['name']}."
             ),
             "author": "",
             "license": "; ".join(f"{source['license']} ({source['name']})" for source in made_of),
             "sources": made_of,
+            # The version that is built here, whichever was installed before.
+            "requirements": [requirement, *sorted(others)],
             "performance": {key: scores[key] for key in SCORES},
             "notes": (
                 f"performance: strict entity scores on {scores['documents']} held-out documents."
@@ -168,7 +250,7 @@ def _describe(
 def _copy_library(library: Path, target: Path) -> Path:
     """Copy what the library's wheel is made of, so that no build folder or stale module gets in."""
     target.mkdir()
-    for file_name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for file_name in LIBRARY_FILES:
         shutil.copy(library / file_name, target / file_name)
     shutil.copytree(
         library / "clinical_ner",
@@ -187,6 +269,7 @@ def _build_wheel(source: Path, output: Path) -> Path:
         capture_output=True,
         text=True,
         check=False,
+        cwd=source,
     )
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
@@ -194,3 +277,16 @@ def _build_wheel(source: Path, output: Path) -> Path:
             Errors.E082.format(path=source.name, code=done.returncode, reason=lines[-1])
         )
     return next(iter(set(output.glob("*.whl")) - before))
+
+
+def _deliver(wheels: list[Path], output: Path) -> list[Path]:
+    """Copy the wheels, both or none, and remove those of other versions."""
+    targets = [output / wheel.name for wheel in wheels]
+    with ExitStack() as stack:
+        for wheel, target in zip(wheels, targets, strict=True):
+            shutil.copyfile(wheel, stack.enter_context(replacing(target)))
+    for target in targets:
+        for old in output.glob(f"{target.name.split('-')[0]}-*.whl"):
+            if old != target:
+                old.unlink()
+    return targets

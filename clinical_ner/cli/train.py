@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from configparser import Error as ConfigParserError
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import spacy
 import typer
 from catalogue import RegistryError
-from confection import ConfigValidationError
+from confection import Config, ConfigValidationError
 from spacy import util
-from spacy.cli._util import parse_config_overrides, setup_gpu
+from spacy.cli._util import parse_config_overrides
+from spacy.language import DEFAULT_CONFIG, Language
+from spacy.training import Example
+from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.training.initialize import init_nlp
 from spacy.training.loop import train as train_loop
+from spacy.vocab import Vocab
 
 from ..errors import ClinicalNerError, Errors
+from ..formats.docbin import read_docbin, replacing
 from ..training.schedules import document_lengths
 from ._app import app
 
 #: Record of a run, beside its models.
 RECORD = "training.json"
+#: Settings that are options of the command.
+OPTIONS = {
+    "paths.train": "--train",
+    "paths.dev": "--dev",
+    "system.seed": "--seed",
+    "variables.encoder": "--encoder",
+    "variables.epochs": "--epochs",
+}
+#: Sections of which a config uses what it refers to, and nothing else.
+VARIABLES = ("paths", "variables", "system")
 
 
 @app.command(
-    "train", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+    "train",
+    no_args_is_help=True,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def train_cli(
     context: typer.Context,
@@ -42,17 +61,18 @@ def train_cli(
     ),
     epochs: int = typer.Option(0, min=0, help="Passes over the data; 0: as the recipe says."),
     seed: int = typer.Option(0, min=0, help="Seed of weights, order and dropout."),
-    gpu_id: int = typer.Option(-1, "--gpu-id", help="GPU, or -1 for the CPU."),
+    gpu_id: int = typer.Option(-1, "--gpu-id", min=-1, help="GPU to use, -1 for the CPU."),
 ) -> None:
     """Train a pipeline.
 
     Any other setting of the recipe is changed as with spacy train: --section.setting value.
 
+    \b
     Example:
-      clinical-ner train configs/minilm.cfg training --train corpus/train.spacy
-      --dev corpus/dev.spacy --components.ner.prior_strength 0.75
+      clinical-ner train configs/minilm.cfg training --train corpus/train.spacy \\
+        --dev corpus/dev.spacy --components.ner.prior_strength 0.75
     """
-    overrides = parse_config_overrides(list(context.args))
+    overrides = _overrides(context.args)
     record = train(
         config,
         output,
@@ -65,7 +85,7 @@ def train_cli(
         overrides=overrides,
     )
     typer.echo(
-        f"Trained {record['epochs']} epochs of {record['corpus_words']} words in "
+        f"Trained {record['epochs']:g} epochs of {record['corpus_words']} words in "
         f"{record['seconds']:.0f} s ({record['words_per_second']:.0f} words/s, evaluations "
         f"included). Best model: {output / 'model-best'}"
     )
@@ -87,66 +107,146 @@ def train(
 
     config: recipe, a complete spaCy config with the sections paths, variables and system.
     output: folder for model-best, model-last and training.json.
-    train_path, dev_path: the corpora.
+    train_path, dev_path: the corpora, .spacy files or folders of them.
     encoder: transformer in place of the recipe's, if not empty.
     epochs: passes over the training data in place of the recipe's, if not 0.
     seed: of weights, order and dropout.
     gpu_id: GPU, or -1 for the CPU.
-    overrides: other settings, {"section.setting": value}.
+    overrides: other settings, {"section.setting": value}; the arguments above go first.
 
-    RETURNS: the record of the run, as in training.json; seconds include the evaluations.
-    RAISES ClinicalNerError: config, corpus, labels, loss or encoder do not fit; nothing is written.
+    RETURNS: the record of the run, as in training.json: the name of the recipe, the settings that
+        replaced its own, the passes over the corpus that were made, and seconds that include the
+        evaluations.
+    RAISES ClinicalNerError: config, corpus, labels, loss, encoder or GPU do not fit; nothing is
+        written then.
     """
-    for path in (config, train_path, dev_path):
-        if not path.exists():
-            raise ClinicalNerError(Errors.E060.format(path=path))
+    if not config.is_file():
+        raise ClinicalNerError(Errors.E065.format(path=config))
+    if output.exists() and not output.is_dir():
+        raise ClinicalNerError(Errors.E205.format(path=output))
+    corpus_words = sum(document_lengths(train_path))
+    _check_gold(dev_path)
     settings = {
+        **(overrides or {}),
         "paths.train": str(train_path),
         "paths.dev": str(dev_path),
         "system.seed": seed,
         **({"variables.encoder": encoder} if encoder else {}),
         **({"variables.epochs": epochs} if epochs else {}),
-        **(overrides or {}),
     }
-    words = sum(document_lengths(train_path))
-    setup_gpu(gpu_id, silent=True)
-    try:
-        _check_variables(config, settings)
-        loaded = util.load_config(config, overrides=settings, interpolate=False)
-        resolved = loaded.interpolate()
-        nlp = init_nlp(loaded, use_gpu=gpu_id)
-    except (ConfigValidationError, ConfigParserError, RegistryError) as error:
-        raise ClinicalNerError(
-            Errors.E063.format(path=config, problems=_problems(error))
-        ) from None
+    if gpu_id >= 0:
+        _use_gpu(gpu_id)
+    with _config_errors(config):
+        _check_settings(config, settings)
+        nlp = init_nlp(
+            util.load_config(config, overrides=settings, interpolate=False), use_gpu=gpu_id
+        )
+    meter = _Meter(nlp)
     output.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     train_loop(nlp, output, use_gpu=gpu_id, stdout=sys.stdout, stderr=sys.stderr)
     seconds = time.perf_counter() - start
-    epochs = resolved["training"]["max_epochs"]
     record = {
         "config": config.name,
-        "overrides": {key: value for key, value in sorted(settings.items())},
+        "overrides": dict(sorted(settings.items())),
         "seed": seed,
-        "epochs": epochs,
-        "corpus_words": words,
+        "epochs": round(meter.words / corpus_words, 2),
+        "corpus_words": corpus_words,
         "seconds": round(seconds, 1),
-        "words_per_second": round(words * epochs / seconds, 1),
+        "words_per_second": round(meter.words / seconds, 1),
     }
-    temporary = output / f".{RECORD}.tmp"
-    temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, output / RECORD)
+    with replacing(output / RECORD) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record
 
 
-def _check_variables(config: Path, settings: dict[str, Any]) -> None:
-    """Raise ClinicalNerError for a variable that the recipe lacks: setting it would do nothing."""
-    variables = util.load_config(config, interpolate=False).get("variables", {})
+class _Meter:
+    """Counts the words that a pipeline learns from: a run may end before its last epoch."""
+
+    def __init__(self, nlp: Language) -> None:
+        self.words = 0
+        self._update = nlp.update
+        # The loop offers no hook that sees the batch.
+        nlp.update = self.update  # type: ignore[method-assign, assignment]
+
+    def update(self, examples: Sequence[Example], *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Count, then update the pipeline."""
+        self.words += sum(len(example.reference) for example in examples)
+        return self._update(examples, *args, **kwargs)
+
+
+def _overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """Settings of the recipe among the arguments of the command.
+
+    RAISES typer.BadParameter: something else, or a setting for which there is an option.
+    """
+    has_value = True
+    for argument in arguments:
+        if argument.startswith("--"):
+            name, equals, _ = argument[2:].partition("=")
+            if "." not in name:
+                raise typer.BadParameter(f"no such option: --{name}")
+            if name in OPTIONS:
+                raise typer.BadParameter(f"instead of --{name} use {OPTIONS[name]}")
+            has_value = bool(equals)
+        elif has_value:
+            raise typer.BadParameter(f"unexpected argument: {argument}")
+        else:
+            has_value = True
+    return parse_config_overrides(list(arguments), env_var=None)
+
+
+def _check_gold(path: Path) -> None:
+    """Raise ClinicalNerError unless documents with entities can choose the model."""
+    document_lengths(path)
+    files = walk_corpus(path, FILE_TYPE)
+    if not any(doc.ents for file in files for doc in read_docbin(Path(file), Vocab())):
+        raise ClinicalNerError(Errors.E213.format(path=path))
+
+
+def _check_settings(config: Path, settings: dict[str, Any]) -> None:
+    """Raise ClinicalNerError for a setting that spaCy would take and never read."""
+    recipe = util.load_config(config, interpolate=False)
+    filled = Config(DEFAULT_CONFIG).merge(recipe)
+    text = filled.to_str(interpolate=False)
     for key in settings:
-        section, _, name = key.partition(".")
-        if section == "variables" and name not in variables:
-            known = ", ".join(variables) or "none"
-            raise ClinicalNerError(Errors.E064.format(path=config, name=name, known=known))
+        section, _, rest = key.partition(".")
+        known = list(filled.get(section, {}))
+        if section in VARIABLES:
+            known = [name for name in known if f"${{{section}.{name}}}" in text]
+        if rest.split(".")[0] not in known:
+            raise ClinicalNerError(
+                Errors.E064.format(
+                    path=config, name=key, section=section, known=", ".join(known) or "none"
+                )
+            )
+
+
+def _use_gpu(gpu_id: int) -> None:
+    try:
+        spacy.require_gpu(gpu_id)
+    except ValueError as error:
+        raise ClinicalNerError(Errors.E214.format(gpu_id=gpu_id, reason=str(error))) from error
+
+
+@contextmanager
+def _config_errors(config: Path) -> Iterator[None]:
+    """Turn what spaCy says of a config into one line."""
+    try:
+        yield
+    except (ClinicalNerError, ConfigValidationError, ConfigParserError, RegistryError) as error:
+        if isinstance(error, ClinicalNerError):
+            raise
+        raise ClinicalNerError(
+            Errors.E063.format(path=config, problems=_problems(error))
+        ) from error
+    except (ImportError, OSError, ValueError) as error:
+        # spaCy's own begin with their code; any other is no fault of the config.
+        if not (isinstance(error, UnicodeDecodeError) or str(error).startswith("[E")):
+            raise
+        raise ClinicalNerError(
+            Errors.E063.format(path=config, problems=_problems(error))
+        ) from error
 
 
 def _problems(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,6 +212,6 @@ def _load(model: Any, name: str, source: str) -> None:
         )
     # The configuration, the tokenizer and the weights each raise whatever suits their own reader.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = textwrap.shorten(str(error) or type(error).__name__, 200, placeholder=" ...")
         raise ClinicalNerError(Errors.E052.format(name=name, reason=reason)) from error
     model.attrs["set_transformer"](model, loaded)

@@ -20,7 +20,9 @@ def build_token_classifier(
     RETURNS: a model from documents to logits. *Output shape, per document:* ``(n, K)``.
     """
     head = Linear(nO, init_W=zero_init)
-    model: Model[list[Doc], list[Floats2d]] = chain(tok2vec, with_array(chain(Dropout(), head)))
+    per_token: Model[Floats2d, Floats2d] = chain(Dropout(), head)
+    per_document: Model[list[Floats2d], list[Floats2d]] = with_array(per_token)
+    model: Model[list[Doc], list[Floats2d]] = chain(tok2vec, per_document)
     # spaCy's listeners are found and replaced under this name only.
     model.set_ref("tok2vec", tok2vec)
     model.set_ref("head", head)

@@ -19,6 +19,7 @@ from ..decoding.decision import check_prior_smoothing, check_prior_strength, dec
 from ..decoding.lattice import best_sequence, entities_of
 from ..errors import ClinicalNerError, Errors, Warnings
 from ..labels.encode import encode_example, taggable
+from ..labels.scheme import tag_names
 from ..labels.statistics import TagStatistics
 from ..losses.base import log_softmax
 from ..scoring.scorers import score_entities
@@ -221,7 +222,8 @@ class ClinicalNer(TrainablePipe):
         nlp: the pipeline.
         labels: the entity types; by default those that were added and those of the data, sorted.
 
-        RAISES ClinicalNerError: no entity in the data, or a label that ``labels`` lacks.
+        RAISES ClinicalNerError: no entity in the data, a label that ``labels`` lacks, or a model
+            that was built for another number of tags.
         """
         validate_get_examples(get_examples, "ClinicalNer.initialize")
         self.statistics.update_from_dict(TagStatistics().to_dict())
@@ -232,11 +234,12 @@ class ClinicalNer(TrainablePipe):
             names = sorted({ent.label_ for eg in get_examples() for ent in eg.reference.ents})
         for label in names:
             self.add_label(label)
+        self._check_head()
         self._count_tags(get_examples)
         self.loss.initialize(self.statistics)
         self.model.get_ref("head").set_dim("nO", len(self.statistics.counts))
-        sample = [eg.predicted for eg in islice(get_examples(), 10)]
-        self.model.initialize(X=[doc for doc in sample if len(doc)])
+        sample = islice((eg.predicted for eg in get_examples() if len(eg.predicted)), 10)
+        self.model.initialize(X=list(sample))
 
     def predict(self, docs: Iterable[Doc]) -> list[LogProbs]:
         """Log-probabilities log p(tag | text) of each document's tokens.
@@ -369,6 +372,14 @@ class ClinicalNer(TrainablePipe):
         possible = logits.copy()
         possible[:, self.model.ops.xp.asarray(~self.statistics.seen)] = -np.inf
         return log_softmax(possible)
+
+    def _check_head(self) -> None:
+        head = self.model.get_ref("head")
+        expected = len(tag_names(self.labels))
+        if head.has_dim("nO") and head.get_dim("nO") != expected:
+            raise ClinicalNerError(
+                Errors.E007.format(name=self.name, found=head.get_dim("nO"), expected=expected)
+            )
 
     def _count_tags(self, get_examples: Callable[[], Iterable[Example]]) -> None:
         index = self._label_index()

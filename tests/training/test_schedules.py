@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import spacy
 from spacy.tokens import Doc, DocBin
-from spacy.training import Corpus
+from spacy.training import Corpus, Example
 from spacy.training.batchers import configure_minibatch_by_words
 from spacy.training.loop import create_train_batches
 from spacy.vocab import Vocab
@@ -44,7 +45,14 @@ def write_corpus(path: Path, lengths: list[int]) -> Path:
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     folder = tmp_path_factory.mktemp("corpora")
-    return lambda name: write_corpus(folder / f"{name.replace(' ', '_')}.spacy", CORPORA[name])
+    return cache(
+        lambda name: write_corpus(folder / f"{name.replace(' ', '_')}.spacy", CORPORA[name])
+    )
+
+
+@cache
+def read_examples(path: Path) -> list[Example]:
+    return list(Corpus(path)(spacy.blank("en")))
 
 
 def real_epochs(path: Path, epochs: int, seed: int) -> list[int]:
@@ -54,7 +62,7 @@ def real_epochs(path: Path, epochs: int, seed: int) -> list[int]:
         size=WORDS_PER_BATCH, tolerance=0.2, discard_oversize=False
     )
     steps = [0] * epochs
-    for epoch, _ in create_train_batches(spacy.blank("en"), Corpus(path), batcher, epochs):
+    for epoch, _ in create_train_batches(None, lambda _: read_examples(path), batcher, epochs):
         steps[epoch] += 1
     return steps
 

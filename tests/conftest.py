@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from spacy.tokens import Doc, Span
+from spacy.vocab import Vocab
+
+from clinical_ner.formats.docbin import write_docbin
+
+ROOT = Path(__file__).parents[1]
+CORPUS = ROOT / "corpus" / "case_reports"
+#: An index that no one answers for: what asks it, fails at once.
+NO_INDEX = {"PIP_NO_INDEX": "1", "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A pipeline made by the commands, with what it was made of.
+
+    folder: the run's; hub: cache of the hub's client during training.
+    """
+
+    folder: Path
+    hub: Path
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "training" / "model-best"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.json"
+
+    @property
+    def wheels(self) -> list[Path]:
+        return sorted((self.folder / "packages").glob("*.whl"))
+
+
+def command(*args: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m clinical_ner`` as a user does, from the project's folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "clinical_ner", *map(str, args)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def train_and_package(folder: Path, recipe: str, *, documents: int, epochs: int) -> Trained:
+    """Convert, train, evaluate and package the first case reports; no network is needed."""
+    corpus = folder / "notes"
+    corpus.mkdir()
+    for text in sorted(CORPUS.glob("*.txt"))[:documents]:
+        shutil.copy(text, corpus)
+        shutil.copy(text.with_suffix(".ann"), corpus)
+    shutil.copy(CORPUS / "README.md", corpus)
+    trained = Trained(folder, folder / "hub")
+    trained.hub.mkdir()
+    data = folder / "all.spacy"
+    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(trained.hub)}
+    for arguments in (
+        ["convert", corpus, data],
+        [
+            *["train", ROOT / "configs" / f"{recipe}.cfg", folder / "training"],
+            *["--train", data, "--dev", data, "--epochs", epochs],
+            # So few steps find entities only if all tags are treated alike.
+            *["--components.ner.prior_strength", "0.0"],
+        ],
+        ["evaluate", trained.model, data, "--output", trained.metrics, "--resamples", "10"],
+        [
+            *["package", trained.model, folder / "packages"],
+            *["--metrics", trained.metrics, "--corpus", corpus],
+        ],
+    ):
+        done = command(*arguments, **offline, **NO_INDEX)
+        assert done.returncode == 0, done.stderr
+    return trained
+
+
+@pytest.fixture(scope="session")
+def tok2vec_model(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("tok2vec")
+    return train_and_package(folder, "tok2vec", documents=8, epochs=3)
+
+
+@pytest.fixture(scope="session")
+def minilm_model(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("minilm")
+    return train_and_package(folder, "minilm", documents=4, epochs=1)
+
+
+@pytest.fixture
+def corpus_file(tmp_path: Path) -> Path:
+    """A .spacy file of six made-up documents with two types."""
+    path = tmp_path / "corpus.spacy"
+    vocab = Vocab()
+    docs = []
+    for number in range(6):
+        doc = Doc(vocab, words=["Patient", str(number), "had", "fever", "and", "took", "aspirin"])
+        doc.set_ents([Span(doc, 3, 4, "Sign"), Span(doc, 6, 7, "Drug")], default="outside")
+        docs.append(doc)
+    write_docbin(docs, path)
+    return path
