@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -13,11 +14,15 @@ def module_files() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def imported_modules(path: Path, *, top_level_only: bool = False) -> set[str]:
-    """Absolute names of the modules that a file imports, those from the package resolved."""
+def imported_modules(path: Path, *, top_level_only: bool = False, root: Path = ROOT) -> set[str]:
+    """Absolute names of the modules that a file imports, those from the package resolved.
+
+    top_level_only: only what importing the file imports, not what its functions import later.
+    root: the folder that the package lies in.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = tree.body if top_level_only else ast.walk(tree)
-    parts = path.relative_to(ROOT).with_suffix("").parts
+    nodes = _run_at_import(tree) if top_level_only else ast.walk(tree)
+    parts = path.relative_to(root).with_suffix("").parts
     names = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -28,6 +33,18 @@ def imported_modules(path: Path, *, top_level_only: bool = False) -> set[str]:
             names.add(module)
             names.update(f"{module}.{alias.name}" for alias in node.names)
     return names
+
+
+def _run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """All below a node but the bodies of functions and what only type checkers read."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, functions):
+            continue
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            continue
+        yield child
+        yield from _run_at_import(child)
 
 
 def file_of(module: str) -> Path | None:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +24,7 @@ from spacy.util import get_minor_version_range, load_config, split_requirement
 
 from ..errors import ClinicalNerError, Errors
 from ..formats.docbin import replacing
-from ..model.encoder import encoder_names, restore_encoder_names
+from ..model.encoder import encoder_names, published_name, restore_encoder_names
 from ._app import app
 from ._model_card import corpus_card, model_readme, sources
 from .evaluate import load_pipeline
@@ -34,8 +34,6 @@ LIBRARY = "clinical-ner"
 LIBRARY_FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 #: What builds wheels without an index.
 BUILD_PACKAGES = ("build", "setuptools", "wheel")
-#: Names that the model hub can hold: a model, or a model of an owner.
-HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 #: Scores of metrics.json that the wheel's meta.json repeats.
 SCORES = (
@@ -135,11 +133,12 @@ def package(
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         own = _build_wheel(_copy_library(library, scratch / "library"), scratch / "wheels")
-        nlp = _load_without_paths(model, scratch / "copy")
+        nlp = restore_encoder_names(load_pipeline(str(model)))
         requirement = LIBRARY + get_minor_version_range(own.name.split("-")[1])
         name = name.removeprefix(f"{nlp.lang}_")
         _describe(nlp, scores, card, name=name, version=version, requirement=requirement)
         nlp.to_disk(scratch / "model")
+        _forget_paths(scratch / "model" / "config.cfg", encoder_names(nlp))
         meta = json.loads((scratch / "model" / "meta.json").read_text(encoding="utf-8"))
         (scratch / "model" / "README.md").write_text(
             model_readme(meta, scores, card), encoding="utf-8"
@@ -177,31 +176,22 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     return scores
 
 
-def _load_without_paths(model: Path, copy: Path) -> Language:
-    """Load a copy of a pipeline that does not know where its data and its encoder lay."""
-    folders = _encoder_folders(load_pipeline(str(model)))
-    shutil.copytree(model, copy)
-    config = load_config(copy / "config.cfg", interpolate=False)
+def _forget_paths(path: Path, encoders: list[str]) -> None:
+    """Take out of a pipeline's config where its data and its encoder lay."""
+    config = load_config(path, interpolate=False)
     config["paths"] = dict.fromkeys(config.get("paths", {}))
-    Config(_without_paths(config, folders=folders)).to_disk(copy / "config.cfg", interpolate=False)
-    return restore_encoder_names(load_pipeline(str(copy)))
+    published = {name: published_name(name) for name in encoders}
+    Config(_without_paths(config, published)).to_disk(path, interpolate=False)
 
 
-def _encoder_folders(nlp: Language) -> set[str]:
-    """Names of encoders that no hub knows, since they are folders."""
-    return {
-        name for name in encoder_names(nlp) if Path(name).is_dir() or not HUB_NAME.fullmatch(name)
-    }
-
-
-def _without_paths(value: Any, *, folders: Iterable[str]) -> Any:
-    """A config, with the last part of every path in place of the path."""
+def _without_paths(value: Any, published: Mapping[str, str]) -> Any:
+    """A config with published names, and with the last part of every path in place of the path."""
     if isinstance(value, dict):
-        return {key: _without_paths(item, folders=folders) for key, item in value.items()}
+        return {key: _without_paths(item, published) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_paths(item, folders=folders) for item in value]
-    if isinstance(value, str) and (value in folders or Path(value).is_absolute()):
-        return Path(value).name
+        return [_without_paths(item, published) for item in value]
+    if isinstance(value, str):
+        return Path(value).name if Path(value).is_absolute() else published.get(value, value)
     return value
 
 
@@ -215,7 +205,7 @@ def _describe(
     requirement: str,
 ) -> None:
     """Write into the pipeline's meta data what it is, what it was made of and what it needs."""
-    made_of = sources(card, encoder_names(nlp))
+    made_of = sources(card, [published_name(encoder) for encoder in encoder_names(nlp)])
     types = {
         label
         for pipe in nlp.pipe_names

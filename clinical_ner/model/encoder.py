@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from ..errors import ClinicalNerError, Errors
 #: Seconds in which the model hub must answer. One request without retries: a machine without a
 #: network is to be told so at once.
 HUB_TIMEOUT = 10
+#: Names that the model hub can hold: a model, or a model of an owner.
+HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def restore_encoder_names(nlp: Language) -> Language:
     """Put the public name back wherever loading left the folder of the weights.
 
     Also for a pipeline that was read from disk: spacy-transformers unpacks it into a temporary
-    folder, whose name stays behind.
+    folder, whose name stays behind. See ``published_name`` for encoders that were a folder.
 
     nlp: the pipeline, initialized or loaded.
 
@@ -124,6 +127,7 @@ def restore_encoder_names(nlp: Language) -> Language:
     for model, name in _transformers(nlp):
         if model.transformer is None:
             continue
+        name = published_name(name)
         model.attrs["name"] = name
         model.transformer.config._name_or_path = name
         model.transformer.name_or_path = name
@@ -137,6 +141,14 @@ def restore_encoder_names(nlp: Language) -> Language:
 def encoder_names(nlp: Language) -> list[str]:
     """Names that the config gives the transformers of a pipeline, public ones or folders."""
     return [name for _, name in _transformers(nlp)]
+
+
+def published_name(name: str) -> str:
+    """The name under which an encoder may leave this machine: of a folder, only the last part."""
+    if name in INSTALLED_ENCODERS:
+        return name
+    is_folder = Path(name).is_dir() or not HUB_NAME.fullmatch(name)
+    return Path(name).name if is_folder else name
 
 
 def _transformers(nlp: Language) -> list[tuple[Any, str]]:

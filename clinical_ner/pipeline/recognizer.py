@@ -235,8 +235,13 @@ class ClinicalNer(TrainablePipe):
         for label in names:
             self.add_label(label)
         self._check_head()
-        self._count_tags(get_examples)
-        self.loss.initialize(self.statistics)
+        try:
+            self._count_tags(get_examples)
+            self.loss.initialize(self.statistics)
+        except ClinicalNerError:
+            # Whoever catches it must not find a component that passes for an initialized one.
+            self.statistics.update_from_dict(TagStatistics().to_dict())
+            raise
         self.model.get_ref("head").set_dim("nO", len(self.statistics.counts))
         sample = islice((eg.predicted for eg in get_examples() if len(eg.predicted)), 10)
         self.model.initialize(X=list(sample))
@@ -393,8 +398,6 @@ class ClinicalNer(TrainablePipe):
             documents.append(ids)
         self.statistics.count(self.labels, documents)
         if not self.statistics.counts[1:].any():
-            # Not counted, then: the component must not pass for an initialized one.
-            self.statistics.update_from_dict(TagStatistics().to_dict())
             raise ClinicalNerError(Errors.E001.format(name=self.name))
         if masked_tokens:
             warnings.warn(

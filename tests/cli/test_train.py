@@ -237,7 +237,6 @@ def test_weights_that_do_not_fit(
         ({"training.dropout": "much"}, "dropout"),
         ({"training.train_corpus": "corpora.no_such"}, "no_such"),
         ({"initialize.vectors": "no_such"}, "no_such"),
-        ({"components.ner.model.tok2vec.width": 7}, "7"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),
 )

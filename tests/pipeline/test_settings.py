@@ -32,10 +32,11 @@ def make_recognizer(**settings: Any) -> ClinicalNer:
     return nlp.add_pipe("clinical_ner", name="ner", config=settings)
 
 
-def make_recognizer_without_posterior(**settings: Any) -> ClinicalNer:
+def make_directly(loss: type[LogitAdjusted] = LogitAdjusted, **settings: Any) -> ClinicalNer:
+    """Without a config, which takes neither NaN nor infinity."""
     nlp = spacy.blank("en")
     other = nlp.add_pipe("clinical_ner", name="ner")
-    return ClinicalNer(nlp, other.model, loss=WithoutPosterior(), **settings)
+    return ClinicalNer(nlp, other.model, loss=loss(), **settings)
 
 
 # Labels
@@ -147,7 +148,7 @@ def test_masked_tokens_are_counted_in_a_warning() -> None:
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf")])
 def test_a_prior_strength_outside_its_range_is_an_error(value: float) -> None:
     with pytest.raises(ClinicalNerError, match="E004.*prior_strength"):
-        make_recognizer(prior_strength=value)
+        make_directly(prior_strength=value)
     ner = make_recognizer(prior_strength=0.5)
     with pytest.raises(ClinicalNerError, match="E004.*prior_strength"):
         ner.prior_strength = value
@@ -157,7 +158,7 @@ def test_a_prior_strength_outside_its_range_is_an_error(value: float) -> None:
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
 def test_a_prior_smoothing_outside_its_range_is_an_error(value: float) -> None:
     with pytest.raises(ClinicalNerError, match="E004.*prior_smoothing"):
-        make_recognizer(prior_smoothing=value)
+        make_directly(prior_smoothing=value)
     ner = make_recognizer(prior_smoothing=2.0)
     with pytest.raises(ClinicalNerError, match="E004.*prior_smoothing"):
         ner.prior_smoothing = value
@@ -167,20 +168,28 @@ def test_a_prior_smoothing_outside_its_range_is_an_error(value: float) -> None:
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_learn_rate_factor_outside_its_range_is_an_error(value: float) -> None:
     with pytest.raises(ClinicalNerError, match="E004.*learn_rate_factor"):
-        make_recognizer(learn_rate_factor=value)
+        make_directly(learn_rate_factor=value)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"prior_strength": 2.0}, {"prior_smoothing": -1.0}, {"learn_rate_factor": 0.0}]
+)
+def test_a_number_outside_its_range_in_a_config_is_an_error(settings: dict[str, float]) -> None:
+    with pytest.raises(ClinicalNerError, match=f"E004.*{next(iter(settings))}"):
+        make_recognizer(**settings)
 
 
 def test_without_a_posterior_the_prior_cannot_be_taken_away() -> None:
     with pytest.raises(ClinicalNerError, match="E008.*WithoutPosterior"):
-        make_recognizer_without_posterior(prior_strength=0.5)
-    ner = make_recognizer_without_posterior()
+        make_directly(WithoutPosterior, prior_strength=0.5)
+    ner = make_directly(WithoutPosterior)
     with pytest.raises(ClinicalNerError, match="E008.*WithoutPosterior"):
         ner.prior_strength = 0.5
     assert ner.prior_strength == 1.0
 
 
 def test_without_a_posterior_the_softmax_of_the_logits_is_decoded() -> None:
-    ner = make_recognizer_without_posterior()
+    ner = make_directly(WithoutPosterior)
     nlp = spacy.blank("en")
     ner.initialize(lambda: make_examples(nlp), nlp=nlp)
     (log_probs,) = ner.predict([nlp.make_doc("cough and fever")])
@@ -344,3 +353,14 @@ def test_an_untrained_component_gives_the_prior() -> None:
     (log_probs,) = ner.predict([nlp.make_doc("cough and fever")])
     np.testing.assert_allclose(np.exp(log_probs), [ner.statistics.prior] * 3, rtol=1e-5)
     assert predicted(nlp) == [[] for _ in TRAIN]
+
+
+def test_a_loss_that_does_not_fit_the_labels_leaves_the_component_uninitialized() -> None:
+    nlp = spacy.blank("en")
+    loss = {"@losses": "clinical_ner.WeightedCrossEntropy.v1", "weights": {"Drgu": 2.0}}
+    ner = nlp.add_pipe("clinical_ner", name="ner", config={"loss": loss})
+    with pytest.raises(ClinicalNerError, match="E031.*'Drgu'.*Did you mean Drug"):
+        nlp.initialize(lambda: make_examples(nlp))
+    assert not ner.is_initialized
+    with pytest.raises(ClinicalNerError, match="E005"):
+        ner.predict([nlp.make_doc("x")])

