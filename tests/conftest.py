@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -27,11 +27,13 @@ NO_INDEX = {"PIP_NO_INDEX": "1", "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
 class Trained:
     """A pipeline made by the commands, with what it was made of.
 
-    folder: the run's; hub: cache of the hub's client during training.
+    folder: the run's; hub: cache of the hub's client during training; left_behind: what building
+    the wheels left in the project's folder.
     """
 
     folder: Path
     hub: Path
+    left_behind: tuple[Path, ...]
 
     @property
     def model(self) -> Path:
@@ -58,6 +60,12 @@ def command(*args: object, **environment: str) -> subprocess.CompletedProcess[st
     )
 
 
+def build_products() -> set[Path]:
+    """What builds of wheels leave in the project's folder."""
+    patterns = ("*.whl", "*/*.whl", "build", "dist", "*.egg-info")
+    return {path for pattern in patterns for path in ROOT.glob(pattern)}
+
+
 def train_and_package(folder: Path, recipe: str, *, documents: int, epochs: int) -> Trained:
     """Convert, train, evaluate and package the first case reports; no network is needed."""
     corpus = folder / "notes"
@@ -66,18 +74,19 @@ def train_and_package(folder: Path, recipe: str, *, documents: int, epochs: int)
         shutil.copy(text, corpus)
         shutil.copy(text.with_suffix(".ann"), corpus)
     shutil.copy(CORPUS / "README.md", corpus)
-    trained = Trained(folder, folder / "hub")
-    trained.hub.mkdir()
-    data = folder / "all.spacy"
+    before = build_products()
+    hub, data = folder / "hub", folder / "all.spacy"
+    hub.mkdir()
     convert(corpus, data, nlp=spacy.blank("en"))
     done = command(
         *["train", ROOT / "configs" / f"{recipe}.cfg", folder / "training"],
         *["--train", data, "--dev", data, "--epochs", epochs],
         # So few steps find entities only if all tags are treated alike.
         *["--components.ner.prior_strength", "0.0"],
-        **{"HF_HUB_OFFLINE": "1", "HF_HOME": str(trained.hub)},
+        **{"HF_HUB_OFFLINE": "1", "HF_HOME": str(hub)},
     )
     assert done.returncode == 0, done.stderr
+    trained = Trained(folder, hub, ())
     metrics = evaluate(str(trained.model), data, resamples=10)
     trained.metrics.write_text(json.dumps(metrics), encoding="utf-8")
     done = command(
@@ -86,7 +95,7 @@ def train_and_package(folder: Path, recipe: str, *, documents: int, epochs: int)
         **NO_INDEX,
     )
     assert done.returncode == 0, done.stderr
-    return trained
+    return replace(trained, left_behind=tuple(build_products() - before))
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ import importlib.util, json, sys
 import spacy
 import clinical_ner
 nlp = spacy.load("en_clinical_ner")
-found = [[(e.start_char, e.end_char, e.label_) for e in nlp(text).ents] for text in json.load(sys.stdin)]
+texts = json.load(sys.stdin)
+found = [[(e.start_char, e.end_char, e.label_) for e in nlp(text).ents] for text in texts]
 print(json.dumps({
     "entities": found,
     "library": clinical_ner.__file__,
@@ -49,7 +52,7 @@ def call(*args: object, folder: Path, stdin: str = "") -> str:
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory, tok2vec_model: Trained) -> Path:
+def python(tmp_path_factory: pytest.TempPathFactory, tok2vec_model: Trained) -> Iterator[Path]:
     """A new environment with both wheels, installed in one command, at the pinned versions."""
     folder = tmp_path_factory.mktemp("fresh")
     # A constraints file holds no editable requirement.
@@ -58,8 +61,12 @@ def python(tmp_path_factory: pytest.TempPathFactory, tok2vec_model: Trained) -> 
     constraints.write_text("\n".join(pin for pin in pins if "==" in pin and pin[0] not in "-#"))
     call(sys.executable, "-m", "venv", folder / "venv", folder=folder)
     python = folder / "venv" / "bin" / "python"
-    call(python, *["-m", "pip", "install", "-c", constraints, *tok2vec_model.wheels], folder=folder)
-    return python
+    # Compiling all of torch would take longer than all that follows.
+    install = ["-m", "pip", "install", "--no-compile", "-c", constraints]
+    call(python, *install, *tok2vec_model.wheels, folder=folder)
+    yield python
+    # Gigabytes, which pytest would keep for three runs.
+    shutil.rmtree(folder / "venv")
 
 
 @pytest.mark.slow
