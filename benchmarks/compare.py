@@ -4,7 +4,8 @@
 
 Trains one model per method, evaluates it on the test documents, keeps its scores as
 benchmarks/results/METHOD-seedS-epochsE.json, and prints the table of benchmarks/README.md. A method
-whose result is there already is not trained again.
+whose result is there already is not run again; one whose model lies in the folder is only
+evaluated.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from thinc.api import Config
 from clinical_ner.cli.convert import convert
 from clinical_ner.cli.evaluate import evaluate
 from clinical_ner.cli.split import split
-from clinical_ner.cli.train import train
+from clinical_ner.cli.train import RECORD, train
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -75,15 +76,17 @@ def run(method: str, work: Path, *, seed: int, epochs: int, command: str) -> dic
     folder = work / f"{method}-seed{seed}-epochs{epochs}"
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / f"{method}.cfg"
-    recipe(method).to_disk(config, interpolate=False)
-    record = train(
-        config,
-        folder,
-        train_path=work / "train.spacy",
-        dev_path=work / "dev.spacy",
-        seed=seed,
-        epochs=epochs,
-    )
+    if not (folder / RECORD).exists():
+        recipe(method).to_disk(config, interpolate=False)
+        train(
+            config,
+            folder,
+            train_path=work / "train.spacy",
+            dev_path=work / "dev.spacy",
+            seed=seed,
+            epochs=epochs,
+        )
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     metrics = evaluate(str(folder / "model-best"), work / "test.spacy")
     result = {**metrics, "method": method, "seed": seed, "epochs": epochs, "command": command}
     for key in ("model", "data"):
