@@ -163,7 +163,7 @@ class Errors(metaclass=_WithCodes):
         "{components}), and no entity was predicted. Name a pipeline that sets doc.ents."
     )
     E213 = (
-        "{path}: holds no entity in doc.ents, so there is nothing to evaluate against. Name a "
+        "{path}: holds no entity in doc.ents, so there is nothing to learn or to score. Name a "
         "file with gold annotations."
     )
     E214 = (

@@ -25,6 +25,7 @@ from ..formats.docbin import DOCUMENT_ID, read_docbin, replacing
 from ..scoring.bootstrap import RESAMPLES, intervals, resample_weights
 from ..scoring.scorers import count_entities, entity_scores, entity_statistics
 from ._app import app
+from ._gpu import use_gpu
 
 TITLES = {
     "ents_p": "precision, micro",
@@ -105,8 +106,7 @@ def evaluate(
     RAISES ClinicalNerError: the pipeline cannot be loaded or has no entity recognizer, the GPU
         cannot be used, or the data are missing, unreadable, or without entities.
     """
-    if gpu_id >= 0:
-        _use_gpu(gpu_id)
+    use_gpu(gpu_id)
     nlp = load_pipeline(model)
     references = read_docbin(data, nlp.vocab)
     if not any(reference.ents for reference in references):
@@ -201,13 +201,6 @@ def _is_pipeline_package(name: str) -> bool:
         return (get_package_path(name) / "meta.json").is_file()
     except ImportError:
         return False
-
-
-def _use_gpu(gpu_id: int) -> None:
-    try:
-        spacy.require_gpu(gpu_id)
-    except ValueError as error:
-        raise ClinicalNerError(Errors.E214.format(gpu_id=gpu_id, reason=str(error))) from error
 
 
 def _declares_entities(nlp: Language) -> bool:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import spacy
 import typer
 from catalogue import RegistryError
 from confection import Config, ConfigValidationError
@@ -28,6 +27,7 @@ from ..errors import ClinicalNerError, Errors
 from ..formats.docbin import read_docbin, replacing
 from ..training.schedules import document_lengths
 from ._app import app
+from ._gpu import use_gpu
 
 #: Record of a run, beside its models.
 RECORD = "training.json"
@@ -125,6 +125,7 @@ def train(
     if output.exists() and not output.is_dir():
         raise ClinicalNerError(Errors.E205.format(path=output))
     corpus_words = sum(document_lengths(train_path))
+    _check_gold(train_path)
     _check_gold(dev_path)
     settings = {
         **(overrides or {}),
@@ -134,8 +135,7 @@ def train(
         **({"variables.encoder": encoder} if encoder else {}),
         **({"variables.epochs": epochs} if epochs else {}),
     }
-    if gpu_id >= 0:
-        _use_gpu(gpu_id)
+    use_gpu(gpu_id)
     with _config_errors(config):
         _check_settings(config, settings)
         nlp = init_nlp(
@@ -197,7 +197,7 @@ def _overrides(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _check_gold(path: Path) -> None:
-    """Raise ClinicalNerError unless documents with entities can choose the model."""
+    """Raise ClinicalNerError unless there are documents, and entities in them."""
     document_lengths(path)
     files = walk_corpus(path, FILE_TYPE)
     if not any(doc.ents for file in files for doc in read_docbin(Path(file), Vocab())):
@@ -222,21 +222,17 @@ def _check_settings(config: Path, settings: dict[str, Any]) -> None:
             )
 
 
-def _use_gpu(gpu_id: int) -> None:
-    try:
-        spacy.require_gpu(gpu_id)
-    except ValueError as error:
-        raise ClinicalNerError(Errors.E214.format(gpu_id=gpu_id, reason=str(error))) from error
-
-
 @contextmanager
 def _config_errors(config: Path) -> Iterator[None]:
     """Turn what spaCy says of a config into one line."""
     try:
         yield
-    except (ClinicalNerError, ConfigValidationError, ConfigParserError, RegistryError) as error:
-        if isinstance(error, ClinicalNerError):
+    except ClinicalNerError as error:
+        # What a loss or an encoder refuses, it refuses without knowing which file asked for it.
+        if str(config) in str(error):
             raise
+        raise ClinicalNerError(f"{error} (In {config}.)") from error
+    except (ConfigValidationError, ConfigParserError, RegistryError) as error:
         raise ClinicalNerError(
             Errors.E063.format(path=config, problems=_problems(error))
         ) from error

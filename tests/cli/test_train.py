@@ -181,13 +181,9 @@ def test_a_corpus_that_cannot_be_read(
     assert_one_line(capsys, code, "bad.spacy", output=tmp_path / "out")
 
 
-@pytest.mark.parametrize("option, code", [("--train", "E001"), ("--dev", "E213")])
+@pytest.mark.parametrize("option", ["--train", "--dev"])
 def test_a_corpus_without_entities(
-    tmp_path: Path,
-    corpus_file: Path,
-    capsys: pytest.CaptureFixture[str],
-    option: str,
-    code: str,
+    tmp_path: Path, corpus_file: Path, capsys: pytest.CaptureFixture[str], option: str
 ) -> None:
     plain = tmp_path / "plain.spacy"
     doc = Doc(Vocab(), words=["Nothing", "annotated"])
@@ -196,7 +192,7 @@ def test_a_corpus_without_entities(
     files = {"--train": corpus_file, "--dev": corpus_file, option: plain}
     args = [value for pair in files.items() for value in pair]
     assert run(TOK2VEC, tmp_path / "out", *args) == 1
-    assert_one_line(capsys, code, output=tmp_path / "out")
+    assert_one_line(capsys, "E213", "plain.spacy", output=tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -218,7 +214,7 @@ def test_weights_that_do_not_fit(
     loss = {"@losses": "clinical_ner.WeightedCrossEntropy.v1", "weights": weights}
     weighted = recipe(tmp_path / "weighted.cfg", {"components.ner.loss": loss})
     assert run(weighted, tmp_path / "out", *data) == 1
-    assert_one_line(capsys, code, part, output=tmp_path / "out")
+    assert_one_line(capsys, code, part, "weighted.cfg", output=tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -302,7 +298,7 @@ def test_an_encoder_that_is_not_there(
     tmp_path: Path, data: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(MINILM, tmp_path / "out", *data, "--encoder", tmp_path / "nowhere") == 1
-    assert_one_line(capsys, "E050", "nowhere", output=tmp_path / "out")
+    assert_one_line(capsys, "E050", "nowhere", "minilm.cfg", output=tmp_path / "out")
 
 
 def test_an_output_that_is_a_file(
