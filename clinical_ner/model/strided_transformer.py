@@ -1,8 +1,8 @@
 """A transformer that reads the text in windows with more overlap when it predicts than in training.
 
 A token that stands in two windows has two vectors per wordpiece, and spacy-transformers pools both.
-In prediction that is an ensemble for the price of a longer forward pass; in training the same price
-is better spent on other steps.
+In prediction that is an ensemble for the price of a longer forward pass; in training every window
+more costs a backward pass, too. What it gains is measured in benchmarks/README.md.
 """
 
 from collections.abc import Callable
