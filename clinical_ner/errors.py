@@ -47,6 +47,11 @@ class Errors(metaclass=_WithCodes):
         "Loss '{loss}' has no way back to the empirical probability, so prior_strength must be 1."
     )
 
+    E009 = (
+        "Component '{name}' was given a batch whose documents were drawn in different ways: let "
+        "one batcher make all batches."
+    )
+
     # Losses: E030 to E049.
     E030 = (
         "Unknown weight scheme '{scheme}': choose one of {known}, or give a table "
@@ -59,6 +64,12 @@ class Errors(metaclass=_WithCodes):
         'corpus. Choose weights = "none".'
     )
     E034 = "The loss '{loss}' was not initialized with tag statistics: call initialize() first."
+
+    E035 = "The loss '{loss}' cannot have the reduction '{reduction}': choose one of {known}."
+    E036 = (
+        "The loss '{loss}' averages per document, so it must be called with the lengths of the "
+        "documents."
+    )
 
     # Encoder: E050 to E059.
     E050 = "The encoder '{name}' is neither installed nor reachable. {hint}"

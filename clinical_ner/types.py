@@ -36,3 +36,6 @@ class TagLoss(Protocol):
 
     def posterior_logits(self, logits: Logits) -> Logits:
         """Undo what the loss did to the probabilities."""
+
+    def training_shares(self) -> Any:
+        """Shares of the tags that the loss saw in training, or None if those of the corpus."""

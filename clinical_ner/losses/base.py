@@ -11,8 +11,17 @@ from thinc.api import get_array_module
 from thinc.loss import Loss
 
 from ..errors import ClinicalNerError, Errors
+from ..labels.sampling import BatchSampling
 from ..labels.statistics import TagStatistics
 from ..types import Logits, TagIds
+
+#: How the losses of tokens become one number, and whether the optimum without signal stays known:
+#:   tokens     sum over tokens / tokens_per_batch: the optimum is that of the tokens' shares
+#:   documents  sum over documents of the mean over their tokens / expected documents per batch:
+#:              that of the mean shares per document, which the sampling shift turns back
+#:   classes    mean over the tags in the batch of the mean over their tokens: unknown
+#:   weights    sum over tokens / sum of their weights in the batch: unknown
+REDUCTIONS = {"tokens": True, "documents": True, "classes": False, "weights": False}
 
 
 class EntityLoss(Loss):
@@ -21,23 +30,50 @@ class EntityLoss(Loss):
     A loss is bound to the tag statistics with ``initialize`` and has no other state. Tags without a
     training token are left out of every softmax: their gradient is 0 and their posterior -inf.
 
-    tokens_per_batch: the constant that sums over tokens are divided by. A constant, because
-        dividing by what the batch holds would change the optimum, and with it the way back to
-        the prior.
+    reduction: tokens, documents, classes or weights; see ``REDUCTIONS``. The last two have no way
+        back to the empirical probability.
+    tokens_per_batch: the labelled tokens that a batch is expected to hold: sums are divided by this
+        constant, because dividing by what the batch holds would change the optimum, and with it the
+        way back to the prior.
+
+    RAISES ClinicalNerError: an unknown reduction, one that the loss cannot have, or a number
+        outside its range.
     """
 
-    #: Whether ``posterior_logits`` leads back to the empirical probability.
-    has_posterior: bool = True
+    #: The reductions that the loss can have.
+    reductions: tuple[str, ...] = tuple(REDUCTIONS)
 
-    def __init__(self, *, tokens_per_batch: float = 500.0):
+    def __init__(self, *, reduction: str = "tokens", tokens_per_batch: float = 500.0):
+        if reduction not in self.reductions:
+            raise ClinicalNerError(
+                Errors.E035.format(
+                    loss=type(self).__name__, reduction=reduction, known=", ".join(self.reductions)
+                )
+            )
         if not (np.isfinite(tokens_per_batch) and tokens_per_batch > 0):
             raise ClinicalNerError(
                 Errors.E004.format(
                     setting="tokens_per_batch", range="above 0", value=tokens_per_batch
                 )
             )
+        self.reduction = reduction
         self.tokens_per_batch = float(tokens_per_batch)
-        self._unseen: NDArray[np.bool_] | None = None
+        self._statistics: TagStatistics | None = None
+
+    @property
+    def has_posterior(self) -> bool:
+        """Whether ``posterior_logits`` leads back to the empirical probability."""
+        return REDUCTIONS[self.reduction]
+
+    @property
+    def statistics(self) -> TagStatistics:
+        """The live statistics that the loss is bound to.
+
+        RAISES ClinicalNerError: the loss was not initialized.
+        """
+        if self._statistics is None:
+            raise ClinicalNerError(Errors.E034.format(loss=type(self).__name__))
+        return self._statistics
 
     def initialize(self, statistics: TagStatistics) -> None:
         """Bind the loss to the counts of the training data, at training and again after loading.
@@ -46,14 +82,25 @@ class EntityLoss(Loss):
 
         RAISES ClinicalNerError: the settings do not fit the labels.
         """
-        self._unseen = ~statistics.seen
+        self._statistics = statistics
+
+    def training_shares(self) -> NDArray[np.float64] | None:
+        """Shares of the tags in what the loss averages over, None where they are the prior.
+
+        The component turns probabilities learned under these shares back to the prior.
+        *Shape:* ``(K,)``.
+        """
+        if self.reduction == "documents":
+            sampled = self.statistics.sampled_document_shares
+            return self.statistics.document_shares if sampled is None else sampled
+        return self.statistics.sampled_shares
 
     def __call__(
         self,
         guesses: Logits,
         truths: TagIds,
         lengths: NDArray[Any] | None = None,
-        batch: dict[str, Any] | None = None,
+        batch: BatchSampling | None = None,
     ) -> tuple[Logits, float]:
         """Gradient and loss, in thinc's order.
 
@@ -75,7 +122,7 @@ class EntityLoss(Loss):
         guesses: Logits,
         truths: TagIds,
         lengths: NDArray[Any] | None = None,
-        batch: dict[str, Any] | None = None,
+        batch: BatchSampling | None = None,
     ) -> Logits:
         """Only the gradient of ``__call__``. *Shape:* ``(n, K)``."""
         return self(guesses, truths, lengths, batch)[0]
@@ -85,14 +132,14 @@ class EntityLoss(Loss):
         guesses: Logits,
         truths: TagIds,
         lengths: NDArray[Any] | None = None,
-        batch: dict[str, Any] | None = None,
+        batch: BatchSampling | None = None,
     ) -> float:
         """Only the loss of ``__call__``."""
         return self(guesses, truths, lengths, batch)[1]
 
     @abstractmethod
     def posterior_logits(self, logits: Logits) -> Logits:
-        """Logits whose softmax is the empirical p(tag | text). *Shape:* ``(n, K)``."""
+        """Logits whose softmax is p(tag | text) under ``training_shares``. *Shape:* ``(n, K)``."""
 
     @abstractmethod
     def _gradient_and_loss(
@@ -100,18 +147,58 @@ class EntityLoss(Loss):
         guesses: Logits,
         truths: TagIds,
         lengths: NDArray[Any] | None,
-        batch: dict[str, Any] | None,
+        batch: BatchSampling | None,
     ) -> tuple[Logits, float]:
         """``__call__`` for at least one token."""
 
     def _without_unseen(self, logits: Logits) -> Logits:
         """Copy of the logits with -inf in the columns of tags without a training token."""
-        if self._unseen is None:
-            raise ClinicalNerError(Errors.E034.format(loss=type(self).__name__))
         xp = get_array_module(logits)
         result = logits.copy()
-        result[:, xp.asarray(self._unseen)] = -xp.inf
+        result[:, xp.asarray(~self.statistics.seen)] = -xp.inf
         return result
+
+    def _token_scales(
+        self,
+        truths: TagIds,
+        lengths: NDArray[Any] | None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Factor of every token's loss that the weights and the reduction make, 0 where masked.
+
+        truths: gold tag ids. *Shape:* ``(n,)``.
+        lengths: tokens per document. *Shape:* ``(D,)``.
+        weights: weight of each tag, 1 by default. *Shape:* ``(K,)``.
+
+        RETURNS: *Shape:* ``(n,)``, on the CPU.
+        RAISES ClinicalNerError: the mean per document without lengths.
+        """
+        gold = to_numpy(truths)
+        labelled = gold >= 0
+        weight = np.where(labelled, 1.0 if weights is None else weights[gold], 0.0)
+        if self.reduction == "tokens":
+            return weight / self.tokens_per_batch
+        if self.reduction == "documents":
+            if lengths is None:
+                raise ClinicalNerError(Errors.E036.format(loss=type(self).__name__))
+            document = np.repeat(np.arange(len(lengths)), to_numpy(lengths))
+            in_document = np.bincount(document, weights=labelled, minlength=len(lengths))
+            return weight / (np.maximum(in_document, 1.0)[document] * self._documents_per_batch)
+        if self.reduction == "classes":
+            of_tag = np.bincount(gold[labelled], minlength=1)
+            per_tag = np.where(labelled, of_tag[np.where(labelled, gold, 0)], 1)
+            return weight / (per_tag * max(np.count_nonzero(of_tag), 1))
+        return weight / max(weight.sum(), np.finfo(np.float64).tiny)
+
+    @property
+    def _documents_per_batch(self) -> float:
+        """Documents that hold as many labelled tokens as a batch is expected to."""
+        return self.tokens_per_batch * self.statistics.documents / self.statistics.total
+
+
+def to_numpy(values: Any) -> NDArray[Any]:
+    """The array on the CPU."""
+    return values.get() if hasattr(values, "get") else np.asarray(values)
 
 
 def log_softmax(logits: Logits) -> Logits:
@@ -125,16 +212,14 @@ def log_softmax(logits: Logits) -> Logits:
     return shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def weighted_negative_log_likelihood(
-    logits: Logits, truths: TagIds, weights: NDArray[Any], divisor: float
+def scaled_negative_log_likelihood(
+    logits: Logits, truths: TagIds, scales: NDArray[Any]
 ) -> tuple[Logits, float]:
-    """Sum over unmasked tokens of -w[y] log softmax(z)[y], divided by a constant, and its gradient.
-
-    The derivative with respect to z is w[y] (softmax(z) - onehot(y)) / divisor.
+    """Sum over tokens of -r log softmax(z)[y], and its gradient r (softmax(z) - onehot(y)).
 
     logits: -inf in columns that take no part. *Shape:* ``(n, K)``.
     truths: gold tag ids, -1 where masked. *Shape:* ``(n,)``.
-    weights: weight of each tag. *Shape:* ``(K,)``.
+    scales: the factor r of each token. *Shape:* ``(n,)``.
 
     RETURNS: gradient, *shape* ``(n, K)``, and loss.
     """
@@ -142,7 +227,7 @@ def weighted_negative_log_likelihood(
     rows = xp.nonzero(xp.asarray(truths) >= 0)[0]
     gold = xp.asarray(truths)[rows]
     log_p = log_softmax(logits[rows])
-    scale = (xp.asarray(weights, dtype=logits.dtype)[gold] / divisor).astype(logits.dtype)
+    scale = xp.asarray(scales, dtype=logits.dtype)[rows]
     d_rows = xp.exp(log_p)
     d_rows[xp.arange(len(rows)), gold] -= 1.0
     gradient = xp.zeros_like(logits)

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
+from ..labels.sampling import BatchSampling
 from ..labels.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import EntityLoss, weighted_negative_log_likelihood
+from .base import EntityLoss, scaled_negative_log_likelihood
 from .weights import check_weights, tag_weights
 
 
@@ -21,7 +22,7 @@ class WeightedCrossEntropy(EntityLoss):
     weights: one of the schemes none, paper (1 - N_c/N, arXiv 2409.03238), inverse, sqrt_inverse,
         effective_number (arXiv 1901.05555), or a table {label or "O": weight}.
     beta: b of the scheme effective_number, in [0, 1).
-    tokens_per_batch: the constant that the sum over tokens is divided by.
+    reduction, tokens_per_batch: see ``EntityLoss``.
 
     RAISES ClinicalNerError: an unknown scheme or a weight that is not positive and finite.
     """
@@ -31,9 +32,10 @@ class WeightedCrossEntropy(EntityLoss):
         *,
         weights: str | dict[str, float] = "none",
         beta: float = 0.999,
+        reduction: str = "tokens",
         tokens_per_batch: float = 500.0,
     ):
-        super().__init__(tokens_per_batch=tokens_per_batch)
+        super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
         check_weights(weights, beta)
         self.weights = weights
         self.beta = beta
@@ -55,8 +57,10 @@ class WeightedCrossEntropy(EntityLoss):
         guesses: Logits,
         truths: TagIds,
         lengths: NDArray[Any] | None,
-        batch: dict[str, Any] | None,
+        batch: BatchSampling | None,
     ) -> tuple[Logits, float]:
-        return weighted_negative_log_likelihood(
-            self._without_unseen(guesses), truths, self._tag_weights, self.tokens_per_batch
+        return scaled_negative_log_likelihood(
+            self._without_unseen(guesses),
+            truths,
+            self._token_scales(truths, lengths, self._tag_weights),
         )

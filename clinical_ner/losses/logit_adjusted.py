@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..errors import ClinicalNerError, Errors
+from ..labels.sampling import BatchSampling
 from ..labels.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import EntityLoss, weighted_negative_log_likelihood
+from .base import EntityLoss, scaled_negative_log_likelihood
 
 
 class LogitAdjusted(EntityLoss):
@@ -19,13 +20,15 @@ class LogitAdjusted(EntityLoss):
     What is trained is softmax(z + t log pi), which is therefore the empirical probability.
 
     tau: the factor t >= 0. 0 is plain cross-entropy, 1 the balanced loss of the source.
-    tokens_per_batch: the constant that the sum over tokens is divided by.
+    reduction, tokens_per_batch: see ``EntityLoss``.
 
     RAISES ClinicalNerError: tau is negative or not finite.
     """
 
-    def __init__(self, *, tau: float = 1.0, tokens_per_batch: float = 500.0):
-        super().__init__(tokens_per_batch=tokens_per_batch)
+    def __init__(
+        self, *, tau: float = 1.0, reduction: str = "tokens", tokens_per_batch: float = 500.0
+    ):
+        super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
         if not (np.isfinite(tau) and tau >= 0):
             raise ClinicalNerError(Errors.E004.format(setting="tau", range=">= 0", value=tau))
         self.tau = tau
@@ -47,11 +50,8 @@ class LogitAdjusted(EntityLoss):
         guesses: Logits,
         truths: TagIds,
         lengths: NDArray[Any] | None,
-        batch: dict[str, Any] | None,
+        batch: BatchSampling | None,
     ) -> tuple[Logits, float]:
-        return weighted_negative_log_likelihood(
-            self.posterior_logits(guesses),
-            truths,
-            np.ones(guesses.shape[1]),
-            self.tokens_per_batch,
+        return scaled_negative_log_likelihood(
+            self.posterior_logits(guesses), truths, self._token_scales(truths, lengths)
         )

@@ -19,6 +19,7 @@ from ..decoding.decision import check_prior_smoothing, check_prior_strength, dec
 from ..decoding.lattice import best_sequence, entities_of
 from ..errors import ClinicalNerError, Errors, Warnings
 from ..labels.encode import encode_example, taggable
+from ..labels.sampling import BATCH_SAMPLING, BatchSampling
 from ..labels.scheme import tag_names
 from ..labels.statistics import TagStatistics
 from ..losses.base import log_softmax
@@ -321,12 +322,16 @@ class ClinicalNer(TrainablePipe):
 
         RETURNS: the loss, and the gradient with respect to the logits, shaped like ``scores``.
         """
+        examples = list(examples)
         ops = self.model.ops
         index = self._label_index()
+        batch = self._sampling(examples)
+        # Before the loss, which may weigh by what is drawn.
+        self.statistics.observe(batch)
         truths = [encode_example(eg, index, name=self.name) for eg in examples]
         lengths = np.asarray([len(ids) for ids in truths])
         gold = ops.xp.asarray(np.concatenate(truths))
-        gradient, loss = self.loss(ops.flatten(scores), gold, lengths)
+        gradient, loss = self.loss(ops.flatten(scores), gold, lengths, batch)
         return loss, ops.unflatten(gradient, ops.asarray1i(lengths.tolist()))
 
     def finish_update(self, sgd: Optimizer) -> None:
@@ -368,15 +373,28 @@ class ClinicalNer(TrainablePipe):
     def _label_index(self) -> dict[str, int]:
         return {label: i for i, label in enumerate(self.labels)}
 
+    def _sampling(self, examples: list[Example]) -> BatchSampling | None:
+        """What a sampling batcher left in the gold documents of a batch."""
+        found = [example.reference.user_data.get(BATCH_SAMPLING) for example in examples]
+        if any(batch is not found[0] for batch in found):
+            raise ClinicalNerError(Errors.E009.format(name=self.name))
+        return found[0]
+
     def _log_probs(self, logits: Floats2d) -> LogProbs:
         """The chain from logits to log p(tag | text). *Shape:* ``(n, K)``."""
         if len(logits) == 0:
             return logits
-        if self.loss.has_posterior:
-            return log_softmax(self.loss.posterior_logits(logits))
-        possible = logits.copy()
-        possible[:, self.model.ops.xp.asarray(~self.statistics.seen)] = -np.inf
-        return log_softmax(possible)
+        xp = self.model.ops.xp
+        if not self.loss.has_posterior:
+            possible = logits.copy()
+            possible[:, xp.asarray(~self.statistics.seen)] = -np.inf
+            return log_softmax(possible)
+        log_probs = log_softmax(self.loss.posterior_logits(logits))
+        shares = self.loss.training_shares()
+        if shares is None:
+            return log_probs
+        shift = self.statistics.sampling_shift(shares)
+        return log_softmax(log_probs + xp.asarray(shift, dtype=log_probs.dtype))
 
     def _check_head(self) -> None:
         head = self.model.get_ref("head")
