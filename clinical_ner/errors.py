@@ -51,6 +51,14 @@ class Errors(metaclass=_WithCodes):
         "Component '{name}' was given a batch whose documents were drawn in different ways: let "
         "one batcher make all batches."
     )
+    E010 = (
+        "Loss '{loss}' has no way back to the empirical probability, so component '{name}' has "
+        "none to mix with that of the neighbours: train with a loss, and a reduction, that has."
+    )
+    E011 = (
+        "The datastore of component '{name}' was built for another model ({found}, expected "
+        "{expected}): build it anew with clinical-ner neighbours."
+    )
 
     # Losses: E030 to E049.
     E030 = (
@@ -70,6 +78,31 @@ class Errors(metaclass=_WithCodes):
         "The loss '{loss}' averages per document, so it must be called with the lengths of the "
         "documents."
     )
+    E037 = (
+        "BTL needs batches for one entity type: set training.batcher to "
+        "clinical_ner.batch_by_entity.v1."
+    )
+    E038 = (
+        "Loss '{loss}' has, with its settings, no way back to the empirical probability: choose "
+        "another loss, or settings that keep one, where probabilities are needed."
+    )
+    E039 = (
+        "BTL was given a batch for the entity type '{type}', which the corpus lacks. Its types "
+        "are: {known}."
+    )
+    E040 = (
+        "BTL cannot learn '{type}': the documents drawn for it hold no token {missing}. Leave the "
+        "type out of the corpus, or choose another loss."
+    )
+    E041 = (
+        "Prior matching needs a loss with a way back to the empirical probability, which '{loss}' "
+        "lacks with its settings: choose another base, or its reduction tokens or documents."
+    )
+    E042 = (
+        "Prior matching cannot have BTL as its base, which compares one entity type with O at a "
+        "time, so that no batch has a prior over all tags: choose another base."
+    )
+    E043 = "{setting} must be one of {known}, got {value!r}."
 
     # Encoder: E050 to E059.
     E050 = "The encoder '{name}' is neither installed nor reachable. {hint}"
@@ -92,6 +125,16 @@ class Errors(metaclass=_WithCodes):
         "[{section}]: {known}."
     )
     E065 = "{path}: no such config. Name a recipe's file, for instance configs/minilm.cfg."
+    # Batchers: E066 to E072.
+    E066 = (
+        "The documents given to batcher {batcher} hold no entity with a usable token, so there is "
+        "nothing to draw them by. Annotate at least one, or use spacy.batch_by_words.v1."
+    )
+    E067 = "Unknown rates '{rates}': choose one of {known}."
+    E068 = (
+        "All labelled tokens of the documents that hold '{label}' belong to entities, so its "
+        "batches would have no token outside. Add documents, or use clinical_ner.batch_balanced.v1."
+    )
 
     # Packaging: E080 to E099.
     E080 = "{path}: not a trained pipeline. Name the folder that clinical-ner train wrote."
@@ -145,6 +188,78 @@ class Errors(metaclass=_WithCodes):
     )
     E114 = "{path}: the file's name is not UTF-8. Rename it, since it becomes the document's id."
 
+    # Comparing recipes: E140 to E149.
+    E140 = "Recipe '{name}': no such file, and {folder} has none of this name. {hint}"
+    E141 = "{path}: '{key}' is no setting of the base recipe, of spaCy or of what it names. {hint}"
+    E142 = "{path}: not a recipe in spaCy's config format ({problems})."
+    E143 = "{path}: [{section}] names '{name}', which is not among the registered {kind}. {hint}"
+    E144 = "{first} and {second}: both would have runs named '{name}'. Rename one of the files."
+    E145 = (
+        "{path}: holds a run that differs in: {parts}. Name another output folder, or remove this "
+        "one."
+    )
+    E146 = (
+        "{path}: is no folder of a run, since it has no readable {file}. Name another output "
+        "folder, or remove this one."
+    )
+    E147 = (
+        "{first} and {second}: the same documents. What is learned, what chooses the model and "
+        "what scores it must differ; divide them anew with clinical-ner split."
+    )
+    E148 = (
+        "{path}: holds neither pairs of NAME.txt and NAME.ann files nor all of {files}. Name a "
+        "folder with annotated notes, or one that clinical-ner split wrote."
+    )
+    E149 = "Drawing {file} needs matplotlib: pip install 'clinical-ner[plots]'."
+
+    # Neighbours: E130 to E139.
+    E130 = (
+        "The datastore of neighbours cannot be used ({problem}): build it anew with clinical-ner "
+        "neighbours."
+    )
+    E131 = (
+        "{k} neighbours were asked for, but the datastore has {size} vectors: ask for fewer "
+        "(--max-k), or give more training documents."
+    )
+    E132 = "{path}: holds no token with a known gold tag. Name a file with gold annotations."
+    E133 = (
+        "{dev}: holds the same documents as {train}, where every token would find itself. Name "
+        "documents that were not trained on."
+    )
+    E134 = (
+        "{model}: has {found} components of the factory clinical_ner (components: {components}), "
+        "not one. Name a pipeline that clinical-ner train wrote."
+    )
+    E135 = (
+        "{path}: is {other}, holds it or lies in it, which writing would destroy. Choose another "
+        "output folder."
+    )
+    E136 = "{path}: exists and is no pipeline's folder. Choose another output folder."
+    E137 = (
+        "No held-out token has a tag that the model or the datastore knows, so k, r and T cannot "
+        "be fitted. Name documents annotated with the labels of the model."
+    )
+    E138 = "{path}: cannot be written ({reason}). Name another output folder."
+
+    # The test for bias: E150 to E159.
+    E150 = "Unknown loss '{name}'. {hint}"
+    E151 = "Shares must be at least two, that of O first, got {number}."
+    E152 = "A share must be above 0, got {share!r}."
+    E153 = "Shares must sum to 1, got {total}."
+    E154 = (
+        "Among {words} words no {label}, with a share of {share:g}, was drawn: give more words "
+        "(--words) or a larger share."
+    )
+    E155 = (
+        "{path}: {documents} documents with tokens are too few, since some are for training and "
+        "others for measuring. Give at least 2."
+    )
+    E156 = (
+        "{path}: {labels} labels in the training documents are too few: permuting them changes "
+        "nothing. Give more documents or more words (--words), or use --shares."
+    )
+    E157 = "The loss '{name}' is named twice. Name every loss once."
+
     # Split and evaluation: E200 to E229.
     E200 = (
         "The shares of dev ({dev}) and test ({test}) must lie in [0, 1) and sum to less than 1: "
@@ -185,6 +300,19 @@ class Errors(metaclass=_WithCodes):
         "{path}: document {document} has {length} characters, more than the {limit} that the "
         "pipeline takes. Divide the document."
     )
+    E216 = (
+        "{model}: component '{name}' sets doc.ents after '{component}', so decisions at other "
+        "prior strengths would lack what it does. Leave the prior strengths away."
+    )
+    E217 = "{path}: not the counts of an evaluation. Remove it, and the evaluation is made anew."
+    E218 = (
+        "{path}: its documents are divided already, so --dev, --test and --split-seed would do "
+        "nothing. Leave them away."
+    )
+    E219 = (
+        "{path}: cannot be used with {suffix}, which needs one clinical_ner component whose loss "
+        "leads back to the empirical probability. Leave the suffix away."
+    )
 
 
 class Warnings(metaclass=_WithCodes):
@@ -194,4 +322,8 @@ class Warnings(metaclass=_WithCodes):
         "{tokens} tokens of {documents} documents in the training data of '{name}' have no usable "
         "gold tag (unknown, or not aligned with the tokenizer); they are masked, never "
         "trained as O."
+    )
+    W002 = (
+        "Component '{name}' was updated: its datastore of neighbours is of the old weights, and is "
+        "dropped. Build it anew with clinical-ner neighbours when training is done."
     )

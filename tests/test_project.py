@@ -20,6 +20,8 @@ from .imports import PACKAGE, closure, file_of, module_files
 STEPS = ["convert", "split", "train", "evaluate", "package"]
 PROJECT: dict[str, Any] = srsly.read_yaml(ROOT / "project.yml")
 COMMANDS: dict[str, dict[str, Any]] = {command["name"]: command for command in PROJECT["commands"]}
+#: Commands that make or load a pipeline, and with it whatever a config can name.
+LOADING = {"train", "evaluate", "neighbours", "compare", "bias"}
 #: What the library's wheel is made of beside the modules, and what the model's is made of.
 PACKAGED = {"LICENSE", "README.md", "pyproject.toml", "setup.cfg"}
 
@@ -46,20 +48,31 @@ def has_code(path: Path) -> bool:
     )
 
 
-def expected_files(step: str) -> set[Path]:
-    if step == "package":
+def cli_module(command: dict[str, Any]) -> Path | None:
+    """The module of the command line that a command calls, None if it calls another program."""
+    called = re.match(r"python -m clinical_ner (\w+) ", command["script"][0])
+    return PACKAGE / "cli" / f"{called[1]}.py" if called else None
+
+
+CALLING = [name for name, command in COMMANDS.items() if cli_module(command)]
+
+
+def expected_files(name: str) -> set[Path]:
+    module = cli_module(COMMANDS[name])
+    assert module is not None
+    if module.stem == "package":
         return {path for path in module_files() if has_code(path)}
-    files = closure(PACKAGE / "cli" / f"{step}.py")
-    if step in ("train", "evaluate"):
+    files = closure(module)
+    if module.stem in LOADING:
         files |= registered_files()
     return {path for path in files if path.name != "__init__.py"}
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_step_depends_on_the_modules_that_it_reaches(step: str) -> None:
-    listed = [dep for dep in COMMANDS[step]["deps"] if dep.startswith("clinical_ner/")]
+@pytest.mark.parametrize("name", CALLING)
+def test_a_command_depends_on_the_modules_that_it_reaches(name: str) -> None:
+    listed = [dep for dep in COMMANDS[name]["deps"] if dep.startswith("clinical_ner/")]
     assert sorted(listed) == sorted(
-        path.relative_to(ROOT).as_posix() for path in expected_files(step)
+        path.relative_to(ROOT).as_posix() for path in expected_files(name)
     )
     assert len(set(listed)) == len(listed)
 
@@ -78,9 +91,10 @@ def test_every_command_says_what_it_does_reads_and_writes(name: str) -> None:
         assert COMMANDS[name][key]
 
 
-def test_a_step_reads_what_an_earlier_one_wrote() -> None:
+@pytest.mark.parametrize("workflow", list(PROJECT["workflows"]))
+def test_a_step_reads_what_an_earlier_one_wrote(workflow: str) -> None:
     written: set[str] = set()
-    for step in STEPS:
+    for step in PROJECT["workflows"][workflow]:
         for dep in COMMANDS[step]["deps"]:
             if dep.split("/")[0] in ("training", "metrics") or dep.endswith(".spacy"):
                 assert dep in written, f"{step}: {dep}"

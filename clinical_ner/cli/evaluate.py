@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,20 @@ from rich.table import Table
 from rich.text import Text
 from spacy.language import Language
 from spacy.tokens import Doc
-from spacy.training import Example
 from spacy.util import get_package_path, is_package
 
 from ..errors import ClinicalNerError, Errors
-from ..formats.docbin import DOCUMENT_ID, read_docbin, replacing
+from ..experiments.prediction import (
+    Evaluation,
+    evaluate_pipeline,
+    recognizer_of,
+    sets_entities_later,
+)
+from ..formats.docbin import replacing
 from ..scoring.bootstrap import RESAMPLES, intervals, resample_weights
-from ..scoring.scorers import count_entities, entity_scores, entity_statistics
+from ..scoring.evaluation import RARE_MENTIONS, evaluation_scores, evaluation_statistics
 from ._app import app
+from ._gold import read_gold_for
 from ._gpu import use_gpu
 
 TITLES = {
@@ -34,7 +39,12 @@ TITLES = {
     "ents_macro_f": "F1, macro",
     "token_unweighted_accuracy": "unweighted accuracy of tokens",
     "token_unweighted_accuracy_no_o": "the same without O",
+    "ents_macro_f_rare": f"F1, macro, under {RARE_MENTIONS} training mentions",
+    "token_ece": "calibration error of tokens (ECE)",
+    "mass_ratio_rarest_third": "mass ratio, rarest third of types",
 }
+#: Scores that some pipelines cannot have, which are left out of the table then.
+OPTIONAL = ("ents_macro_f_rare", "token_ece", "mass_ratio_rarest_third")
 
 
 @app.command("evaluate")
@@ -56,7 +66,8 @@ def evaluate_cli(
     """Score a pipeline's entities against gold, with 95 % bootstrap intervals over documents.
 
     Works with any spaCy pipeline that sets doc.ents. An entity is right if its label and both its
-    boundaries agree with gold.
+    boundaries agree with gold. A clinical_ner component whose loss has a posterior is also scored
+    for its probabilities: how well confidence fits accuracy, and how much mass rare types get.
 
     \b
     Example:
@@ -89,91 +100,103 @@ def evaluate(
     resamples: int = RESAMPLES,
     seed: int = 0,
     gpu_id: int = -1,
+    training_mentions: Mapping[str, int] | None = None,
     show_progress: bool = False,
 ) -> dict[str, Any]:
     """Run a pipeline over the texts of annotated documents and score its entities.
 
+    model, data, gpu_id, training_mentions, show_progress: see `predict`.
+    resamples, seed: of the bootstrap over documents.
+
+    RETURNS: what metrics.json holds; see `metrics_of`.
+    RAISES ClinicalNerError: see `predict`.
+    """
+    evaluation = predict(
+        model,
+        data,
+        gpu_id=gpu_id,
+        training_mentions=training_mentions,
+        show_progress=show_progress,
+    )
+    return metrics_of(evaluation, model=model, data=data, resamples=resamples, seed=seed)
+
+
+def predict(
+    model: str,
+    data: Path,
+    *,
+    gpu_id: int = -1,
+    training_mentions: Mapping[str, int] | None = None,
+    prior_strengths: Iterable[float] = (),
+    show_progress: bool = False,
+) -> Evaluation:
+    """Run a pipeline over the texts of annotated documents and count.
+
     model: a pipeline's folder, or the name of an installed package.
     data: a .spacy file with gold entities; empty documents are counted too.
-    resamples, seed: of the bootstrap over documents.
     gpu_id: the GPU to use, -1 for the CPU.
+    training_mentions: mentions by type in the training data; by default those that a clinical_ner
+        component was trained on.
+    prior_strengths: further strengths to decide at, for a pipeline with a posterior.
     show_progress: draw a progress bar on stderr.
 
-    RETURNS: what metrics.json holds: the scores of `entity_scores`, the 95 % ``intervals`` of all
-        that are ratios as (low, high), the numbers of ``documents`` and of ``tokens`` as the
-        pipeline made them, ``words_per_second`` (tokens per second of wall time, from text to
-        entities), and the settings.
-    RAISES ClinicalNerError: the pipeline cannot be loaded or has no entity recognizer, the GPU
-        cannot be used, or the data are missing, unreadable, or without entities.
+    RAISES ClinicalNerError: the pipeline cannot be loaded, has no entity recognizer, or cannot be
+        decided anew at other prior strengths, the GPU cannot be used, or the data are missing,
+        unreadable, or without entities.
     """
     use_gpu(gpu_id)
     nlp = load_pipeline(model)
-    references = read_docbin(data, nlp.vocab)
-    if not any(reference.ents for reference in references):
-        raise ClinicalNerError(Errors.E213.format(path=data))
-    for index, reference in enumerate(references):
-        length = len(reference.text)
-        if length > nlp.max_length and not reference.has_unknown_spaces:
-            id_ = reference.user_data.get(DOCUMENT_ID, index)
-            raise ClinicalNerError(
-                Errors.E215.format(path=data, document=id_, length=length, limit=nlp.max_length)
-            )
+    references = read_gold_for(data, nlp)
+    strengths = list(prior_strengths)
+    found = recognizer_of(nlp)
+    if strengths and found is not None and (later := sets_entities_later(nlp, found[0])):
+        raise ClinicalNerError(Errors.E216.format(model=model, name=later, component=found[0]))
 
-    run = _Run(nlp)
-    examples: Iterator[Example] = run.predict(references)
-    if show_progress:
-        examples = iter(
-            track(examples, "Predicting", len(references), console=Console(stderr=True))
-        )
-    counts = count_entities(examples)
-    if not run.entities and not _declares_entities(nlp):
+    def with_bar(documents: Iterable[Doc]) -> Iterable[Doc]:
+        return track(documents, "Predicting", len(references), console=Console(stderr=True))
+
+    evaluation = evaluate_pipeline(
+        nlp,
+        references,
+        prior_strengths=strengths,
+        training_mentions=training_mentions,
+        track=with_bar if show_progress else iter,
+    )
+    if not evaluation.entities and not _declares_entities(nlp):
         components = ", ".join(nlp.pipe_names) or "none"
         raise ClinicalNerError(Errors.E212.format(model=model, components=components))
+    return evaluation
 
-    weights = resample_weights(len(references), resamples=resamples, seed=seed)
+
+def metrics_of(
+    evaluation: Evaluation,
+    *,
+    model: str,
+    data: Path,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Scores of a pass, ready for JSON.
+
+    RETURNS: the scores of `evaluation_scores`, None where the pipeline cannot have them, the 95 %
+        ``intervals`` of all that are ratios as (low, high), the ``prior_strength`` of the decision,
+        the numbers of ``documents`` and of ``tokens`` as the pipeline made them,
+        ``words_per_second`` (tokens per second of wall time, from text to entities), and the
+        settings.
+    """
+    weights = resample_weights(len(evaluation.counts.documents), resamples=resamples, seed=seed)
     return {
-        **entity_scores(counts),
-        "intervals": intervals(entity_statistics(counts, weights)),
-        "documents": len(references),
-        "tokens": run.tokens,
-        "words_per_second": run.tokens / run.seconds,
+        **evaluation_scores(evaluation.counts),
+        "intervals": intervals(evaluation_statistics(evaluation.counts, weights)),
+        "prior_strength": evaluation.prior_strength,
+        "documents": len(evaluation.counts.documents),
+        "tokens": evaluation.tokens,
+        "words_per_second": evaluation.tokens / evaluation.seconds,
         "model": model,
         "data": str(data),
         "resamples": resamples,
         "seed": seed,
     }
-
-
-class _Run:
-    """One pass of a pipeline over documents; its totals are complete when `predict` is exhausted.
-
-    Examples are handed on one by one, since the transformer's output that each predicted document
-    carries would fill the memory if all were kept.
-    """
-
-    def __init__(self, nlp: Language) -> None:
-        self.nlp = nlp
-        self.tokens = 0
-        self.entities = 0
-        self.seconds = 0.0
-
-    def predict(self, references: list[Doc]) -> Iterator[Example]:
-        """Yield one example per reference, in order; only the pipeline's own time is taken."""
-        predictions = self.nlp.pipe(map(self._unannotated, references))
-        for reference in references:
-            start = time.perf_counter()
-            predicted = next(predictions)
-            self.seconds += time.perf_counter() - start
-            self.tokens += len(predicted)
-            self.entities += len(predicted.ents)
-            yield Example(predicted, reference)
-
-    def _unannotated(self, reference: Doc) -> Doc:
-        """Tokenize the text, or take gold's words where the spaces between them are unknown."""
-        if not reference.has_unknown_spaces:
-            return self.nlp.make_doc(reference.text)
-        words = [token.text for token in reference]
-        return Doc(self.nlp.vocab, words=words, spaces=[bool(t.whitespace_) for t in reference])
 
 
 def load_pipeline(model: str) -> Language:
@@ -219,10 +242,14 @@ def _overall_table(metrics: dict[str, Any]) -> Table:
     table.add_column("Value", justify="right")
     table.add_column("95 % interval", justify="right")
     for name, score in TITLES.items():
+        if name in OPTIONAL and metrics[name] is None:
+            continue
         interval = metrics["intervals"][name]
         ends = "n/a" if interval is None else " to ".join(map(_number, interval))
         if name == "ents_macro_f":
             score = f"{score} ({metrics['ents_macro_types']} types)"
+        if name == "ents_macro_f_rare":
+            score = f"{score} ({metrics['ents_macro_rare_types']} types)"
         table.add_row(score, _number(metrics[name]), ends)
     return table
 

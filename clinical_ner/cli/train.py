@@ -129,18 +129,10 @@ def train(
     _check_gold(dev_path)
     settings = {
         **(overrides or {}),
-        "paths.train": str(train_path),
-        "paths.dev": str(dev_path),
-        "system.seed": seed,
-        **({"variables.encoder": encoder} if encoder else {}),
-        **({"variables.epochs": epochs} if epochs else {}),
+        **training_settings(train_path, dev_path, encoder=encoder, epochs=epochs, seed=seed),
     }
     use_gpu(gpu_id)
-    with _config_errors(config):
-        _check_settings(config, settings)
-        nlp = init_nlp(
-            util.load_config(config, overrides=settings, interpolate=False), use_gpu=gpu_id
-        )
+    nlp = initialize(config, settings, gpu_id=gpu_id)
     meter = _Meter(nlp)
     output.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
@@ -158,6 +150,39 @@ def train(
     with replacing(output / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record
+
+
+def training_settings(
+    train_path: Path, dev_path: Path, *, encoder: str = "", epochs: int = 0, seed: int = 0
+) -> dict[str, Any]:
+    """The settings of a recipe that the arguments of `train` replace."""
+    return {
+        "paths.train": str(train_path),
+        "paths.dev": str(dev_path),
+        "system.seed": seed,
+        **({"variables.encoder": encoder} if encoder else {}),
+        **({"variables.epochs": epochs} if epochs else {}),
+    }
+
+
+def initialize(
+    config: Path, settings: dict[str, Any], *, gpu_id: int = -1, name: Path | None = None
+) -> Language:
+    """Make and initialize the pipeline of a recipe: all of it that can go wrong before training.
+
+    config: the recipe.
+    settings: what replaces its own, {"section.setting": value}.
+    gpu_id: GPU, or -1 for the CPU.
+    name: what the messages of errors call the recipe; by default its path.
+
+    RAISES ClinicalNerError: config, corpus, labels, loss or encoder do not fit.
+    """
+    name = name or config
+    with _config_errors(name):
+        _check_settings(config, settings, name)
+        return init_nlp(
+            util.load_config(config, overrides=settings, interpolate=False), use_gpu=gpu_id
+        )
 
 
 class _Meter:
@@ -204,7 +229,7 @@ def _check_gold(path: Path) -> None:
         raise ClinicalNerError(Errors.E213.format(path=path))
 
 
-def _check_settings(config: Path, settings: dict[str, Any]) -> None:
+def _check_settings(config: Path, settings: dict[str, Any], name: Path) -> None:
     """Raise ClinicalNerError for a setting that spaCy would take and never read."""
     recipe = util.load_config(config, interpolate=False)
     filled = Config(DEFAULT_CONFIG).merge(recipe)
@@ -217,7 +242,7 @@ def _check_settings(config: Path, settings: dict[str, Any]) -> None:
         if rest.split(".")[0] not in known:
             raise ClinicalNerError(
                 Errors.E064.format(
-                    path=config, name=key, section=section, known=", ".join(known) or "none"
+                    path=name, name=key, section=section, known=", ".join(known) or "none"
                 )
             )
 

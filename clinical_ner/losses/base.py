@@ -29,6 +29,8 @@ class EntityLoss(Loss):
 
     A loss is bound to the tag statistics with ``initialize`` and has no other state. Tags without a
     training token are left out of every softmax: their gradient is 0 and their posterior -inf.
+    Tokens with such a tag in gold, which only data that was not counted can hold, are masked: a
+    probability that is 0 by definition cannot be learned.
 
     reduction: tokens, documents, classes or weights; see ``REDUCTIONS``. The last two have no way
         back to the empirical probability.
@@ -115,7 +117,9 @@ class EntityLoss(Loss):
         xp = get_array_module(guesses)
         if guesses.shape[0] == 0:
             return xp.zeros_like(guesses), 0.0
-        return self._gradient_and_loss(guesses, truths, lengths, batch)
+        gold = xp.asarray(truths)
+        gold = xp.where(xp.asarray(self.statistics.seen)[gold], gold, -1)
+        return self._gradient_and_loss(guesses, gold, lengths, batch)
 
     def get_grad(
         self,
@@ -141,6 +145,14 @@ class EntityLoss(Loss):
     def posterior_logits(self, logits: Logits) -> Logits:
         """Logits whose softmax is p(tag | text) under ``training_shares``. *Shape:* ``(n, K)``."""
 
+    def backprop_posterior(self, logits: Logits, d_posterior: Logits) -> Logits:
+        """Gradient with respect to the logits, from that with respect to ``posterior_logits``.
+
+        Here for an inverse that only adds constants. *Shape of all:* ``(n, K)``.
+        """
+        xp = get_array_module(logits)
+        return xp.where(xp.asarray(self.statistics.seen), d_posterior, xp.zeros_like(d_posterior))
+
     @abstractmethod
     def _gradient_and_loss(
         self,
@@ -150,6 +162,10 @@ class EntityLoss(Loss):
         batch: BatchSampling | None,
     ) -> tuple[Logits, float]:
         """``__call__`` for at least one token."""
+
+    def _no_posterior(self) -> ClinicalNerError:
+        """What ``posterior_logits`` raises where there is no way back."""
+        return ClinicalNerError(Errors.E038.format(loss=type(self).__name__))
 
     def _without_unseen(self, logits: Logits) -> Logits:
         """Copy of the logits with -inf in the columns of tags without a training token."""

@@ -3,12 +3,10 @@
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from spacy.language import Language
-from spacy.pipeline.trainable_pipe import TrainablePipe
 from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
 from spacy.util import filter_spans
@@ -25,6 +23,7 @@ from ..labels.statistics import TagStatistics
 from ..losses.base import log_softmax
 from ..scoring.scorers import score_entities
 from ..types import LogProbs, TagLoss
+from .storage import StoredRecognizer
 
 DEFAULT_CONFIG = Config().from_str(
     """
@@ -97,7 +96,7 @@ def make_clinical_ner(
     )
 
 
-class ClinicalNer(TrainablePipe):
+class ClinicalNer(StoredRecognizer):
     """Named entity recognizer that keeps the probability apart from the decision.
 
     The loss may favour rare types in training; its inverse turns the logits back into the empirical
@@ -120,7 +119,8 @@ class ClinicalNer(TrainablePipe):
     ) -> None:
         """Create the component.
 
-        model: from documents to logits, with the reference "head" on its last layer; see
+        model: from documents to logits: a chain of two layers, of which the first gives the token
+            vectors and is the reference "tok2vec"; "head" is the last linear one. See
             ``build_token_classifier``.
         name: the instance name, the key of its loss in training.
         loss: the training loss and its way back to the probability.
@@ -227,6 +227,7 @@ class ClinicalNer(TrainablePipe):
             that was built for another number of tags.
         """
         validate_get_examples(get_examples, "ClinicalNer.initialize")
+        self.neighbours = None
         self.statistics.update_from_dict(TagStatistics().to_dict())
         if labels is not None:
             self.cfg["labels"] = []
@@ -258,7 +259,27 @@ class ClinicalNer(TrainablePipe):
             raise ClinicalNerError(Errors.E005.format(name=self.name))
         if not any(len(doc) for doc in docs):
             return [np.zeros((0, len(self.statistics.counts)), dtype="float32") for _ in docs]
-        return [self._log_probs(logits) for logits in self.model.predict(docs)]
+        return self.log_probs(self.token_vectors(docs))
+
+    def token_vectors(self, docs: Sequence[Doc]) -> list[Floats2d]:
+        """What the head sees of each document. *Shape of each:* ``(len(doc), width)``."""
+        return self.model.get_ref("tok2vec").predict(docs)
+
+    def log_probs(self, vectors: list[Floats2d]) -> list[LogProbs]:
+        """The chain from token vectors to log p(tag | text), as ``predict`` returns it.
+
+        vectors: of each document; see ``token_vectors``.
+        """
+        ops = self.model.ops
+        log_probs = [self._empirical(logits) for logits in self.model.layers[-1].predict(vectors)]
+        if self.neighbours is None:
+            return log_probs
+        # The search is on the CPU.
+        mixed = self.neighbours.mix(
+            ops.to_numpy(ops.flatten(log_probs)), ops.to_numpy(ops.flatten(vectors))
+        )
+        lengths = ops.asarray1i([len(rows) for rows in vectors])
+        return ops.unflatten(ops.asarray(mixed), lengths)
 
     def set_annotations(self, docs: Iterable[Doc], scores: list[LogProbs]) -> None:
         """Decode the log-probabilities of ``predict`` and set ``doc.ents``."""
@@ -335,7 +356,13 @@ class ClinicalNer(TrainablePipe):
         return loss, ops.unflatten(gradient, ops.asarray1i(lengths.tolist()))
 
     def finish_update(self, sgd: Optimizer) -> None:
-        """Apply the gradients; the head's rate is multiplied by ``learn_rate_factor``."""
+        """Apply the gradients; the head's rate is multiplied by ``learn_rate_factor``.
+
+        Neighbours are dropped, with a warning: their vectors are those of the old weights.
+        """
+        if self.neighbours is not None:
+            self.neighbours = None
+            warnings.warn(Warnings.W002.format(name=self.name), stacklevel=2)
         head = {node.id for node in self.model.get_ref("head").walk()}
         for node in self.model.walk():
             for shim in node.shims:
@@ -348,28 +375,6 @@ class ClinicalNer(TrainablePipe):
                     )
                     node.set_param(name, param)
 
-    def to_bytes(self, *, exclude: Sequence[str] = ()) -> bytes:
-        """Serialize the component, with all that decoding needs."""
-        self._write_cfg()
-        return super().to_bytes(exclude=exclude)
-
-    def from_bytes(self, bytes_data: bytes, *, exclude: Sequence[str] = ()) -> "ClinicalNer":
-        """Load the component from bytes."""
-        super().from_bytes(bytes_data, exclude=exclude)
-        self._read_cfg()
-        return self
-
-    def to_disk(self, path: str | Path, *, exclude: Sequence[str] = ()) -> None:
-        """Serialize the component to a folder, with all that decoding needs."""
-        self._write_cfg()
-        super().to_disk(path, exclude=exclude)
-
-    def from_disk(self, path: str | Path, *, exclude: Sequence[str] = ()) -> "ClinicalNer":
-        """Load the component from a folder."""
-        super().from_disk(path, exclude=exclude)
-        self._read_cfg()
-        return self
-
     def _label_index(self) -> dict[str, int]:
         return {label: i for i, label in enumerate(self.labels)}
 
@@ -380,8 +385,8 @@ class ClinicalNer(TrainablePipe):
             raise ClinicalNerError(Errors.E009.format(name=self.name))
         return found[0]
 
-    def _log_probs(self, logits: Floats2d) -> LogProbs:
-        """The chain from logits to log p(tag | text). *Shape:* ``(n, K)``."""
+    def _empirical(self, logits: Floats2d) -> LogProbs:
+        """Undo what the loss and the sampling did. *Shape:* ``(n, K)``."""
         if len(logits) == 0:
             return logits
         xp = self.model.ops.xp
@@ -424,30 +429,6 @@ class ClinicalNer(TrainablePipe):
                 ),
                 stacklevel=2,
             )
-
-    def _decision(self) -> dict[str, Any]:
-        return {
-            "prior_strength": self.prior_strength,
-            "prior_smoothing": self.prior_smoothing,
-            "overwrite": self.overwrite,
-        }
-
-    def _write_cfg(self) -> None:
-        self.cfg["statistics"] = self.statistics.to_dict()
-        self.cfg["decision"] = {"configured": self._configured, "current": self._decision()}
-
-    def _read_cfg(self) -> None:
-        statistics = self.cfg.pop("statistics", None)
-        decision = self.cfg.pop("decision", None)
-        if statistics is not None:
-            self.statistics.update_from_dict(statistics)
-        if self.is_initialized:
-            self.loss.initialize(self.statistics)
-        if decision is not None:
-            for key, value in decision["current"].items():
-                # A setting that differs from the stored config's was given at loading, and wins.
-                if self._configured[key] == decision["configured"][key]:
-                    setattr(self, key, value)
 
 
 def _around(existing: list[Span], found: list[Span]) -> list[Span]:

@@ -1,29 +1,26 @@
 """Schedules that know the corpus, so that one config serves 3,000 words as well as 70,000.
 
-spaCy's own schedules count steps, and how many steps an epoch has depends on the corpus. The
-functions
-here count them: they put the lengths of the training documents through the batcher
-``spacy.batch_by_words.v1``.
+spaCy's own schedules count steps, and how many steps an epoch has depends on the corpus and the
+batcher. The functions here count them: they put the training documents through a batcher, by
+default the lengths of the documents through ``spacy.batch_by_words.v1``.
 """
 
 import math
-import random
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from spacy.tokens import DocBin
 from spacy.training.batchers import minibatch_by_words
-from spacy.training.corpus import FILE_TYPE, walk_corpus
 
 from ..errors import ClinicalNerError, Errors
+from .steps import count_steps, document_lengths, read_examples
 
-#: Shuffles over which the steps of an epoch are averaged: batches depend on the order of the
-#: documents.
-N_SHUFFLES = 20
-#: Shuffles among which the shortest epoch is looked for: the mean hides it where an epoch has few
-#: steps, and one step is then a large part of it.
-N_SHUFFLES_SHORTEST = 200
+#: Epochs over which the steps of one are averaged: batches depend on the order of the documents.
+N_EPOCHS = 20
+#: Epochs among which the shortest is looked for: the mean hides it where an epoch has few steps,
+#: and one step is then a large part of it.
+N_EPOCHS_SHORTEST = 200
 
 
 def warmup_linear_epochs(
@@ -34,6 +31,7 @@ def warmup_linear_epochs(
     words_per_batch: int,
     initial_rate: float,
     tolerance: float = 0.2,
+    batcher: Callable | None = None,
 ) -> Iterator[float]:
     """Learning rates that rise linearly to ``initial_rate``, then fall linearly to 0.
 
@@ -42,13 +40,16 @@ def warmup_linear_epochs(
     path: the training corpus, a .spacy file or a folder of them.
     epochs: passes over the corpus, as in ``training.max_epochs``.
     warmup: share of the steps during which the rate rises, in [0, 1).
-    words_per_batch: ``size`` of ``spacy.batch_by_words.v1``.
+    words_per_batch, tolerance: ``size`` and ``tolerance`` of ``spacy.batch_by_words.v1``, the
+        batcher of the training unless ``batcher`` is given.
     initial_rate: the highest rate, > 0.
-    tolerance: ``tolerance`` of ``spacy.batch_by_words.v1``.
+    batcher: any other batcher of the training, in place of the two numbers; in a config
+        ``batcher = ${training.batcher}``, which makes one of its own with equal settings.
 
     YIELDS: one rate per step, 0 from the last planned step on, and ``initial_rate`` in a training
         of a single step.
-    RAISES ClinicalNerError: a number outside its range, or a corpus that cannot be read.
+    RAISES ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that
+        the batcher refuses.
     """
     if not 0.0 <= warmup < 1.0:
         raise ClinicalNerError(
@@ -58,7 +59,13 @@ def warmup_linear_epochs(
         raise ClinicalNerError(
             Errors.E004.format(setting="initial_rate", range="above 0", value=initial_rate)
         )
-    total = planned_steps(path, epochs=epochs, words_per_batch=words_per_batch, tolerance=tolerance)
+    total = planned_steps(
+        path,
+        epochs=epochs,
+        words_per_batch=words_per_batch,
+        tolerance=tolerance,
+        batcher=batcher,
+    )
     return _warmup_linear(total, round(warmup * total), initial_rate)
 
 
@@ -68,6 +75,7 @@ def evaluation_interval(
     epochs: int,
     words_per_batch: int,
     tolerance: float = 0.2,
+    batcher: Callable | None = None,
 ) -> int:
     """Steps between evaluations: at least once per epoch, the last in the last tenth of training.
 
@@ -77,43 +85,60 @@ def evaluation_interval(
     Register name: ``clinical_ner.evaluation_interval.v1`` (``@misc``), for
     ``training.eval_frequency``. The arguments are those of ``warmup_linear_epochs``.
 
-    RAISES ClinicalNerError: a number outside its range, or a corpus that cannot be read.
+    RAISES ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that
+        the batcher refuses.
     """
     steps = _epoch_steps(
         path,
         epochs=epochs,
         words_per_batch=words_per_batch,
         tolerance=tolerance,
-        shuffles=N_SHUFFLES_SHORTEST,
+        batcher=batcher,
+        counted=N_EPOCHS_SHORTEST,
     )
     total = _planned_steps(steps, epochs)
     return max(1, min(total // 12, int(0.95 * total / epochs), min(steps)))
 
 
-def planned_steps(path: str | Path, *, epochs: int, words_per_batch: int, tolerance: float) -> int:
-    """Expected number of steps in training.
+def planned_steps(
+    path: str | Path,
+    *,
+    epochs: int,
+    words_per_batch: int,
+    tolerance: float,
+    batcher: Callable | None = None,
+) -> int:
+    """Expected number of steps in training. The arguments are those of ``warmup_linear_epochs``.
 
-    RAISES ClinicalNerError: a number outside its range, or a corpus that cannot be read.
+    RAISES ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that
+        the batcher refuses.
     """
     steps = _epoch_steps(
         path,
         epochs=epochs,
         words_per_batch=words_per_batch,
         tolerance=tolerance,
-        shuffles=N_SHUFFLES,
+        batcher=batcher,
+        counted=N_EPOCHS,
     )
     return _planned_steps(steps, epochs)
 
 
 def _planned_steps(steps: list[int], epochs: int) -> int:
     """Steps of all epochs, from those of single ones."""
-    return round(epochs * statistics.fmean(steps[:N_SHUFFLES]))
+    return round(epochs * statistics.fmean(steps[:N_EPOCHS]))
 
 
 def _epoch_steps(
-    path: str | Path, *, epochs: int, words_per_batch: int, tolerance: float, shuffles: int
+    path: str | Path,
+    *,
+    epochs: int,
+    words_per_batch: int,
+    tolerance: float,
+    batcher: Callable | None,
+    counted: int,
 ) -> list[int]:
-    """Steps of one epoch, for each of some shuffles; the same on every call."""
+    """Steps of each of ``counted`` epochs."""
     if epochs < 1:
         raise ClinicalNerError(Errors.E004.format(setting="epochs", range=">= 1", value=epochs))
     if words_per_batch < 1:
@@ -124,38 +149,15 @@ def _epoch_steps(
         raise ClinicalNerError(
             Errors.E004.format(setting="tolerance", range=">= 0", value=tolerance)
         )
-    lengths = document_lengths(Path(path))
-    generator = random.Random(0)
-    steps = []
-    for _ in range(shuffles):
-        generator.shuffle(lengths)
-        batches = minibatch_by_words(
-            lengths, words_per_batch, tolerance=tolerance, get_length=lambda length: length
-        )
-        steps.append(sum(1 for _ in batches))
-    return steps
-
-
-def document_lengths(path: Path) -> list[int]:
-    """Tokens of every document of a corpus, without the empty ones, which spaCy leaves out.
-
-    path: a .spacy file or a folder of them.
-
-    RAISES ClinicalNerError: nothing there, not a .spacy file, or no document with tokens.
-    """
-    if not path.exists():
-        raise ClinicalNerError(Errors.E060.format(path=path))
-    lengths: list[int] = []
-    for location in walk_corpus(path, FILE_TYPE):
-        try:
-            tokens = DocBin().from_disk(location).tokens
-        # srsly and zlib raise whatever suits them on bytes that are not theirs.
-        except Exception:
-            raise ClinicalNerError(Errors.E061.format(path=location)) from None
-        lengths.extend(len(rows) for rows in tokens if len(rows))
-    if not lengths:
-        raise ClinicalNerError(Errors.E062.format(path=path))
-    return lengths
+    if batcher is not None:
+        return count_steps(read_examples(Path(path)), batcher, epochs=counted)
+    by_words = partial(
+        minibatch_by_words,
+        size=words_per_batch,
+        tolerance=tolerance,
+        get_length=lambda length: length,
+    )
+    return count_steps(document_lengths(Path(path)), by_words, epochs=counted)
 
 
 def _warmup_linear(total: int, warmup_steps: int, rate: float) -> Iterator[float]:

@@ -1,4 +1,4 @@
-"""Rates and intervals against closed forms, and against the batches that spaCy really makes."""
+"""Rates and intervals against closed forms, and against the batches that are really made."""
 
 from __future__ import annotations
 

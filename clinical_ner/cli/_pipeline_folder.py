@@ -1,0 +1,58 @@
+"""The folder of a pipeline as an output: written whole or not at all, never over an input."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import ClinicalNerError, Errors
+
+
+def check_output(output: Path, *, inputs: Iterable[Path]) -> None:
+    """Raise ClinicalNerError if writing a pipeline to `output` would destroy something else.
+
+    That is, if it exists and is no pipeline's folder, or if it is an input, holds or is in one.
+    """
+    resolved = output.resolve()
+    for other in inputs:
+        found = other.resolve()
+        if found.exists() and (resolved.is_relative_to(found) or found.is_relative_to(resolved)):
+            raise ClinicalNerError(Errors.E135.format(path=output, other=other))
+    # A link is not followed: what it points to would stay behind.
+    is_pipeline = (output / "config.cfg").is_file() and (output / "meta.json").is_file()
+    if output.is_symlink() or (output.exists() and not is_pipeline):
+        raise ClinicalNerError(Errors.E136.format(path=output))
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`, and rename it to `path` if the block succeeds.
+
+    If the block fails the temporary folder is removed and `path` is what it was before. The missing
+    parent folders of `path` are created.
+
+    RAISES ClinicalNerError: the system does not let the folder be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    replaced = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            path.rename(replaced)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(path)
+            raise
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ClinicalNerError(Errors.E138.format(path=path, reason=reason)) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)

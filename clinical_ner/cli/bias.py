@@ -1,0 +1,267 @@
+"""clinical-ner bias: do losses give the training shares back when there is nothing to learn?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+from spacy.vocab import Vocab
+
+from .. import __version__
+from ..errors import ClinicalNerError, Errors
+from ..experiments.bias import JUDGED_FROM, RATIOS, TOLERANCE, StartProgress, run_bias_test
+from ..experiments.losses import DEFAULT_LOSSES, LOSSES, check_losses
+from ..experiments.one_pass import ENCODER, AddEncoder, transformer
+from ..experiments.randomised import RandomisedData, check_shares, permuted_corpus, random_text
+from ..formats.docbin import read_docbin, replacing
+from ..report.bias import csv_text, draw
+from ..report.comparison import check_can_draw
+from ._app import app
+from ._gpu import use_gpu
+
+SHARES = (0.99, 0.01)
+WORDS = 20_000
+#: Tags in the table, the commonest; files hold all.
+MOST_ROWS = 12
+
+
+@app.command("bias")
+def bias_cli(
+    output: Path = typer.Option(..., "--output", "-o", help="Folder for the results."),
+    shares: str | None = typer.Option(
+        None,
+        "--shares",
+        help="Shares of O and of each type among random words, with commas.  [default: 0.99,0.01]",
+    ),
+    losses: str = typer.Option(
+        ",".join(DEFAULT_LOSSES), "--losses", help=f"Names with commas, of: {', '.join(LOSSES)}."
+    ),
+    corpus: Path | None = typer.Option(
+        None,
+        "--corpus",
+        metavar="FILE.spacy",
+        help="Real documents whose mentions exchange their labels, instead of random words.",
+    ),
+    encoder: str = typer.Option(
+        ENCODER, "--encoder", help="Public name or folder of a transformer."
+    ),
+    words: int = typer.Option(
+        WORDS, "--words", min=1, help="Words to train on; with --corpus at most as many as it has."
+    ),
+    seed: int = typer.Option(0, "--seed", min=0, max=2**32 - 1, help="Seed of all that is drawn."),
+    gpu_id: int = typer.Option(-1, "--gpu-id", min=-1, help="GPU to use, -1 for the CPU."),
+    as_json: bool = typer.Option(
+        False, "--json", help="Print the results as JSON on stdout, and the verdict on stderr."
+    ),
+) -> None:
+    """Train losses on randomised data, and see whether they give the training shares back.
+
+    Where labels have nothing to do with the text, the probability of a tag is its share in
+    training. A loss that favours rare tags predicts more of them; its inverse must take that back.
+    On fresh text, two ratios to the training share are reported per loss and tag: mass (of the mean
+    probability) and argmax (of the tokens for which the tag is the most probable), each before the
+    loss's inverse, that is, with the softmax of the raw logits over the tags that occur, and after
+    it. For one-vs-rest and Binary Token Labels "before" is that softmax, too.
+
+    The last line is the verdict. The exit code is 1 if a promised inverse is off: a mass ratio
+    after it outside 0.8 to 1.25. Tags with under 50 training tokens are reported and marked *, but
+    not judged. Writes bias.json, bias.csv, bias.png and bias.svg into the folder. One loss takes
+    about two minutes on one CPU core.
+
+    \b
+    Example:
+      clinical-ner bias --shares 0.99,0.01 --losses plain,paper,btl --output training/bias
+    """
+    if shares is not None and corpus is not None:
+        raise typer.BadParameter("give one of them", param_hint="'--shares' / '--corpus'")
+    names = [name.strip() for name in losses.split(",")]
+    with _usage("'--losses'"):
+        check_losses(names)
+    with _usage("'--shares'"):
+        numbers = SHARES if shares is None else _numbers(shares)
+        check_shares(numbers)
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+
+        def start(name: str, total: int) -> Any:
+            task = bar.add_task(name, total=total)
+            return lambda count: bar.advance(task, count)
+
+        results = bias(
+            output,
+            shares=numbers,
+            losses=names,
+            corpus=corpus,
+            encoder=encoder,
+            words=words,
+            seed=seed,
+            gpu_id=gpu_id,
+            start_progress=start,
+        )
+    if as_json:
+        print(_json(results))
+    else:
+        console = Console()
+        console.print(_table(results))
+        for note in _notes(results):
+            console.print(Text(note))
+    print(results["verdict"]["sentence"], file=sys.stderr if as_json else sys.stdout)
+    if not results["verdict"]["passed"]:
+        raise typer.Exit(1)
+
+
+def bias(
+    output: Path,
+    *,
+    shares: Sequence[float] = SHARES,
+    losses: Sequence[str] = DEFAULT_LOSSES,
+    corpus: Path | None = None,
+    encoder: str = ENCODER,
+    words: int = WORDS,
+    seed: int = 0,
+    gpu_id: int = -1,
+    start_progress: StartProgress | None = None,
+    add_encoder: AddEncoder | None = None,
+) -> dict[str, Any]:
+    """Run the test for bias and write its four files, all or none.
+
+    output: folder of the files; existing ones are replaced.
+    shares: of O and of the types of random text; of no use with a corpus.
+    losses: keys of ``LOSSES``.
+    corpus: a .spacy file with gold entities in place of random text.
+    encoder: public name or folder of a transformer.
+    words: to train on.
+    seed: of texts, weights and order. Equal arguments give equal results but for seconds.
+    gpu_id: the GPU to use, -1 for the CPU.
+    start_progress: called with the name of each loss and its words before its training; gives what
+        is told of the words of each batch.
+    add_encoder: another way to add the encoder than as a transformer of this name.
+
+    RETURNS: what bias.json holds.
+    RAISES ClinicalNerError: shares, losses, corpus, encoder, GPU or folder do not fit, or
+        matplotlib is missing; nothing is written then.
+    """
+    check_can_draw("bias.png")
+    check_losses(losses)
+    if output.exists() and not output.is_dir():
+        raise ClinicalNerError(Errors.E205.format(path=output))
+    data = _data(shares, corpus, words=words, seed=seed)
+    use_gpu(gpu_id)
+    found = run_bias_test(
+        data,
+        losses,
+        add_encoder=add_encoder or transformer(encoder),
+        seed=seed,
+        start_progress=start_progress,
+    )
+    results = {
+        "settings": {
+            "version": __version__,
+            "design": "random words" if corpus is None else "permuted corpus",
+            "shares": list(shares) if corpus is None else None,
+            "corpus": None if corpus is None else str(corpus),
+            "encoder": encoder,
+            "words": words,
+            "seed": seed,
+            "tolerance": list(TOLERANCE),
+            "judged_from": JUDGED_FROM,
+            **found.pop("training"),
+        },
+        **found,
+    }
+    with ExitStack() as outputs:
+
+        def temporary(name: str) -> Path:
+            return outputs.enter_context(replacing(output / name))
+
+        temporary("bias.json").write_text(_json(results) + "\n", encoding="utf-8")
+        temporary("bias.csv").write_text(csv_text(results), encoding="utf-8")
+        for kind in ("png", "svg"):
+            draw(results, temporary(f"bias.{kind}"), kind=kind)
+    return results
+
+
+def _data(shares: Sequence[float], corpus: Path | None, *, words: int, seed: int) -> RandomisedData:
+    if corpus is None:
+        return random_text(shares, words=words, seed=seed)
+    docs = read_docbin(corpus, Vocab())
+    if not any(doc.ents for doc in docs):
+        raise ClinicalNerError(Errors.E213.format(path=corpus))
+    return permuted_corpus(docs, words=words, seed=seed, source=str(corpus))
+
+
+@contextmanager
+def _usage(option: str) -> Iterator[None]:
+    """Turn what is wrong with an option's value into an error of usage."""
+    try:
+        yield
+    except ClinicalNerError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"numbers with commas, not {text!r}", param_hint="'--shares'"
+        ) from error
+
+
+def _json(results: dict[str, Any]) -> str:
+    return json.dumps(results, indent=2, allow_nan=False)
+
+
+def _table(results: dict[str, Any]) -> Table:
+    """The ratios of every loss and of the commonest tags."""
+    settings = results["settings"]
+    title = f"{settings['design']}: {settings['training_words']} words of training"
+    table = Table("Loss", "Tag", title=f"{title}, {settings['fresh_words']} fresh")
+    for header in ("Tokens", "Share", "Mass\nbefore", "\nafter", "Argmax\nbefore", "\nafter"):
+        table.add_column(header, justify="right")
+    low, high = TOLERANCE
+    for result in results["losses"]:
+        for number, row in enumerate(result["tags"][:MOST_ROWS]):
+            values = {name: _ratio(row[name]) for name in RATIOS}
+            mass = row["mass_after"]
+            off = mass is not None and row["judged"] and not low <= mass <= high
+            table.add_row(
+                Text("" if number else result["loss"] + ("" if result["has_posterior"] else " †")),
+                Text(row["tag"] + ("" if row["judged"] else " *")),
+                str(row["tokens"]),
+                f"{row['share']:.4f}",
+                values["mass_before"],
+                Text(values["mass_after"], style="bold red" if off else ""),
+                values["argmax_before"],
+                values["argmax_after"],
+            )
+        table.add_section()
+    return table
+
+
+def _notes(results: dict[str, Any]) -> list[str]:
+    """What the marks of the table mean, where it has them."""
+    notes = []
+    tags = results["tags"]
+    if len(tags) > MOST_ROWS:
+        notes.append(f"The commonest {MOST_ROWS} of {len(tags)} tags; bias.csv holds all.")
+    if not all(tag["judged"] for tag in tags[:MOST_ROWS]):
+        notes.append(f"* under {JUDGED_FROM} training tokens: reported, not judged.")
+    if not all(result["has_posterior"] for result in results["losses"]):
+        notes.append("† no inverse promised.")
+    seconds = ", ".join(f"{result['loss']} {result['seconds']:.0f}" for result in results["losses"])
+    return [*notes, f"Seconds: {seconds}."]
+
+
+def _ratio(value: float | None) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"

@@ -1,0 +1,288 @@
+"""Recipes: a complete config, or an overlay of a few lines that is merged over a base.
+
+An overlay changes settings of the base one by one; a block whose registered name or factory is not
+the base's replaces it whole, since the settings of the one mean nothing to the other. What an
+overlay names must exist: spaCy takes many a misspelt setting and never reads it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from configparser import Error as ConfigParserError
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import spacy
+from catalogue import RegistryError
+from confection import Config, ConfigValidationError
+from spacy.language import DEFAULT_CONFIG, Language
+from spacy.util import registry
+
+from ..errors import ClinicalNerError, Errors
+
+#: Folder of the overlays, beside their base.
+OVERLAYS = "recipes"
+#: Suffix of a recipe whose trained model gets a memory of its training tokens.
+NEIGHBOURS = "+neighbours"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, under the name that its runs have.
+
+    path: the file that it was read from.
+    config: complete, not interpolated.
+    neighbours: whether the trained model gets a memory of its training tokens.
+    """
+
+    name: str
+    path: Path
+    config: Config
+    neighbours: bool = False
+
+    @property
+    def text(self) -> str:
+        """The config as a file holds it."""
+        return self.config.to_str(interpolate=False)
+
+
+def read_recipes(names: list[str], base: Path) -> list[Recipe]:
+    """Read recipes; nothing of them is run.
+
+    names: of each, the path of a .cfg file, or the name of one in the folder ``recipes`` beside the
+        base, with or without the suffix ``+neighbours``.
+    base: the complete config that overlays are merged over.
+
+    RAISES ClinicalNerError: a file is missing or not a config, names what does not exist, or two
+        recipes have one name.
+    """
+    if not base.is_file():
+        raise ClinicalNerError(Errors.E065.format(path=base))
+    base_config = _read(base)
+    recipes: dict[str, Recipe] = {}
+    for name in names:
+        stem = name.removesuffix(NEIGHBOURS)
+        path = _find(stem, base.parent / OVERLAYS)
+        overlay = _read(path)
+        config = overlay if "nlp" in overlay else merge_overlay(base_config, overlay, path=path)
+        is_neighbours = stem != name
+        run_name = path.stem + (NEIGHBOURS if is_neighbours else "")
+        if run_name in recipes:
+            raise ClinicalNerError(
+                Errors.E144.format(first=recipes[run_name].path, second=path, name=run_name)
+            )
+        recipes[run_name] = Recipe(run_name, path, config, is_neighbours)
+    return list(recipes.values())
+
+
+def merge_overlay(base: Config, overlay: Config, *, path: Path) -> Config:
+    """Merge an overlay over a complete config.
+
+    base, overlay: not interpolated; neither is changed.
+    path: file of the overlay, for the messages of errors.
+
+    RAISES ClinicalNerError: the overlay names a setting or a registered function that there is not.
+    """
+    merged = Config(_merged(base, overlay))
+    filled = Config(DEFAULT_CONFIG).merge(base)
+    known = _Known(merged, filled, path)
+    for key, others in known.unknown(overlay, ()):
+        raise ClinicalNerError(
+            Errors.E141.format(path=path, key=".".join(key), hint=_hint(key[-1], others))
+        )
+    return merged
+
+
+def _find(name: str, folder: Path) -> Path:
+    path = Path(name)
+    if path.suffix == ".cfg":
+        if path.is_file():
+            return path
+    elif (folder / f"{name}.cfg").is_file():
+        return folder / f"{name}.cfg"
+    hint = _hint(path.stem, [file.stem for file in sorted(folder.glob("*.cfg"))])
+    raise ClinicalNerError(Errors.E140.format(name=name, folder=folder, hint=hint))
+
+
+def _read(path: Path) -> Config:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise ClinicalNerError(Errors.E100.format(path=path, reason=reason)) from error
+    try:
+        return Config().from_str(_with_parents(text), interpolate=False)
+    except (ConfigValidationError, ConfigParserError, KeyError) as error:
+        problems = " ".join((getattr(error, "desc", None) or str(error)).split()).rstrip(".")
+        raise ClinicalNerError(Errors.E142.format(path=path, problems=problems)) from error
+
+
+def _with_parents(text: str) -> str:
+    """Put before a text the sections in which its own stand, which the format asks for."""
+    sections = re.findall(r"^\[([^\]\n]+)\]", text, flags=re.MULTILINE)
+    missing: dict[str, None] = {}
+    for section in sections:
+        parts = section.split(".")
+        for end in range(1, len(parts)):
+            parent = ".".join(parts[:end])
+            if parent not in sections:
+                missing[parent] = None
+    return "".join(f"[{section}]\n" for section in missing) + text
+
+
+def _identity(block: Any) -> dict[str, Any]:
+    """What a block makes: the name of its registered function, or its factory."""
+    if not isinstance(block, Mapping):
+        return {}
+    return {key: value for key, value in block.items() if key[:1] == "@" or key == "factory"}
+
+
+def _merged(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in overlay.items():
+        under = base.get(key)
+        replaces = bool(_identity(value)) and _identity(value) != _identity(under)
+        if isinstance(value, Mapping) and isinstance(under, Mapping) and not replaces:
+            result[key] = _merged(under, value)
+        else:
+            result[key] = value
+    return result
+
+
+class _Known:
+    """Which keys a config may have.
+
+    merged: base and overlay together, which says what each block makes.
+    filled: the base with spaCy's defaults.
+    path: file of the overlay, for the messages of errors.
+    """
+
+    def __init__(self, merged: Config, filled: Config, path: Path) -> None:
+        self.merged = merged
+        self.filled = filled
+        self.path = path
+        nlp = merged.get("nlp", {})
+        self.pipeline = list(nlp.get("pipeline", []))
+        try:
+            self.language = _language(nlp.get("lang", "xx"))
+        except ImportError as error:
+            problems = " ".join(str(error).split()).rstrip(".")
+            raise ClinicalNerError(Errors.E142.format(path=path, problems=problems)) from error
+
+    def unknown(
+        self, block: Mapping[str, Any], at: tuple[str, ...]
+    ) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+        """Yield the keys of an overlay that cannot stand where they do, with those that can."""
+        known = self._keys(at)
+        for key, value in block.items():
+            if known is not None and key not in known:
+                yield (*at, key), sorted(known)
+            elif isinstance(value, Mapping) and (known is not None or _identity(value)):
+                yield from self.unknown(value, (*at, key))
+
+    def _keys(self, at: tuple[str, ...]) -> set[str] | None:
+        """Keys that a block may have, None if any."""
+        block = _block(self.merged, at)
+        references = [key for key in block if key.startswith("@")]
+        if references:
+            return self._arguments(references[0], block[references[0]], at)
+        if at[:1] == ("components",) and len(at) == 2:
+            return self._settings(block, at)
+        if at == ("components",) or at == ("initialize", "components"):
+            return {*self.filled["components"], *self.pipeline}
+        if at == ("training", "score_weights"):
+            return {*_block(self.filled, at), *self._scores()}
+        if at and not self._is_fixed(at):
+            return None
+        return set(_block(self.filled, at))
+
+    def _is_fixed(self, at: tuple[str, ...]) -> bool:
+        """Whether a block is a section of spaCy's, not a value such as a table of weights."""
+        above = _block(self.merged, at[:-1])
+        return not _identity(above) and isinstance(
+            _block(self.filled, at[:-1]).get(at[-1]), Mapping
+        )
+
+    def _arguments(self, reference: str, name: str, at: tuple[str, ...]) -> set[str] | None:
+        """Arguments of a registered function, None if it takes any."""
+        kind = reference[1:]
+        section = ".".join(at)
+        if kind not in registry.get_registry_names():
+            # The packages of components that are not loaded yet may bring registries.
+            registry.factories.get_all()
+        if kind not in registry.get_registry_names():
+            hint = _hint(kind, registry.get_registry_names())
+            raise ClinicalNerError(
+                Errors.E143.format(
+                    path=self.path, section=section, name=reference, kind="registries", hint=hint
+                )
+            )
+        try:
+            function = registry.get(kind, name)
+        except (RegistryError, ValueError) as error:
+            hint = _hint(name, list(getattr(registry, kind).get_all()))
+            raise ClinicalNerError(
+                Errors.E143.format(path=self.path, section=section, name=name, kind=kind, hint=hint)
+            ) from error
+        return _parameters(function, reference)
+
+    def _settings(self, block: Mapping[str, Any], at: tuple[str, ...]) -> set[str] | None:
+        """Settings of a component."""
+        factory = block.get("factory")
+        if factory is None:
+            return {"source", "component", "replace_listeners"}
+        if not self.language.has_factory(factory):
+            hint = _hint(factory, sorted(registry.factories.get_all()))
+            raise ClinicalNerError(
+                Errors.E143.format(
+                    path=self.path, section=".".join(at), name=factory, kind="factories", hint=hint
+                )
+            )
+        defaults = self.language.get_factory_meta(factory).default_config or {}
+        internal = self.language.get_factory_name(factory)
+        function = registry.factories.get(internal if internal in registry.factories else factory)
+        parameters = _parameters(function, "factory")
+        return None if parameters is None else {*parameters, *defaults} - {"nlp", "name"}
+
+    def _scores(self) -> set[str]:
+        """Scores that the components of the merged config give."""
+        factories = [_block(self.merged, ("components", name)) for name in self.pipeline]
+        return {
+            score
+            for factory in (block.get("factory") for block in factories)
+            if factory is not None and self.language.has_factory(factory)
+            for score in self.language.get_factory_meta(factory).default_score_weights or {}
+        }
+
+
+@cache
+def _language(lang: str) -> type[Language]:
+    """The class of a language; factories of installed packages are known once it is used."""
+    return type(spacy.blank(lang))
+
+
+def _parameters(function: Any, reference: str) -> set[str] | None:
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters):
+        return None
+    return {reference, *(p.name for p in parameters)}
+
+
+def _block(config: Mapping[str, Any], at: tuple[str, ...]) -> Mapping[str, Any]:
+    """The block at a place, an empty one where there is none."""
+    block: Any = config
+    for key in at:
+        block = block.get(key) if isinstance(block, Mapping) else None
+    return block if isinstance(block, Mapping) else {}
+
+
+def _hint(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return f"Did you mean {' or '.join(close)}?"
+    return f"Known: {', '.join(known)}." if known else "There is none."

@@ -1,0 +1,133 @@
+"""Asymmetric loss: one sigmoid per tag, with a focus of its own for presence and absence."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from thinc.api import get_array_module
+
+from ..errors import ClinicalNerError, Errors
+from ..labels.sampling import BatchSampling
+from ..types import Logits, TagIds
+from .base import EntityLoss
+from .log_space import LOG_ZERO, focal_factor_slope, log_focal_factor, log_sigmoid
+
+
+class Asymmetric(EntityLoss):
+    """Sum over tags of a focal loss on p = sigmoid(z) (Ben-Baruch et al. 2021, arXiv 2009.14119).
+
+    -(1 - p)^a log p for the gold tag, -r^b log(1 - r) with r = max(p - margin, 0) for all others.
+    With no signal and no margin, the gradient of a tag is 0 where
+    pi A = (1 - pi) B, with A = (1-p) [(1-p)^a - a p (1-p)^(a-1) log p] and
+    B = p [p^b - b (1-p) p^(b-1) log(1-p)], so that log pi = log sigmoid(log B - log A) exactly. A
+    margin leaves p below it without gradient, hence no way back.
+
+    gamma_positive, gamma_negative: a and b, >= 0. Of the source's values, 0 and 4.
+    margin: in [0, 1); above 0 the loss has no posterior. The source has 0.05.
+    reduction, tokens_per_batch: see ``EntityLoss``.
+
+    RAISES ClinicalNerError: a number outside its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        gamma_positive: float = 0.0,
+        gamma_negative: float = 4.0,
+        margin: float = 0.0,
+        reduction: str = "tokens",
+        tokens_per_batch: float = 500.0,
+    ):
+        super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
+        for setting, value in (
+            ("gamma_positive", gamma_positive),
+            ("gamma_negative", gamma_negative),
+        ):
+            if not (np.isfinite(value) and value >= 0):
+                raise ClinicalNerError(
+                    Errors.E004.format(setting=setting, range=">= 0", value=value)
+                )
+        if not 0.0 <= margin < 1.0:
+            raise ClinicalNerError(
+                Errors.E004.format(setting="margin", range="in [0, 1)", value=margin)
+            )
+        self.gamma_positive = gamma_positive
+        self.gamma_negative = gamma_negative
+        self.margin = margin
+
+    @property
+    def has_posterior(self) -> bool:
+        """Only without a margin; see also the base class."""
+        return super().has_posterior and self.margin == 0.0
+
+    def posterior_logits(self, logits: Logits) -> Logits:
+        """log pi of each tag, not normalised over the tags. *Shape:* ``(n, K)``.
+
+        RAISES ClinicalNerError: the loss has a margin.
+        """
+        return self._without_unseen(log_sigmoid(self._posterior_odds(logits)))
+
+    def backprop_posterior(self, logits: Logits, d_posterior: Logits) -> Logits:
+        """See the base class."""
+        xp = get_array_module(logits)
+        log_p, log_not_p = log_sigmoid(logits), log_sigmoid(-logits)
+        # log B - log A has 1 from the factors p and 1 - p; B's log-odds run the other way.
+        slope = (
+            1.0
+            - focal_factor_slope(log_not_p, log_p, self.gamma_negative)
+            - focal_factor_slope(log_p, log_not_p, self.gamma_positive)
+        )
+        of_odds = xp.exp(log_sigmoid(-self._posterior_odds(logits)))
+        return super().backprop_posterior(logits, d_posterior) * slope * of_odds
+
+    def _posterior_odds(self, logits: Logits) -> Logits:
+        """log B - log A. *Shape:* ``(n, K)``."""
+        if self.margin > 0:
+            raise self._no_posterior()
+        log_p, log_not_p = log_sigmoid(logits), log_sigmoid(-logits)
+        log_a = log_not_p + log_focal_factor(log_p, log_not_p, self.gamma_positive)
+        log_b = log_p + log_focal_factor(log_not_p, log_p, self.gamma_negative)
+        return log_b - log_a
+
+    def _gradient_and_loss(
+        self,
+        guesses: Logits,
+        truths: TagIds,
+        lengths: NDArray[Any] | None,
+        batch: BatchSampling | None,
+    ) -> tuple[Logits, float]:
+        xp = get_array_module(guesses)
+        rows = xp.nonzero(truths >= 0)[0]
+        at_gold = (xp.arange(len(rows)), truths[rows])
+        scale = xp.asarray(self._token_scales(truths, lengths), dtype=guesses.dtype)[rows]
+        logits = guesses[rows]
+        log_p, log_not_p = log_sigmoid(logits), log_sigmoid(-logits)
+        d_rows, losses = self._of_absent(log_p, log_not_p)
+        gold_p, gold_not_p = log_p[at_gold], log_not_p[at_gold]
+        pull = log_focal_factor(gold_p, gold_not_p, self.gamma_positive)
+        d_rows[at_gold] = -xp.exp(gold_not_p + pull)
+        losses[at_gold] = -xp.exp(self.gamma_positive * gold_not_p) * gold_p
+        unseen = xp.asarray(~self.statistics.seen)
+        d_rows[:, unseen] = 0.0
+        losses[:, unseen] = 0.0
+        gradient = xp.zeros_like(guesses)
+        gradient[rows] = d_rows * scale[:, None]
+        return gradient, float((losses.sum(axis=-1) * scale).sum())
+
+    def _of_absent(self, log_p: Logits, log_not_p: Logits) -> tuple[Logits, Logits]:
+        """Gradient and loss of tags that a token has not. *Shape of each:* ``(n, K)``."""
+        xp = get_array_module(log_p)
+        if self.margin == 0.0:
+            log_r, log_not_r, outer = log_p, log_not_p, log_p
+        else:
+            r = xp.exp(log_p) - self.margin
+            above = r > 0
+            r = xp.where(above, r, xp.ones_like(r) * 0.5)
+            log_not_r = xp.log1p(-r)
+            log_r = xp.where(above, xp.log(r), xp.full_like(r, LOG_ZERO))
+            log_not_r = xp.where(above, log_not_r, xp.zeros_like(r))
+            # d r / d z = p (1 - p), and the pull of r is per 1 - r.
+            outer = xp.where(above, log_p + log_not_p - log_not_r, xp.full_like(r, LOG_ZERO))
+        gradient = xp.exp(outer + log_focal_factor(log_not_r, log_r, self.gamma_negative))
+        losses = -xp.exp(self.gamma_negative * log_r) * log_not_r
+        return gradient, losses

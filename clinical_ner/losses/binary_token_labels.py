@@ -1,0 +1,157 @@
+"""Binary token labels (BTL): in a batch, one entity type against O."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from thinc.api import get_array_module
+
+from ..errors import ClinicalNerError, Errors
+from ..labels.sampling import BatchSampling
+from ..labels.scheme import OUTSIDE, begin_id, class_index, inside_id
+from ..labels.statistics import TagStatistics
+from ..types import Logits, TagIds
+from .base import EntityLoss, scaled_negative_log_likelihood
+
+WEIGHTS = ("paper", "none")
+OTHERS = ("masked", "outside")
+
+
+class BinaryTokenLabels(EntityLoss):
+    """In a batch for type m, cross-entropy over the columns O, B-m and I-m (after arXiv 2409.03238;
+    what it does with other types is our definition).
+
+    Tokens of other types are masked, and other columns get gradient 0. Batches for one type come
+    from ``clinical_ner.batch_by_entity.v1``, which says at which odds it draws the tags. With no
+    signal p_c / p_O is (w_c / w_O) odds_c, so that z - log(w_c / w_O) leads back to these odds,
+    and the sampling shift from them to the prior. A type that never had a batch has probability 0.
+
+    weights: paper (1 - share: w_O is the share of m among the kept tokens, w_B-m = w_I-m that of O,
+        arXiv 2409.03238) or none.
+    scale_types: divide the loss by the expected weight of a kept token, so that all types pull
+        alike. Without it, paper weights make a batch for type m weigh 2 share_O share_m, next to
+        nothing for rare types. A constant per type, it leaves the inverse exact.
+    others: what tokens of other types are: masked, or "outside", which counts them as O and has no
+        way back to the empirical probability.
+    reduction: see ``EntityLoss``; a document's mean is over its kept tokens.
+    tokens_per_batch: see ``EntityLoss``.
+
+    RAISES ClinicalNerError: an unknown setting.
+    """
+
+    def __init__(
+        self,
+        *,
+        weights: str = "paper",
+        scale_types: bool = True,
+        others: str = "masked",
+        reduction: str = "tokens",
+        tokens_per_batch: float = 500.0,
+    ):
+        super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
+        for setting, value, known in (("weights", weights, WEIGHTS), ("others", others, OTHERS)):
+            if value not in known:
+                raise ClinicalNerError(
+                    Errors.E043.format(setting=setting, known=", ".join(known), value=value)
+                )
+        self.weights = weights
+        self.scale_types = scale_types
+        self.others = others
+
+    @property
+    def has_posterior(self) -> bool:
+        """Only where other types are masked; see also the base class."""
+        return super().has_posterior and self.others == "masked"
+
+    def training_shares(self) -> NDArray[np.float64]:
+        """Odds of each tag against O in batches of its type, those of O alone before any batch.
+
+        *Shape:* ``(K,)``.
+        """
+        if self.reduction == "documents":
+            odds = self.statistics.type_document_odds
+        else:
+            odds = self.statistics.type_odds
+        return self.statistics.by_tag({"O": 1.0}) if odds is None else odds
+
+    def posterior_logits(self, logits: Logits) -> Logits:
+        """Logits minus log(w_c / w_O), -inf for types that had no batch. *Shape:* ``(n, K)``.
+
+        RAISES ClinicalNerError: other types count as O.
+        """
+        if self.others == "outside":
+            raise self._no_posterior()
+        xp = get_array_module(logits)
+        odds = self.training_shares()
+        classes = class_index(len(odds))
+        of_class = np.bincount(classes, weights=odds)[classes]
+        offset = np.zeros(len(odds))
+        offset[of_class <= 0] = -np.inf
+        if self.weights == "paper":
+            # w_c / w_O = share_O / share_m, the inverse of the type's odds.
+            entity = (classes != OUTSIDE) & (of_class > 0)
+            offset[entity] = np.log(of_class[entity])
+        return self._without_unseen(logits) + xp.asarray(offset, dtype=logits.dtype)
+
+    def _gradient_and_loss(
+        self,
+        guesses: Logits,
+        truths: TagIds,
+        lengths: NDArray[Any] | None,
+        batch: BatchSampling | None,
+    ) -> tuple[Logits, float]:
+        if batch is None or batch["type"] is None:
+            raise ClinicalNerError(Errors.E037)
+        own = _tags_of(self.statistics, batch["type"])
+        weights = self._weights(own, batch)
+        xp = get_array_module(guesses)
+        is_own = (truths == own[0]) | (truths == own[1])
+        # -1 stays -1, and O stays O, either way.
+        rest = xp.minimum(truths, OUTSIDE) if self.others == "outside" else truths
+        kept = xp.where(is_own, truths, xp.where(rest <= OUTSIDE, rest, -1))
+        columns = [OUTSIDE, *own]
+        logits = xp.full_like(guesses, -xp.inf)
+        logits[:, columns] = self._without_unseen(guesses)[:, columns]
+        return scaled_negative_log_likelihood(
+            logits, kept, self._token_scales(kept, lengths, weights)
+        )
+
+    def _weights(self, own: list[int], batch: BatchSampling) -> NDArray[np.float64]:
+        """Weight of each tag in batches of a type. *Shape:* ``(K,)``."""
+        share_outside, share_own = self._shares(own, batch)
+        weights = np.ones(len(self.statistics.counts))
+        if self.weights == "paper":
+            weights[OUTSIDE] = share_own
+            weights[own] = share_outside
+        if self.scale_types:
+            weights /= share_outside * weights[OUTSIDE] + share_own * weights[own[0]]
+        return weights
+
+    def _shares(self, own: list[int], batch: BatchSampling) -> tuple[float, float]:
+        """Expected shares of O and of the type among the kept tokens of its batches."""
+        if self.others == "masked":
+            odds = float(self.training_shares()[own].sum())
+            share_own = odds / (1.0 + odds) if np.isfinite(odds) else 1.0
+        else:
+            by_document = self.reduction == "documents"
+            shares = batch["batch_document_shares" if by_document else "batch_shares"]
+            share_own = float(self.statistics.by_tag(shares)[own].sum())
+        if not self.statistics.seen[OUTSIDE] or share_own >= 1.0:
+            missing = "outside entities"
+        elif share_own <= 0.0:
+            missing = "of that type"
+        else:
+            return 1.0 - share_own, share_own
+        raise ClinicalNerError(Errors.E040.format(type=batch["type"], missing=missing))
+
+
+def _tags_of(statistics: TagStatistics, label: str | None) -> list[int]:
+    """Ids of the begin and inside tags of a type.
+
+    RAISES ClinicalNerError: the corpus lacks the type.
+    """
+    if label not in statistics.labels:
+        known = ", ".join(statistics.labels)
+        raise ClinicalNerError(Errors.E039.format(type=label, known=known))
+    index = statistics.labels.index(label)
+    return [begin_id(index), inside_id(index)]

@@ -1,0 +1,87 @@
+"""Focal loss: less for tokens that are right already."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from thinc.api import get_array_module
+
+from ..errors import ClinicalNerError, Errors
+from ..labels.sampling import BatchSampling
+from ..types import Logits, TagIds
+from .log_space import (
+    backprop_log_odds,
+    focal_factor_slope,
+    log_focal_factor,
+    log_probabilities,
+)
+from .weighted import WeightedLoss
+
+
+class Focal(WeightedLoss):
+    """-w (1 - p)^g log p of the gold tag (Lin et al. 2017, arXiv 1708.02002), p the softmax.
+
+    The gradient is A(p) = (1-p)^g - g p (1-p)^(g-1) log p times that of the cross-entropy. With no
+    signal it is 0 where w_c pi_c A(p_c) is proportional to p_c, so that the empirical probability
+    is proportional to p_c / (w_c A(p_c)) (without weights: Charoenphakdee et al. 2021,
+    arXiv 2011.09172).
+
+    gamma: exponent g >= 0; 0 is weighted cross-entropy, 2 the source's choice.
+    weights, beta: see ``WeightedLoss``.
+    reduction, tokens_per_batch: see ``EntityLoss``.
+
+    RAISES ClinicalNerError: gamma is negative or not finite, or see ``WeightedLoss``.
+    """
+
+    def __init__(
+        self,
+        *,
+        gamma: float = 2.0,
+        weights: str | dict[str, float] = "none",
+        beta: float = 0.999,
+        reduction: str = "tokens",
+        tokens_per_batch: float = 500.0,
+    ):
+        super().__init__(
+            weights=weights, beta=beta, reduction=reduction, tokens_per_batch=tokens_per_batch
+        )
+        if not (np.isfinite(gamma) and gamma >= 0):
+            raise ClinicalNerError(Errors.E004.format(setting="gamma", range=">= 0", value=gamma))
+        self.gamma = gamma
+
+    def posterior_logits(self, logits: Logits) -> Logits:
+        """log p - log A(p) - log w. *Shape:* ``(n, K)``."""
+        log_p, log_not_p = log_probabilities(self._without_unseen(logits))
+        factor = log_focal_factor(log_p, log_not_p, self.gamma)
+        return log_p - factor - self._log_weights(logits)
+
+    def backprop_posterior(self, logits: Logits, d_posterior: Logits) -> Logits:
+        """See the base class."""
+        xp = get_array_module(logits)
+        log_p, log_not_p = log_probabilities(self._without_unseen(logits))
+        # Of log p with respect to the log-odds, the slope is 1 - p.
+        slope = xp.exp(log_not_p) - focal_factor_slope(log_p, log_not_p, self.gamma)
+        d_odds = super().backprop_posterior(logits, d_posterior) * slope
+        return backprop_log_odds(log_p, log_not_p, d_odds)
+
+    def _gradient_and_loss(
+        self,
+        guesses: Logits,
+        truths: TagIds,
+        lengths: NDArray[Any] | None,
+        batch: BatchSampling | None,
+    ) -> tuple[Logits, float]:
+        xp = get_array_module(guesses)
+        scales = self._token_scales(truths, lengths, self._tag_weights)
+        rows = xp.nonzero(truths >= 0)[0]
+        at_gold = (xp.arange(len(rows)), truths[rows])
+        scale = xp.asarray(scales, dtype=guesses.dtype)[rows]
+        log_p, log_not_p = log_probabilities(self._without_unseen(guesses)[rows])
+        gold_p, gold_not_p = log_p[at_gold], log_not_p[at_gold]
+        pull = scale * xp.exp(log_focal_factor(gold_p, gold_not_p, self.gamma))
+        d_rows = xp.exp(log_p)
+        d_rows[at_gold] = -xp.exp(gold_not_p)
+        gradient = xp.zeros_like(guesses)
+        gradient[rows] = d_rows * pull[:, None]
+        loss = -(scale * xp.exp(self.gamma * gold_not_p) * gold_p).sum()
+        return gradient, float(loss)

@@ -1,0 +1,62 @@
+"""Majority-or-minority learning: more of the loss for the tokens outside entities."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from thinc.api import get_array_module
+
+from ..errors import ClinicalNerError, Errors
+from ..labels.sampling import BatchSampling
+from ..labels.scheme import OUTSIDE
+from ..labels.statistics import TagStatistics
+from ..types import Logits, TagIds
+from .base import EntityLoss, scaled_negative_log_likelihood
+
+
+class MajorityOrMinority(EntityLoss):
+    """l CE(all tokens) + (1 - l) CE(tokens outside entities).
+
+    After Nemoto et al. 2024, arXiv 2401.11431. Both terms have the same divisor here, so that a
+    token outside weighs 1 and one of an entity l: the loss guards the majority. The inverse is that
+    of any weights, log p = z - log w.
+
+    lam: the share l of the loss of all tokens, in (0, 1]; 1 is plain cross-entropy.
+    reduction, tokens_per_batch: see ``EntityLoss``.
+
+    RAISES ClinicalNerError: lam outside (0, 1].
+    """
+
+    def __init__(
+        self, *, lam: float = 0.5, reduction: str = "tokens", tokens_per_batch: float = 500.0
+    ):
+        super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
+        if not 0.0 < lam <= 1.0:
+            raise ClinicalNerError(Errors.E004.format(setting="lam", range="in (0, 1]", value=lam))
+        self.lam = lam
+        self._tag_weights: NDArray[np.float64] = np.ones(1)
+
+    def initialize(self, statistics: TagStatistics) -> None:
+        """Lay out the weights. See the base class."""
+        super().initialize(statistics)
+        self._tag_weights = np.full(len(statistics.counts), self.lam)
+        self._tag_weights[OUTSIDE] = 1.0
+
+    def posterior_logits(self, logits: Logits) -> Logits:
+        """Logits minus log l in the columns of entities. *Shape:* ``(n, K)``."""
+        xp = get_array_module(logits)
+        log_weights = xp.asarray(np.log(self._tag_weights), dtype=logits.dtype)
+        return self._without_unseen(logits) - log_weights
+
+    def _gradient_and_loss(
+        self,
+        guesses: Logits,
+        truths: TagIds,
+        lengths: NDArray[Any] | None,
+        batch: BatchSampling | None,
+    ) -> tuple[Logits, float]:
+        return scaled_negative_log_likelihood(
+            self._without_unseen(guesses),
+            truths,
+            self._token_scales(truths, lengths, self._tag_weights),
+        )

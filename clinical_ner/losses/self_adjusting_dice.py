@@ -1,0 +1,86 @@
+"""Self-adjusting dice: a dice per token whose probabilities are damped where they are high."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from thinc.api import get_array_module
+
+from ..errors import ClinicalNerError, Errors
+from ..labels.sampling import BatchSampling
+from ..types import Logits, TagIds
+from .base import EntityLoss
+from .log_space import backprop_log_odds, log_probabilities
+
+
+class SelfAdjustingDice(EntityLoss):
+    """1 - (2 x y + g) / (x + y + g), x = (1 - p)^a p (Li et al. 2020, arXiv 1911.02855).
+
+    The source states it for one token and two classes. The reading here: p is the softmax over all
+    tags, the loss of a token is the sum over every tag, with y = 1 for the gold tag and 0 for
+    the others, and the gradient flows through the damping. Of the gold tag alone, the loss would
+    be least at p = 1/(1 + a), since x falls beyond it; the others' terms take the rest of the
+    mass to the gold tag. There is no way back to the empirical probability.
+
+    Its scale is that of a sum of token losses, each at most about 1 once the mass lies on few tags.
+
+    alpha: exponent a >= 0 of the damping.
+    smoothing: g > 0; without it the terms of y = 0 have no gradient.
+    reduction, tokens_per_batch: see ``EntityLoss``.
+
+    RAISES ClinicalNerError: a number outside its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 1.0,
+        smoothing: float = 1.0,
+        reduction: str = "tokens",
+        tokens_per_batch: float = 500.0,
+    ):
+        super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
+        if not (np.isfinite(alpha) and alpha >= 0):
+            raise ClinicalNerError(Errors.E004.format(setting="alpha", range=">= 0", value=alpha))
+        if not (np.isfinite(smoothing) and smoothing > 0):
+            raise ClinicalNerError(
+                Errors.E004.format(setting="smoothing", range="above 0", value=smoothing)
+            )
+        self.alpha = alpha
+        self.smoothing = smoothing
+
+    @property
+    def has_posterior(self) -> bool:
+        """Never."""
+        return False
+
+    def posterior_logits(self, logits: Logits) -> Logits:
+        """None.
+
+        RAISES ClinicalNerError: always.
+        """
+        raise self._no_posterior()
+
+    def _gradient_and_loss(
+        self,
+        guesses: Logits,
+        truths: TagIds,
+        lengths: NDArray[Any] | None,
+        batch: BatchSampling | None,
+    ) -> tuple[Logits, float]:
+        xp = get_array_module(guesses)
+        rows = xp.nonzero(truths >= 0)[0]
+        scale = xp.asarray(self._token_scales(truths, lengths), dtype=guesses.dtype)[rows]
+        log_p, log_not_p = log_probabilities(self._without_unseen(guesses)[rows])
+        y = xp.asarray(truths[rows][:, None] == xp.arange(guesses.shape[1]), dtype=guesses.dtype)
+        p = xp.exp(log_p)
+        x = xp.exp(self.alpha * log_not_p) * p
+        denominator = x + y + self.smoothing
+        # 1 - (2 x y + g) / d, without the difference of two numbers close to 1.
+        losses = (x + y - 2.0 * x * y) / denominator
+        d_x = ((1.0 - 2.0 * y) * denominator - (x + y - 2.0 * x * y)) / denominator**2
+        # dx / d(log-odds) = p (1-p)^a [(1 - p) - a p]
+        d_odds = d_x * x * (xp.exp(log_not_p) - self.alpha * p) * scale[:, None]
+        gradient = xp.zeros_like(guesses)
+        gradient[rows] = backprop_log_odds(log_p, log_not_p, d_odds)
+        return gradient, float((losses.sum(axis=1) * scale).sum())

@@ -1,0 +1,1 @@
+"""From result files to pictures and tables; nothing is computed here."""

@@ -1,0 +1,183 @@
+"""The arithmetic of drawing documents: which tags they hold, and what shares come of a rate.
+
+The shares stated here are expected ones, exact for how often each document is drawn. Those of the
+batches that happened to be made would be a noisy copy of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.training import Example
+
+from ..errors import ClinicalNerError, Errors
+from ..labels.encode import encode_example
+from ..labels.sampling import BatchSampling
+from ..labels.scheme import OUTSIDE, begin_id, class_index, inside_id, tag_names
+
+#: Power of a type's number of labelled tokens to which its share of the words is proportional.
+RATES = {"uniform": 0.0, "sqrt": 0.5, "proportional": 1.0}
+
+
+@dataclass(frozen=True)
+class CorpusCounts:
+    """What drawing needs to know of D documents, so that tags are counted once and not per epoch.
+
+    labels: the L entity types of the documents, sorted.
+    counts: labelled tokens per document and tag. *Shape:* ``(D, 1 + 2 L)``.
+    words: tokens of each document, with or without a tag.
+    """
+
+    labels: list[str]
+    counts: NDArray[np.float64]
+    words: list[int]
+
+    @property
+    def total_words(self) -> int:
+        """Tokens of all documents."""
+        return sum(self.words)
+
+    @property
+    def type_counts(self) -> NDArray[np.float64]:
+        """Labelled tokens, B and I, per document and entity type. *Shape:* ``(D, L)``."""
+        classes = class_index(self.counts.shape[1])
+        of_type = classes[:, None] == 1 + np.arange(len(self.labels))
+        return self.counts @ of_type
+
+
+def count_corpus(examples: Sequence[Example], *, batcher: str) -> CorpusCounts:
+    """Count the tags of the documents, on the tokens of ``example.predicted``.
+
+    batcher: registered name, for the message of an error.
+
+    RAISES ClinicalNerError: no document holds a labelled token of an entity.
+    """
+    labels = sorted({ent.label_ for example in examples for ent in example.reference.ents})
+    index = {label: i for i, label in enumerate(labels)}
+    counts = np.zeros((len(examples), len(tag_names(labels))))
+    for row, example in enumerate(examples):
+        ids = encode_example(example, index, name=batcher)
+        counts[row] = np.bincount(ids[ids >= 0], minlength=counts.shape[1])
+    if not counts[:, OUTSIDE + 1 :].any():
+        raise ClinicalNerError(Errors.E066.format(batcher=batcher))
+    return CorpusCounts(labels, counts, [len(example.predicted) for example in examples])
+
+
+def type_shares(corpus: CorpusCounts, rates: str) -> NDArray[np.float64]:
+    """Share of the words that each entity type gets.
+
+    rates: a key of ``RATES``.
+
+    RETURNS: 0 for a type without a labelled token; sums to 1. *Shape:* ``(L,)``.
+    """
+    tokens = corpus.type_counts.sum(axis=0)
+    weights = np.where(tokens > 0, tokens ** RATES[rates], 0.0)
+    return weights / weights.sum()
+
+
+def document_rates(corpus: CorpusCounts, power: float) -> NDArray[np.float64]:
+    """How often each document is drawn, relative to others, so that rare types are drawn oftener.
+
+    A document has the highest of the rates (1 / f)^power of its types, where f is the share of
+    documents that hold a type; without entities it has the lowest rate of any document.
+
+    Repeat-factor sampling (Gupta, Dollár and Girshick 2019, arXiv 1908.03195, section 5), without
+    its threshold, below which a type counts as rare.
+
+    power: in [0, 1]; the source has 0.5, and 0 draws all documents alike.
+
+    RETURNS: *Shape:* ``(D,)``.
+    """
+    holds = corpus.type_counts > 0
+    share = np.maximum(holds.mean(axis=0), 1.0 / len(holds))
+    rates = np.where(holds, share**-power, 0.0).max(axis=1)
+    with_entity = holds.any(axis=1)
+    return np.where(with_entity, rates, rates[with_entity].min())
+
+
+def draws_per_word(corpus: CorpusCounts, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How often each document is drawn, per word drawn, in batches that are for one type each.
+
+    A type's share of the words is spread evenly over the documents that hold it:
+    q_d = sum over the types m of d of share_m / words of the documents that hold m.
+
+    shares: of the words, per type. *Shape:* ``(L,)``.
+
+    RETURNS: *Shape:* ``(D,)``.
+    """
+    holds = corpus.type_counts > 0
+    pool_words = np.asarray(corpus.words, dtype=np.float64) @ holds
+    return holds @ (shares / np.maximum(pool_words, 1.0))
+
+
+def batch_sampling(corpus: CorpusCounts, draws: NDArray[np.float64]) -> BatchSampling:
+    """What to say of batches without a type.
+
+    draws: how often each document is drawn, up to a constant. *Shape:* ``(D,)``.
+    """
+    tokens, documents = _shares(corpus, draws)
+    return {
+        "type": None,
+        "shares": tokens,
+        "document_shares": documents,
+        "batch_shares": tokens,
+        "batch_document_shares": documents,
+        "type_odds": {},
+        "type_document_odds": {},
+    }
+
+
+def type_sampling(corpus: CorpusCounts, draws: NDArray[np.float64], index: int) -> BatchSampling:
+    """What to say of batches for one type, in which all documents that hold it are drawn alike.
+
+    draws: how often each document is drawn, over all batches. *Shape:* ``(D,)``.
+    index: of the type.
+
+    RAISES ClinicalNerError: its documents hold no token outside entities, so there are no odds.
+    """
+    pool = (corpus.type_counts[:, index] > 0).astype(np.float64)
+    # Only the type's own tags and O, as a loss sees them that leaves all others out.
+    own = [OUTSIDE, begin_id(index), inside_id(index)]
+    kept = np.zeros_like(corpus.counts)
+    kept[:, own] = corpus.counts[:, own]
+    if not pool @ kept[:, OUTSIDE]:
+        raise ClinicalNerError(Errors.E068.format(label=corpus.labels[index]))
+    tokens, documents = _shares(corpus, pool)
+    of_type = CorpusCounts(corpus.labels, kept, corpus.words)
+    odds, document_odds = (_odds(shares) for shares in _shares(of_type, pool))
+    tags = tag_names(corpus.labels)
+    own_tags = [tags[tag] for tag in own[1:]]
+    return {
+        **batch_sampling(corpus, draws),
+        "type": corpus.labels[index],
+        "batch_shares": tokens,
+        "batch_document_shares": documents,
+        "type_odds": {tag: odds[tag] for tag in own_tags},
+        "type_document_odds": {tag: document_odds[tag] for tag in own_tags},
+    }
+
+
+def _shares(
+    corpus: CorpusCounts, draws: NDArray[np.float64]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Shares of the tags among the tokens drawn, and means of the shares in each document drawn.
+
+    Documents without a labelled token have no shares, and do not count in the mean.
+    """
+    tags = tag_names(corpus.labels)
+    tokens = draws @ corpus.counts
+    labelled = corpus.counts.sum(axis=1)
+    rows = labelled > 0
+    in_document = corpus.counts[rows] / labelled[rows, None]
+    documents = draws[rows] @ in_document / draws[rows].sum()
+    return (
+        dict(zip(tags, (tokens / tokens.sum()).tolist(), strict=True)),
+        dict(zip(tags, documents.tolist(), strict=True)),
+    )
+
+
+def _odds(shares: dict[str, float]) -> dict[str, float]:
+    return {tag: share / shares["O"] for tag, share in shares.items()}
