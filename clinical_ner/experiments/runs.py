@@ -91,17 +91,21 @@ class Run:
 
     def write_result(self, part: str, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None:
         """Write metrics and counts of a part of the data."""
+        own = evaluation.counts.to_dict()
         counts = {
             "fingerprint": self.fingerprint,
             "prior_strength": evaluation.prior_strength,
-            "own": evaluation.counts.to_dict(),
+            "own": own,
+            # A decision changes no probability, so that only what it found is written.
             "decisions": [
-                {"prior_strength": strength, **found.to_dict()}
-                for strength, found in evaluation.decisions.items()
+                {"prior_strength": strength, **_found(counts.to_dict())}
+                for strength, counts in evaluation.decisions.items()
             ],
         }
         with replacing(self.counts_path(part)) as temporary:
-            temporary.write_text(json.dumps(counts, sort_keys=True) + "\n", encoding="utf-8")
+            temporary.write_text(
+                json.dumps(counts, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8"
+            )
         # Last: who finds the metrics finds all the rest.
         with replacing(self.metrics_path(part)) as temporary:
             result = {**metrics, "fingerprint": self.fingerprint}
@@ -132,7 +136,8 @@ class Run:
                 own: EvaluationCounts.from_dict(data["own"])
             }
             for decision in data["decisions"]:
-                decisions[decision["prior_strength"]] = EvaluationCounts.from_dict(decision)
+                strength = decision["prior_strength"]
+                decisions[strength] = EvaluationCounts.from_dict({**data["own"], **decision})
         except (KeyError, TypeError, ValueError) as error:
             raise ClinicalNerError(Errors.E217.format(path=path)) from error
         return own, decisions
@@ -183,6 +188,11 @@ def without_neighbours(run: Run) -> Run:
 def part_suffix(part: str) -> str:
     """What the files on a part of the data have in their names; nothing for test."""
     return "" if part == "test" else f"-{part}"
+
+
+def _found(counts: dict[str, Any]) -> dict[str, Any]:
+    """The counts that depend on the decision."""
+    return {key: counts[key] for key in ("spans", "tokens")}
 
 
 def sha256(data: bytes) -> str:

@@ -161,7 +161,13 @@ def _lane(
         return
     for names, at in _names(rows, key, zero):
         axes.annotate(
-            names, (at, center), (6, 0), textcoords="offset points", fontsize=7, va="center"
+            names,
+            (at, center),
+            (6, 0),
+            textcoords="offset points",
+            fontsize=7,
+            va="center",
+            bbox={"boxstyle": "square,pad=0.05", "fc": "white", "ec": "none", "alpha": 0.75},
         )
 
 

@@ -172,7 +172,13 @@ def _plain(value: Any) -> float | None:
 
 
 def _counts_to_dict(counts: DocumentCounts) -> dict[str, Any]:
-    return {"names": list(counts.names), "counts": counts.counts.tolist()}
+    # Nine digits are more than any score needs, and whole numbers need no point: the files of a
+    # comparison are to be small enough to keep.
+    rows = [
+        [[int(x) if x.is_integer() else float(f"{x:.9g}") for x in kinds] for kinds in names]
+        for names in counts.counts.tolist()
+    ]
+    return {"names": list(counts.names), "counts": rows}
 
 
 def _counts_from_dict(data: Mapping[str, Any]) -> DocumentCounts:

@@ -21,7 +21,7 @@ from .bias_examples import result, tiny_encoder
 
 SHARES = (0.9, 0.1)
 #: The rates of a network that knows no word yet.
-RATES = {"learn_rate": 0.006, "learn_rate_factor": 1.0}
+RATES = {"learn_rate": 0.01, "learn_rate_factor": 1.0}
 
 
 class ForgetsWeights(WeightedCrossEntropy):

@@ -81,7 +81,7 @@ def test_others_outside_pull_towards_o():
 def test_scaled_types_pull_alike():
     """Over a pool the scaled weights of the kept tokens have the mean 1, for any type."""
     for label, pool in (("L0", DOCUMENTS), ("L1", POOL)):
-        loss, batch = bound(pool=pool, label=label, tokens_per_batch=1.0)
+        loss, batch = bound(pool=pool, label=label, scale_types=True, tokens_per_batch=1.0)
         own = [1, 2] if label == "L0" else [3, 4]
         kept = np.concatenate([np.repeat([0, *own], counts[[0, *own]]) for counts in pool])
         # At equal logits a token's loss is log 3 times its weight.
@@ -90,7 +90,7 @@ def test_scaled_types_pull_alike():
 
 
 def test_unscaled_paper_weights_shrink_with_the_rarer_type():
-    loss, batch = bound(tokens_per_batch=1.0, scale_types=False)
+    loss, batch = bound(tokens_per_batch=1.0)
     kept = np.concatenate([np.repeat([0, 3, 4], counts[[0, 3, 4]]) for counts in POOL])
     value = loss.get_loss(np.zeros((len(kept), 5)), kept, None, batch)
     share = 30 / 330

@@ -96,7 +96,7 @@ def test_binary_token_labels_of_one_type_is_cross_entropy_with_paper_weights(red
     statistics = statistics_of(*documents)
     batch = batch_of(documents, "L0")
     statistics.observe(batch)
-    btl = BinaryTokenLabels(scale_types=False, reduction=reduction)
+    btl = BinaryTokenLabels(reduction=reduction)
     plain = WeightedCrossEntropy(weights="paper", reduction=reduction)
     for loss in (btl, plain):
         loss.initialize(statistics)
