@@ -29,7 +29,7 @@ from ._app import app
 from ._gpu import use_gpu
 
 SHARES = (0.99, 0.01)
-WORDS = 20_000
+WORDS = 24_000
 #: Tags in the table, the commonest; files hold all.
 MOST_ROWS = 12
 

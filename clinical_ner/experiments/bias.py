@@ -126,7 +126,10 @@ def measure(nlp: Language, data: RandomisedData) -> tuple[list[dict[str, Any]], 
     """
     component = recognizer(nlp)
     statistics: TagStatistics = component.statistics
-    index = {label: i for i, label in enumerate(component.labels)}
+    # Labels of fresh texts alone come last: their tokens count, their tags are none to measure.
+    fresh_labels = sorted({label for text in data.fresh for *_, label in text.mentions})
+    labels = dict.fromkeys([*component.labels, *fresh_labels])
+    index = {label: i for i, label in enumerate(labels)}
     before, after, gold = [], [], []
     examples = [Example(t.to_plain_doc(nlp.vocab), t.to_doc(nlp.vocab)) for t in data.fresh]
     known = iter([encode_example(example, index, name=RECOGNIZER) for example in examples])
@@ -139,7 +142,7 @@ def measure(nlp: Language, data: RandomisedData) -> tuple[list[dict[str, Any]], 
             before.append(np.exp(log_softmax(raw)))
             after.append(np.exp(to_numpy(log_p)[labelled].astype(np.float64)))
             gold.append(ids[labelled])
-    fresh = np.bincount(np.concatenate(gold), minlength=len(statistics.counts))
+    fresh = np.bincount(np.concatenate(gold), minlength=2 * len(labels) + 1)
     measured = [
         *shares_of(np.concatenate(before)),
         *(shares_of(np.concatenate(after)) if component.loss.has_posterior else (None, None)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from clinical_ner.errors import ClinicalNerError
 from clinical_ner.experiments.bias import measure, run_bias_test, shares_of, verdict
 from clinical_ner.experiments.losses import DEFAULT_LOSSES, LOSSES, LossChoice, check_losses
 from clinical_ner.experiments.one_pass import rate_at, train_one_pass
-from clinical_ner.experiments.randomised import random_text
+from clinical_ner.experiments.randomised import RandomisedData, Text, random_text
 from clinical_ner.losses.cross_entropy import WeightedCrossEntropy
 
 from .bias_examples import result, tiny_encoder
@@ -128,6 +129,29 @@ def test_ratios_are_those_of_the_component() -> None:
         winners = np.array([(values[:, 0] >= values[:, 1]).mean(), 0.0])
         winners[1] = 1 - winners[0]
         assert_allclose([row[f"argmax_{name}"] for row in ratios], winners / share, rtol=1e-9)
+
+
+def test_a_label_of_fresh_texts_alone_is_no_fault() -> None:
+    data = random_text(SHARES, words=1000, seed=0)
+    first, *others = data.fresh
+    renamed = replace(first, mentions=tuple((a, b, "Fresh") for a, b, _ in first.mentions))
+    assert renamed.mentions
+    data = replace(data, fresh=(renamed, *others))
+    nlp = train_one_pass(data, LOSSES["plain"], add_encoder=tiny_encoder, seed=0)
+    tags, _ = measure(nlp, data)
+    words = sum(len(text.words) for text in data.fresh)
+    kept = sum(len(text.mentions) for text in others)
+    assert [row["tag"] for row in tags] == ["O", "B-L1"]
+    assert tags[1]["fresh_share"] == pytest.approx(kept / words)
+
+
+def test_fresh_texts_may_hold_a_label_that_training_lacks() -> None:
+    train = random_text((0.8, 0.2), words=300, seed=0).train
+    fresh = Text(("fever",) * 4, (True,) * 4, ((0, 1, "L1"), (2, 3, "L0")))
+    data = RandomisedData(train, (fresh,))
+    nlp = train_one_pass(data, LOSSES["plain"], add_encoder=tiny_encoder, seed=0, **RATES)
+    tags, _ = measure(nlp, data)
+    assert {tag["tag"]: tag["fresh_share"] for tag in tags} == {"O": 0.5, "B-L1": 0.25}
 
 
 def test_shares_of_probabilities() -> None:
