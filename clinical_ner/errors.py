@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class ClinicalNerError(ValueError):
     """An error that the user can mend.
 
     Commands print it as one line on stderr and end with exit code 1.
     """
+
+
+def close_matches(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: those close to it, or else all there are."""
+    names = list(known)
+    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return f"Did you mean {' or '.join(close)}?"
+    return f"Known: {', '.join(names)}." if names else "There is none."
 
 
 class _WithCodes(type):
@@ -58,6 +70,26 @@ class Errors(metaclass=_WithCodes):
     E011 = (
         "The datastore of component '{name}' was built for another model ({found}, expected "
         "{expected}): build it anew with clinical-ner neighbours."
+    )
+
+    E012 = (
+        "Loss '{loss}' has no way back to the empirical probability, so an entity has none that "
+        "thresholds, calibration or a question for it could use: train with a loss, and a "
+        "reduction, that has."
+    )
+    E013 = "Component '{name}' has no label '{label}'. {hint}"
+    E014 = (
+        "The calibration of component '{name}' was fitted for {found} tags, but it has {expected}: "
+        "run clinical-ner calibrate on this pipeline."
+    )
+    E015 = "Tokens {start} to {end} are no span of a document of {length} tokens."
+    E016 = (
+        "Component '{name}' cannot compute the token vectors of this document anew: {reason}. "
+        "Ask with a Doc that went through the whole pipeline, as nlp(text) gives it."
+    )
+    E017 = (
+        "The extension Span._.{attribute} is taken by something else: give component '{name}' "
+        "another probability_attribute."
     )
 
     # Losses: E030 to E049.
@@ -314,6 +346,30 @@ class Errors(metaclass=_WithCodes):
         "leads back to the empirical probability. Leave the suffix away."
     )
 
+    # Calibration: E220 to E229.
+    E220 = (
+        "The biases of a calibration must be finite, one per tag, with 0 for O: fit it anew with "
+        "clinical-ner calibrate."
+    )
+    E221 = (
+        "The stored calibration is not what clinical-ner calibrate writes: fit it anew with "
+        "clinical-ner calibrate."
+    )
+    E222 = (
+        "No held-out token has a gold tag that the model gives a probability above 0, so nothing "
+        "can be calibrated. Name documents annotated with the labels of the model."
+    )
+
+    # Thresholds: E230 to E239.
+    E230 = (
+        "Unknown objective '{objective}': choose macro_f, or recall@precision=P with a P above 0 "
+        "and at most 1."
+    )
+    E231 = (
+        "{model}: component '{name}' sets doc.ents after '{component}', so what thresholds do to "
+        "the entities of the pipeline cannot be told. Tune the pipeline without it."
+    )
+
 
 class Warnings(metaclass=_WithCodes):
     """Templates of warnings: ``warnings.warn(Warnings.W001.format(...))``."""
@@ -326,4 +382,8 @@ class Warnings(metaclass=_WithCodes):
     W002 = (
         "Component '{name}' was updated: its datastore of neighbours is of the old weights, and is "
         "dropped. Build it anew with clinical-ner neighbours when training is done."
+    )
+    W003 = (
+        "Component '{name}' was changed: its calibration is that of other probabilities, and is "
+        "dropped. Run clinical-ner calibrate when all else is done."
     )

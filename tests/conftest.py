@@ -13,6 +13,7 @@ import spacy
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
+from clinical_ner.cli.calibrate import calibrate
 from clinical_ner.cli.convert import convert
 from clinical_ner.cli.evaluate import evaluate
 from clinical_ner.formats.docbin import write_docbin
@@ -37,7 +38,7 @@ class Trained:
 
     @property
     def model(self) -> Path:
-        return self.folder / "training" / "model-best"
+        return self.folder / "training" / "model-final"
 
     @property
     def metrics(self) -> Path:
@@ -67,7 +68,7 @@ def build_products() -> set[Path]:
 
 
 def train_and_package(folder: Path, recipe: str, *, documents: int, epochs: int) -> Trained:
-    """Convert, train, evaluate and package the first case reports; no network is needed."""
+    """Convert, train, calibrate, evaluate and package some case reports; no network is needed."""
     corpus = folder / "notes"
     corpus.mkdir()
     for text in sorted(CORPUS.glob("*.txt"))[:documents]:
@@ -87,6 +88,7 @@ def train_and_package(folder: Path, recipe: str, *, documents: int, epochs: int)
     )
     assert done.returncode == 0, done.stderr
     trained = Trained(folder, hub, ())
+    calibrate(str(folder / "training" / "model-best"), data, trained.model)
     metrics = evaluate(str(trained.model), data, resamples=10)
     trained.metrics.write_text(json.dumps(metrics), encoding="utf-8")
     done = command(

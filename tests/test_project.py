@@ -17,11 +17,11 @@ import srsly
 from .conftest import CORPUS, NO_INDEX, ROOT
 from .imports import PACKAGE, closure, file_of, module_files
 
-STEPS = ["convert", "split", "train", "evaluate", "package"]
+STEPS = ["convert", "split", "train", "calibrate", "evaluate", "package"]
 PROJECT: dict[str, Any] = srsly.read_yaml(ROOT / "project.yml")
 COMMANDS: dict[str, dict[str, Any]] = {command["name"]: command for command in PROJECT["commands"]}
 #: Commands that make or load a pipeline, and with it whatever a config can name.
-LOADING = {"train", "evaluate", "neighbours", "compare", "bias"}
+LOADING = {"train", "calibrate", "tune", "evaluate", "neighbours", "compare", "bias"}
 #: What the library's wheel is made of beside the modules, and what the model's is made of.
 PACKAGED = {"LICENSE", "README.md", "pyproject.toml", "setup.cfg"}
 
@@ -78,10 +78,10 @@ def test_a_command_depends_on_the_modules_that_it_reaches(name: str) -> None:
 
 
 def test_packaging_depends_on_what_the_wheels_are_made_of() -> None:
-    assert set(COMMANDS["package"]["deps"]) >= PACKAGED | {"training/model-best", "${vars.corpus}"}
+    assert set(COMMANDS["package"]["deps"]) >= PACKAGED | {"training/model-final", "${vars.corpus}"}
 
 
-def test_all_has_the_five_steps_in_order() -> None:
+def test_all_has_its_steps_in_order() -> None:
     assert PROJECT["workflows"]["all"] == STEPS
 
 

@@ -109,6 +109,10 @@ training: micro-F {_number(scores["ents_f"])}, macro-F {_number(scores["ents_mac
 |---|---|---|---|---|---|
 {rows}
 
+## Probabilities
+
+{_probabilities(scores)}
+
 ## Made of
 
 {made_of}
@@ -116,6 +120,20 @@ training: micro-F {_number(scores["ents_f"])}, macro-F {_number(scores["ents_mac
 Not a medical device. The vocabulary file (vocab/strings.json) holds the words of the training
 documents: give the wheel only to those who may read them.
 """
+
+
+def _probabilities(scores: dict[str, Any]) -> str:
+    """What the probabilities of the model are worth, on the held-out documents."""
+    if scores["calibrated"] is None:
+        return "The loss of this model leaves no probability: `span._.probability` is None."
+    errors = (
+        f"expected calibration error {_number(scores['ents_ece'])} points for the entities found, "
+        f"{_number(scores['token_ece'])} points for the tags of tokens, on the same documents. On "
+        "notes of another kind expect more."
+    )
+    if scores["calibrated"]:
+        return f"`entity._.probability` is calibrated: {errors}"
+    return f"`entity._.probability` is not calibrated (clinical-ner calibrate does it): {errors}"
 
 
 def _number(value: float | None) -> str:

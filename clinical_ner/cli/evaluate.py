@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,6 @@ import spacy
 import typer
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
-from rich.text import Text
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import get_package_path, is_package
@@ -26,25 +25,14 @@ from ..experiments.prediction import (
     sets_entities_later,
 )
 from ..formats.docbin import replacing
-from ..scoring.bootstrap import RESAMPLES, intervals, resample_weights
-from ..scoring.evaluation import RARE_MENTIONS, evaluation_scores, evaluation_statistics
+from ..report.comparison import check_can_draw
+from ..report.evaluation import FIGURES, draw, missing
+from ..scoring.bootstrap import RESAMPLES, resample_weights
+from ..scoring.evaluation import evaluation_metrics
 from ._app import app
+from ._evaluation_tables import notes, overall_table, type_table
 from ._gold import read_gold_for
 from ._gpu import use_gpu
-
-TITLES = {
-    "ents_p": "precision, micro",
-    "ents_r": "recall, micro",
-    "ents_f": "F1, micro",
-    "ents_macro_f": "F1, macro",
-    "token_unweighted_accuracy": "unweighted accuracy of tokens",
-    "token_unweighted_accuracy_no_o": "the same without O",
-    "ents_macro_f_rare": f"F1, macro, under {RARE_MENTIONS} training mentions",
-    "token_ece": "calibration error of tokens (ECE)",
-    "mass_ratio_rarest_third": "mass ratio, rarest third of types",
-}
-#: Scores that some pipelines cannot have, which are left out of the table then.
-OPTIONAL = ("ents_macro_f_rare", "token_ece", "mass_ratio_rarest_third")
 
 
 @app.command("evaluate")
@@ -55,6 +43,12 @@ def evaluate_cli(
     data: Path = typer.Argument(..., metavar="DATA.spacy", help="Documents with gold entities."),
     output: Path | None = typer.Option(
         None, "--output", "-o", help="JSON file for the scores; an existing one is replaced."
+    ),
+    plots: Path | None = typer.Option(
+        None,
+        "--plots",
+        metavar="DIR",
+        help="Folder for reliability, precision_recall, types and prior_ratios, as PNG and SVG.",
     ),
     resamples: int = typer.Option(
         RESAMPLES, "--resamples", min=1, help="Bootstrap resamples behind the intervals."
@@ -67,12 +61,19 @@ def evaluate_cli(
 
     Works with any spaCy pipeline that sets doc.ents. An entity is right if its label and both its
     boundaries agree with gold. A clinical_ner component whose loss has a posterior is also scored
-    for its probabilities: how well confidence fits accuracy, and how much mass rare types get.
+    for its probabilities: how well those of tokens and of entities fit how often they are right
+    (ECE, Brier, log likelihood), before and after calibration; how well they rank the spans that
+    might be entities (average precision); and how much mass each type gets.
 
     \b
     Example:
-      clinical-ner evaluate training/model-best corpus/test.spacy --output metrics.json
+      clinical-ner evaluate training/model-final corpus/test.spacy --output metrics.json \\
+        --plots metrics/plots
     """
+    if plots is not None:
+        check_can_draw(str(plots))
+        if plots.exists() and not plots.is_dir():
+            raise ClinicalNerError(Errors.E205.format(path=plots))
     metrics = evaluate(
         model,
         data,
@@ -82,15 +83,24 @@ def evaluate_cli(
         show_progress=sys.stderr.isatty(),
     )
     text = json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False)
-    if output is not None:
-        with replacing(output) as temporary:
-            temporary.write_text(text + "\n", encoding="utf8")
+    with ExitStack() as outputs:
+        if output is not None:
+            outputs.enter_context(replacing(output)).write_text(text + "\n", encoding="utf8")
+        if plots is not None:
+            for path in _pictures(metrics, plots):
+                temporary = outputs.enter_context(replacing(path))
+                draw(metrics, path.stem, temporary, kind=path.suffix[1:])
+    if plots is not None:
+        for name, reason in missing(metrics).items():
+            print(f"{plots / name}: not drawn, since {reason}.", file=sys.stderr)
     if as_json:
         print(text)
     else:
         console = Console()
-        console.print(_overall_table(metrics))
-        console.print(_type_table(metrics))
+        for table in (overall_table(metrics), type_table(metrics)):
+            console.print(table)
+        for note in notes(metrics):
+            console.print(note, soft_wrap=True)
 
 
 def evaluate(
@@ -178,16 +188,14 @@ def metrics_of(
 ) -> dict[str, Any]:
     """Scores of a pass, ready for JSON.
 
-    RETURNS: the scores of `evaluation_scores`, None where the pipeline cannot have them, the 95 %
-        ``intervals`` of all that are ratios as (low, high), the ``prior_strength`` of the decision,
-        the numbers of ``documents`` and of ``tokens`` as the pipeline made them,
-        ``words_per_second`` (tokens per second of wall time, from text to entities), and the
-        settings.
+    RETURNS: the scores and intervals of `evaluation_metrics`, None where the pipeline cannot have
+        them, the ``prior_strength`` of the decision, the numbers of ``documents`` and of ``tokens``
+        as the pipeline made them, ``words_per_second`` (tokens per second of wall time, from text
+        to entities), and the settings.
     """
     weights = resample_weights(len(evaluation.counts.documents), resamples=resamples, seed=seed)
     return {
-        **evaluation_scores(evaluation.counts),
-        "intervals": intervals(evaluation_statistics(evaluation.counts, weights)),
+        **evaluation_metrics(evaluation.counts, weights),
         "prior_strength": evaluation.prior_strength,
         "documents": len(evaluation.counts.documents),
         "tokens": evaluation.tokens,
@@ -216,6 +224,12 @@ def load_pipeline(model: str) -> Language:
         raise ClinicalNerError(Errors.E211.format(model=model, reason=reason)) from error
 
 
+def _pictures(metrics: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Files of the pictures that the metrics allow."""
+    names = [name for name in FIGURES if name not in missing(metrics)]
+    return [folder / f"{name}.{kind}" for name in names for kind in ("png", "svg")]
+
+
 def _is_pipeline_package(name: str) -> bool:
     """Whether an installed package is a pipeline: those have meta.json beside their __init__.py."""
     if not name or not is_package(name):
@@ -228,39 +242,3 @@ def _is_pipeline_package(name: str) -> bool:
 
 def _declares_entities(nlp: Language) -> bool:
     return any("doc.ents" in nlp.get_pipe_meta(name).assigns for name in nlp.pipe_names)
-
-
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
-
-
-def _overall_table(metrics: dict[str, Any]) -> Table:
-    """The scores over all types with their intervals."""
-    title = f"{metrics['documents']} documents, {metrics['tokens']} tokens"
-    table = Table(title=f"{title}, {metrics['words_per_second']:.0f} tokens per second")
-    table.add_column("Score")
-    table.add_column("Value", justify="right")
-    table.add_column("95 % interval", justify="right")
-    for name, score in TITLES.items():
-        if name in OPTIONAL and metrics[name] is None:
-            continue
-        interval = metrics["intervals"][name]
-        ends = "n/a" if interval is None else " to ".join(map(_number, interval))
-        if name == "ents_macro_f":
-            score = f"{score} ({metrics['ents_macro_types']} types)"
-        if name == "ents_macro_f_rare":
-            score = f"{score} ({metrics['ents_macro_rare_types']} types)"
-        table.add_row(score, _number(metrics[name]), ends)
-    return table
-
-
-def _type_table(metrics: dict[str, Any]) -> Table:
-    """The scores of each type, the commonest in gold first."""
-    table = Table("Type", title="Per type")
-    for header in ("P", "R", "F1", "Support", "Predicted"):
-        table.add_column(header, justify="right")
-    per_type: dict[str, dict[str, Any]] = metrics["ents_per_type"]
-    for label, of in sorted(per_type.items(), key=lambda item: (-item[1]["support"], item[0])):
-        numbers = [_number(of[key]) for key in ("p", "r", "f")]
-        table.add_row(Text(label), *numbers, str(of["support"]), str(of["predicted"]))
-    return table

@@ -34,6 +34,7 @@ from ._app import app
 from ._gold import read_gold_for
 from ._gpu import use_gpu
 from ._pipeline_folder import check_output, replacing_folder
+from ._recognizer import only_recognizer
 from .evaluate import load_pipeline
 
 #: Passes over DEV with and without neighbours, in turn, behind the two speeds.
@@ -117,6 +118,7 @@ def neighbours(
     """Fill a datastore, fit its settings, and write the pipeline with it to another folder.
 
     Neighbours that the pipeline has already are replaced, and have no part in what is compared.
+    A calibration is dropped: it was fitted for other probabilities.
 
     model: a pipeline's folder, or the name of an installed package.
     train: gold documents whose tokens fill the datastore, as a rule those of training.
@@ -128,10 +130,10 @@ def neighbours(
     gpu_id: the GPU to use, -1 for the CPU; the search is always on the CPU.
     show_progress: draw progress bars on stderr.
 
-    RETURNS: whether ``neighbours_help``; their number by kind, and their size; the settings; the
-        scores on ``dev`` and the speed ``before`` and ``after``, the latter None if they do not
-        help. A likelihood is None where a gold tag has probability 0. The fit has seen ``dev``,
-        so what is gained there flatters.
+    RETURNS: whether ``neighbours_help``, and ``calibration_dropped``; the number of vectors by
+        kind, and their size; the settings; the scores on ``dev`` and the speed ``before`` and
+        ``after``, the latter None if they do not help. A likelihood is None where a gold tag has
+        probability 0. The fit has seen ``dev``, so what is gained there flatters.
     RAISES ClinicalNerError: an input is missing or not what it should be, the two corpora are the
         same, the output would destroy an input, or k exceeds the datastore. Nothing is written
         then.
@@ -143,7 +145,13 @@ def neighbours(
     nlp = load_pipeline(model)
     # Where the name is a package's, this is the folder inside it.
     check_output(output, inputs=[nlp.path])
-    name, component = _recognizer(nlp, model)
+    name, component = only_recognizer(nlp, model)
+    if not component.loss.has_posterior:
+        raise ClinicalNerError(Errors.E010.format(loss=type(component.loss).__name__, name=name))
+    was_calibrated = component.calibration is not None
+    # Of the probabilities that are about to change; first, so that dropping it is no surprise.
+    component.calibration = None
+    nlp.meta.pop("calibration", None)
     component.neighbours = None
     train_docs, dev_docs = read_gold_for(train, nlp), read_gold_for(dev, nlp)
     shared = _shared_documents(train_docs, dev_docs)
@@ -174,6 +182,7 @@ def neighbours(
     outside_vectors = int((datastore.tags == OUTSIDE).sum())
     return {
         "neighbours_help": helps,
+        "calibration_dropped": was_calibrated,
         "entity_vectors": len(datastore) - outside_vectors,
         "outside_vectors": outside_vectors,
         "outside_tokens": outside_tokens,
@@ -194,22 +203,6 @@ def neighbours(
         "outside_ratio": outside_ratio,
         "seed": seed,
     }
-
-
-def _recognizer(nlp: Language, model: str) -> tuple[str, ClinicalNer]:
-    """The one recognizer of a pipeline, whatever its name, and that name."""
-    found = [(name, pipe) for name, pipe in nlp.pipeline if isinstance(pipe, ClinicalNer)]
-    if len(found) != 1:
-        components = ", ".join(nlp.pipe_names) or "none"
-        raise ClinicalNerError(
-            Errors.E134.format(model=model, found=len(found) or "no", components=components)
-        )
-    name, component = found[0]
-    if not component.is_initialized:
-        raise ClinicalNerError(Errors.E005.format(name=name))
-    if not component.loss.has_posterior:
-        raise ClinicalNerError(Errors.E010.format(loss=type(component.loss).__name__, name=name))
-    return name, component
 
 
 def _shared_documents(train: Sequence[Doc], dev: Sequence[Doc]) -> int:
@@ -320,6 +313,12 @@ def _print(report: dict[str, Any]) -> None:
             f"predicts as MODEL does without one: {report['output']}"
         )
     console.print(end, highlight=False, markup=False)
+    if report["calibration_dropped"]:
+        console.print(
+            "The calibration of MODEL was dropped, since probabilities are others now: run "
+            "clinical-ner calibrate on the new pipeline.",
+            highlight=False,
+        )
 
 
 def _number(scores: dict[str, Any] | None, name: str, digits: int) -> str:

@@ -45,6 +45,10 @@ SCORES = (
     "token_unweighted_accuracy",
     "token_unweighted_accuracy_no_o",
     "ents_per_type",
+    "token_ece",
+    "ents_ece",
+    "ents_brier",
+    "calibrated",
     "documents",
 )
 
@@ -71,7 +75,7 @@ def package_cli(
 
     \b
     Example:
-      clinical-ner package training/model-best packages \\
+      clinical-ner package training/model-final packages \\
         --metrics metrics/test.json --corpus corpus/case_reports
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*[A-Za-z0-9]", name):

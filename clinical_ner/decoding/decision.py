@@ -31,6 +31,17 @@ def check_prior_smoothing(value: float) -> float:
     return float(value)
 
 
+def check_threshold(label: str, value: float) -> float:
+    """Return the threshold of a label, a probability in [0, 1], or raise ClinicalNerError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
+        raise ClinicalNerError(
+            Errors.E004.format(
+                setting=f"The threshold of '{label}'", range="in [0, 1]", value=value
+            )
+        )
+    return float(value)
+
+
 def decision_scores(
     log_probs: LogProbs,
     statistics: TagStatistics,

@@ -1,17 +1,116 @@
-"""The best legal tag sequence.
+"""The legal tag sequences of a text: the best of them, and the probability of every span.
 
 Tokens are rows, tags are columns in the order of ``labels.scheme``. An I tag continues an entity of
-its own type; everything else may follow anything, so a step needs one maximum over all tags and one
-comparison per type, not K x K of them.
+its own type; everything else may follow anything, so a step needs one maximum (one sum) over all
+tags and one comparison (one addition) per type, not K x K of them.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..labels.scheme import OUTSIDE
 from ..types import EntityOffsets, LogProbs, TokenMask
+
+
+class Lattice:
+    """The distribution over the legal tag sequences of one text.
+
+    A sequence has the product of its tokens' tag probabilities as its weight, and its weight over
+    the sum of all of them as its probability. The forward-backward algorithm (Rabiner 1989, A
+    Tutorial on Hidden Markov Models, section III.A) gives every sum over sequences in time linear
+    in the tokens. A span is an entity of a type exactly if the tag at its start is B, those after
+    it are I, and the one after its end is no I; the type alone tells the latter I from others. So
+    all that a span's probability needs of the tokens outside is the mass before its start, and that
+    after its end of sequences which begin with O or a B.
+
+    log_probs: log p(tag | text) of the tokens that carry a tag; -inf where it is impossible.
+        *Shape:* ``(n, K)``, K = 2 T + 1 for T types.
+    """
+
+    def __init__(self, log_probs: LogProbs) -> None:
+        emissions = np.asarray(log_probs, dtype=np.float64)
+        n, n_types = len(emissions), emissions.shape[1] // 2
+        self._begin = emissions[:, 1::2].copy()
+        self._inside = emissions[:, 2::2].copy()
+        #: Log mass of the first i + 1 tokens over that of the first i. Kept apart, since
+        #: differences of their sums would lose digits in a long text. *Shape:* ``(n,)``.
+        self._steps = np.zeros(n)
+        #: Log mass of the tokens from i on, if they begin with O or a B, over their mass in the
+        #: whole (the total over the mass of the first i tokens). *Shape:* ``(n + 1,)``.
+        self._after = np.zeros(n + 1)
+        #: The same where an entity of the type is open, which may go on. *Shape:* ``(n + 1, T)``.
+        self._open_after = np.zeros((n + 1, n_types))
+        self._sum(emissions[:, OUTSIDE].tolist())
+        #: Log of the sum of the weights of all legal sequences; 0 for a text without tokens.
+        self.log_total = float(self._steps.sum())
+        if self.log_total == -np.inf:
+            # No legal sequence is possible, so no span has any mass.
+            self._begin[:], self._steps[:] = -np.inf, 0.0
+
+    def _sum(self, outside: list[float]) -> None:
+        """Fill the masses, forward and then backward, with logarithms, which never underflow.
+
+        outside: log-probability of O of each token.
+        """
+        begin, inside = self._begin, self._inside
+        ends_open = np.full(begin.shape[1], -np.inf)
+        for i, log_outside in enumerate(outside):
+            ends_open = np.logaddexp(begin[i], ends_open + inside[i])
+            self._steps[i] = step = np.logaddexp.reduce(ends_open, initial=log_outside)
+            if step == -np.inf:
+                return
+            ends_open -= step
+        after, follows = 0.0, np.zeros(begin.shape[1])
+        for i in range(len(outside) - 1, -1, -1):
+            step = self._steps[i]
+            after = np.logaddexp.reduce(begin[i] + follows, initial=outside[i] + after) - step
+            follows = np.logaddexp(inside[i] + follows - step, after)
+            self._after[i], self._open_after[i] = after, follows
+
+    def probability(self, start: int, end: int, type_index: int) -> float:
+        """P(exactly this span is an entity of exactly this type | text).
+
+        start, end: first token and one past the last, 0 <= start < end <= n.
+        type_index: position of the type among the labels.
+        """
+        log_weight = self._begin[start, type_index] - self._steps[start]
+        log_weight += (
+            self._inside[start + 1 : end, type_index] - self._steps[start + 1 : end]
+        ).sum()
+        # Rounding may put a sure span above 1.
+        return math.exp(min(log_weight + self._after[end], 0.0))
+
+    def candidates(self, min_probability: float) -> Iterator[tuple[int, int, int, float]]:
+        """Every span and type with at least this probability.
+
+        The probability that an entity of a type begins at a token and holds another one only falls
+        with their distance, and bounds that of every longer span: the search ends there.
+
+        min_probability: above 0; at most 1 / min_probability spans of a token can reach it.
+
+        YIELDS: start, end, type index and probability, by start, then type, then end.
+        """
+        n = len(self._begin)
+        log_weights = self._begin - self._steps[:, None]
+        log_min = math.log(min_probability)
+        for start, type_index in np.argwhere(
+            log_weights + self._open_after[1:] >= log_min
+        ).tolist():
+            log_weight = log_weights[start, type_index]
+            for end in range(start + 1, n + 1):
+                probability = math.exp(min(log_weight + self._after[end], 0.0))
+                if probability >= min_probability:
+                    yield start, end, type_index, probability
+                if end == n:
+                    break
+                log_weight += self._inside[end, type_index] - self._steps[end]
+                if log_weight + self._open_after[end + 1, type_index] < log_min:
+                    break
 
 
 def best_sequence(scores: LogProbs) -> NDArray[np.int64]:

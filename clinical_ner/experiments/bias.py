@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.training import Example
 
+from ..arrays import log_softmax
 from ..labels.encode import encode_example
 from ..labels.statistics import TagStatistics
-from ..losses.base import log_softmax, to_numpy
+from ..losses.base import to_numpy
 from .losses import LOSSES, LossChoice
 from .one_pass import (
     LEARN_RATE,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, Errors, close_matches
 
 #: Losses that are tested by default.
 DEFAULT_LOSSES = ("plain", "paper", "inverse", "logit_adjusted", "btl")
@@ -74,12 +73,6 @@ def check_losses(names: Sequence[str]) -> None:
     """
     for position, name in enumerate(names):
         if name not in LOSSES:
-            close = difflib.get_close_matches(name, LOSSES, n=3)
-            hint = (
-                f"Did you mean {' or '.join(close)}?"
-                if close
-                else f"Known are: {', '.join(LOSSES)}."
-            )
-            raise ClinicalNerError(Errors.E150.format(name=name, hint=hint))
+            raise ClinicalNerError(Errors.E150.format(name=name, hint=close_matches(name, LOSSES)))
         if name in names[:position]:
             raise ClinicalNerError(Errors.E157.format(name=name))

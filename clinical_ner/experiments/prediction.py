@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..formats.docbin import DOCUMENT_ID
-from ..labels.scheme import MASKED
 from ..labels.statistics import TagStatistics
 from ..pipeline.labelled_tokens import unannotated
 from ..pipeline.recognizer import ClinicalNer
-from ..scoring import prior, reliability
-from ..scoring.counts import DocumentCounts
-from ..scoring.evaluation import EvaluationCounts, ProbabilityCounts
+from ..scoring.evaluation import EvaluationCounts
 from ..scoring.scorers import count_entities
-from ..scoring.tokens import gold_tags
-from ..types import LogProbs
+from .recording import Recorder
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ def evaluate_pipeline(
     track: wraps the references, to show progress.
     """
     found = recognizer_of(nlp)
-    recorder = None if found is None else _Recorder(found[1], nlp)
+    recorder = None if found is None else Recorder(found[1])
     own = None if found is None else found[1].prior_strength
     further = [] if found is None else sorted({float(s) for s in prior_strengths} - {own})
     if recorder is not None and training_mentions is None:
@@ -110,19 +103,21 @@ def evaluate_pipeline(
 
     with _recording(recorder):
         entities = count_entities(predict())
+    probabilities, details = (None, None) if recorder is None else recorder.counts()
     counts = EvaluationCounts(
         documents=tuple(
             str(doc.user_data.get(DOCUMENT_ID, index)) for index, doc in enumerate(references)
         ),
         entities=entities,
-        probabilities=None if recorder is None else recorder.counts(),
+        probabilities=probabilities,
         training_mentions=training_mentions,
+        details=details,
     )
     return Evaluation(
         counts=counts,
         prior_strength=own,
         decisions={
-            strength: replace(counts, entities=count_entities(examples))
+            strength: replace(counts, entities=count_entities(examples), details=None)
             for strength, examples in decided.items()
         },
         tokens=meter.tokens,
@@ -156,81 +151,8 @@ class _Meter:
             yield reference, predicted
 
 
-class _Recorder:
-    """Takes the log-probabilities from a recognizer as it decodes them, document by document.
-
-    Asking the component again afterwards would search its neighbours twice, and would find the
-    output of the transformer gone where a later component cleans it away.
-
-    seconds: wall time of the recording itself.
-    """
-
-    def __init__(self, component: ClinicalNer, nlp: Language) -> None:
-        self.component = component
-        self.seconds = 0.0
-        self._nlp = nlp
-        self._decode = component.set_annotations
-        self._taken: deque[tuple[LogProbs, Doc]] = deque()
-        self._tag_ids = {tag: i for i, tag in enumerate(component.statistics.tags)}
-        self._confidence: list[NDArray[np.float64]] = []
-        self._correct: list[NDArray[np.bool_]] = []
-        self._prior: list[NDArray[np.float64]] = []
-
-    def set_annotations(self, docs: Iterable[Doc], scores: list[LogProbs]) -> None:
-        """Keep what the component is about to decode, then let it."""
-        start = time.perf_counter()
-        docs = list(docs)
-        for doc, log_probs in zip(docs, scores, strict=True):
-            self._taken.append((self.component.model.ops.to_numpy(log_probs), _bare(doc)))
-        self.seconds += time.perf_counter() - start
-        self._decode(docs, scores)
-
-    def take(self, reference: Doc) -> tuple[LogProbs, Doc]:
-        """Count the next document, whose gold is `reference`.
-
-        RETURNS: its log-probabilities, *shape* ``(n, K)``, and its tokens as the component got
-            them.
-        """
-        log_probs, bare = self._taken.popleft()
-        outside_labels = len(self._tag_ids)
-        truths = np.array(
-            [
-                MASKED if tag is None else self._tag_ids.get(tag, outside_labels)
-                for tag in gold_tags(Example(bare, reference))
-            ],
-            dtype=np.int64,
-        )
-        probabilities = np.exp(np.asarray(log_probs, dtype=np.float64))
-        top = probabilities[truths >= 0]
-        self._confidence.append(top.max(axis=1, initial=0.0))
-        self._correct.append(top.argmax(axis=1) == truths[truths >= 0])
-        self._prior.append(prior.count_prior(probabilities, truths))
-        return log_probs, bare
-
-    def decide(self, bare: Doc, log_probs: LogProbs, strength: float) -> Doc:
-        """The document as the component decides at another prior strength."""
-        doc = _bare(bare)
-        kept = self.component.prior_strength
-        self.component.prior_strength = strength
-        try:
-            self._decode([doc], [log_probs])
-        finally:
-            self.component.prior_strength = kept
-        return doc
-
-    def counts(self) -> ProbabilityCounts:
-        """Counts of all the documents taken."""
-        statistics = self.component.statistics
-        tokens = dict(zip(statistics.labels, statistics.class_counts[1:], strict=True))
-        return ProbabilityCounts(
-            bins=reliability.count_reliability(self._confidence, self._correct),
-            tags=DocumentCounts(tuple(statistics.tags), np.stack(self._prior)),
-            rarest_third=prior.rarest_third(tokens),
-        )
-
-
 @contextmanager
-def _recording(recorder: _Recorder | None) -> Iterator[None]:
+def _recording(recorder: Recorder | None) -> Iterator[None]:
     """Put the recorder between a component and its decoding."""
     if recorder is None:
         yield
@@ -249,10 +171,3 @@ def _mentions(statistics: TagStatistics) -> dict[str, int]:
         label: int(count)
         for label, count in zip(statistics.labels, statistics.counts[1::2], strict=True)
     }
-
-
-def _bare(doc: Doc) -> Doc:
-    """The tokens and entities of a document, without the output of the other components."""
-    copy = Doc(doc.vocab, words=[t.text for t in doc], spaces=[bool(t.whitespace_) for t in doc])
-    copy.set_ents([Span(copy, ent.start, ent.end, label=ent.label_) for ent in doc.ents])
-    return copy

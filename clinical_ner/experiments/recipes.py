@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping
 from configparser import Error as ConfigParserError
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from confection import Config, ConfigValidationError
 from spacy.language import DEFAULT_CONFIG, Language
 from spacy.util import registry
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, Errors, close_matches
 
 #: Folder of the overlays, beside their base.
 OVERLAYS = "recipes"
@@ -93,7 +92,7 @@ def merge_overlay(base: Config, overlay: Config, *, path: Path) -> Config:
     known = _Known(merged, filled, path)
     for key, others in known.unknown(overlay, ()):
         raise ClinicalNerError(
-            Errors.E141.format(path=path, key=".".join(key), hint=_hint(key[-1], others))
+            Errors.E141.format(path=path, key=".".join(key), hint=close_matches(key[-1], others))
         )
     return merged
 
@@ -105,7 +104,7 @@ def _find(name: str, folder: Path) -> Path:
             return path
     elif (folder / f"{name}.cfg").is_file():
         return folder / f"{name}.cfg"
-    hint = _hint(path.stem, [file.stem for file in sorted(folder.glob("*.cfg"))])
+    hint = close_matches(path.stem, [file.stem for file in sorted(folder.glob("*.cfg"))])
     raise ClinicalNerError(Errors.E140.format(name=name, folder=folder, hint=hint))
 
 
@@ -216,7 +215,7 @@ class _Known:
             # The packages of components that are not loaded yet may bring registries.
             registry.factories.get_all()
         if kind not in registry.get_registry_names():
-            hint = _hint(kind, registry.get_registry_names())
+            hint = close_matches(kind, registry.get_registry_names())
             raise ClinicalNerError(
                 Errors.E143.format(
                     path=self.path, section=section, name=reference, kind="registries", hint=hint
@@ -225,7 +224,7 @@ class _Known:
         try:
             function = registry.get(kind, name)
         except (RegistryError, ValueError) as error:
-            hint = _hint(name, list(getattr(registry, kind).get_all()))
+            hint = close_matches(name, list(getattr(registry, kind).get_all()))
             raise ClinicalNerError(
                 Errors.E143.format(path=self.path, section=section, name=name, kind=kind, hint=hint)
             ) from error
@@ -237,7 +236,7 @@ class _Known:
         if factory is None:
             return {"source", "component", "replace_listeners"}
         if not self.language.has_factory(factory):
-            hint = _hint(factory, sorted(registry.factories.get_all()))
+            hint = close_matches(factory, sorted(registry.factories.get_all()))
             raise ClinicalNerError(
                 Errors.E143.format(
                     path=self.path, section=".".join(at), name=factory, kind="factories", hint=hint
@@ -279,10 +278,3 @@ def _block(config: Mapping[str, Any], at: tuple[str, ...]) -> Mapping[str, Any]:
     for key in at:
         block = block.get(key) if isinstance(block, Mapping) else None
     return block if isinstance(block, Mapping) else {}
-
-
-def _hint(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
-    if close:
-        return f"Did you mean {' or '.join(close)}?"
-    return f"Known: {', '.join(known)}." if known else "There is none."

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from thinc.api import get_array_module
 from thinc.loss import Loss
+from thinc.util import get_array_module
 
+from ..arrays import log_softmax
 from ..errors import ClinicalNerError, Errors
 from ..labels.sampling import BatchSampling
 from ..labels.statistics import TagStatistics
@@ -215,17 +216,6 @@ class EntityLoss(Loss):
 def to_numpy(values: Any) -> NDArray[Any]:
     """The array on the CPU."""
     return values.get() if hasattr(values, "get") else np.asarray(values)
-
-
-def log_softmax(logits: Logits) -> Logits:
-    """Logarithm of the softmax over the last axis; finite logits of any size are safe.
-
-    Columns of -inf stay -inf. A row without a finite entry cannot occur: the statistics have at
-    least one seen tag. *Shape:* ``(n, K)``.
-    """
-    xp = get_array_module(logits)
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def scaled_negative_log_likelihood(

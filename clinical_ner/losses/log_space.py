@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from thinc.api import get_array_module
 
+from ..arrays import log_softmax
 from ..types import Logits
-from .base import log_softmax
 
 #: Stands for log 0 where -inf would make 0 * inf; far below any logarithm that occurs.
 LOG_ZERO = -1e30

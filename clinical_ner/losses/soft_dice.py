@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
+from ..arrays import log_softmax
 from ..errors import ClinicalNerError, Errors
 from ..labels.sampling import BatchSampling
 from ..types import Logits, TagIds
-from .base import EntityLoss, log_softmax, to_numpy
+from .base import EntityLoss, to_numpy
 
 
 class SoftDice(EntityLoss):

@@ -3,13 +3,12 @@ never moves a boundary."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, Errors, close_matches
 from ..labels.scheme import class_index
 from ..labels.statistics import TagStatistics
 
@@ -97,13 +96,8 @@ def tag_weights(
     else:
         for label, weight in weights.items():
             if label not in names:
-                raise ClinicalNerError(Errors.E031.format(label=label, hint=_hint(label, names)))
+                raise ClinicalNerError(
+                    Errors.E031.format(label=label, hint=close_matches(label, names))
+                )
             per_class[names.index(label)] = weight
     return per_class[class_index(len(statistics.counts))]
-
-
-def _hint(label: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(label, names, n=3)
-    if close:
-        return f"Did you mean {' or '.join(close)}?"
-    return f"Its labels are: {', '.join(names)}."

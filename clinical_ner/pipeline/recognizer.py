@@ -1,29 +1,28 @@
 """The component ``clinical_ner``: it wires tags, model, loss, decoding and scoring together."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
-from spacy.util import filter_spans
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
-from ..decoding.decision import check_prior_smoothing, check_prior_strength, decision_scores
-from ..decoding.lattice import best_sequence, entities_of
 from ..errors import ClinicalNerError, Errors, Warnings
 from ..labels.encode import encode_example, taggable
 from ..labels.sampling import BATCH_SAMPLING, BatchSampling
 from ..labels.scheme import tag_names
 from ..labels.statistics import TagStatistics
-from ..losses.base import log_softmax
 from ..scoring.scorers import score_entities
 from ..types import LogProbs, TagLoss
-from .storage import StoredRecognizer
+from .annotation import annotate, register_probability
+from .document_access import DocumentAccess
+from .probabilities import ProbableEntities
 
 DEFAULT_CONFIG = Config().from_str(
     """
@@ -31,7 +30,10 @@ DEFAULT_CONFIG = Config().from_str(
 learn_rate_factor = 1.0
 prior_strength = 1.0
 prior_smoothing = 10.0
+thresholds = {}
 overwrite = false
+spans_key = "ner"
+probability_attribute = "probability"
 
 [clinical_ner.model]
 @architectures = "clinical_ner.TokenClassifier.v1"
@@ -58,7 +60,7 @@ tau = 1.0
 
 @Language.factory(
     "clinical_ner",
-    assigns=["doc.ents", "token.ent_iob", "token.ent_type"],
+    assigns=["doc.ents", "doc.spans", "token.ent_iob", "token.ent_type"],
     default_config=DEFAULT_CONFIG,
     default_score_weights={
         "ents_f": 0.5,
@@ -79,7 +81,10 @@ def make_clinical_ner(
     learn_rate_factor: float,
     prior_strength: float,
     prior_smoothing: float,
+    thresholds: dict[str, float],
     overwrite: bool,
+    spans_key: str,
+    probability_attribute: str,
     scorer: Callable | None,
 ) -> "ClinicalNer":
     """Create a named entity recognizer; the settings are those of ``ClinicalNer``."""
@@ -91,12 +96,15 @@ def make_clinical_ner(
         learn_rate_factor=learn_rate_factor,
         prior_strength=prior_strength,
         prior_smoothing=prior_smoothing,
+        thresholds=thresholds,
         overwrite=overwrite,
+        spans_key=spans_key,
+        probability_attribute=probability_attribute,
         scorer=scorer,
     )
 
 
-class ClinicalNer(StoredRecognizer):
+class ClinicalNer(ProbableEntities):
     """Named entity recognizer that keeps the probability apart from the decision.
 
     The loss may favour rare types in training; its inverse turns the logits back into the empirical
@@ -114,7 +122,10 @@ class ClinicalNer(StoredRecognizer):
         learn_rate_factor: float = 1.0,
         prior_strength: float = 1.0,
         prior_smoothing: float = 10.0,
+        thresholds: Mapping[str, float] = MappingProxyType({}),
         overwrite: bool = False,
+        spans_key: str = "ner",
+        probability_attribute: str = "probability",
         scorer: Callable | None = score_entities,
     ) -> None:
         """Create the component.
@@ -127,13 +138,16 @@ class ClinicalNer(StoredRecognizer):
         learn_rate_factor: the head learns at this multiple (> 0) of the optimizer's rate.
         prior_strength: s in [0, 1]; 1 decodes the empirical probability, 0 treats all tags alike.
         prior_smoothing: pseudo-count a >= 0 of every tag in the prior that s < 1 takes away.
+        thresholds: by label, the smallest probability of an entity that is made.
         overwrite: whether entities replace those already in ``doc.ents``; if not, these stay, and
-            entities that overlap them are left out.
+            entities that overlap them are left out. Its own of an earlier call are replaced always.
+        spans_key: key of ``doc.spans`` under which its entities stand, with their probabilities in
+            ``attrs["scores"]``.
+        probability_attribute: name under which ``span._`` gives the probability of an entity.
         scorer: the scoring function.
 
-        RAISES ClinicalNerError: a number outside its range, or prior_strength < 1 with a loss that
-        has
-            no posterior.
+        RAISES ClinicalNerError: a number outside its range, prior_strength < 1 or thresholds with a
+            loss that has no posterior, or an attribute of ``span._`` that is taken.
         """
         self.vocab = nlp.vocab
         self.model = model
@@ -141,6 +155,9 @@ class ClinicalNer(StoredRecognizer):
         self.loss = loss
         self.scorer = scorer
         self.overwrite = overwrite
+        self.cfg: dict[str, Any] = {"labels": []}
+        self.statistics = TagStatistics()
+        self._access = DocumentAccess(nlp)
         if not (np.isfinite(learn_rate_factor) and learn_rate_factor > 0):
             raise ClinicalNerError(
                 Errors.E004.format(
@@ -150,41 +167,17 @@ class ClinicalNer(StoredRecognizer):
         self.learn_rate_factor = learn_rate_factor
         self.prior_strength = prior_strength
         self.prior_smoothing = prior_smoothing
+        self.thresholds = thresholds
+        register_probability(probability_attribute, name=name)
+        self.spans_key = spans_key
+        self.probability_attribute = probability_attribute
         # What the config said, so that a stored attribute yields to an override at loading only.
         self._configured = self._decision()
-        self.statistics = TagStatistics()
-        self.cfg: dict[str, Any] = {"labels": []}
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The entity types, in the order of their tags."""
-        return tuple(self.cfg["labels"])
 
     @property
     def label_data(self) -> list[str]:
         """The labels, as ``spacy init labels`` writes them."""
         return list(self.labels)
-
-    @property
-    def prior_strength(self) -> float:
-        """How much of the empirical prior decoding keeps, in [0, 1]; changes no probability."""
-        return self._prior_strength
-
-    @prior_strength.setter
-    def prior_strength(self, value: float) -> None:
-        value = check_prior_strength(value)
-        if value != 1.0 and not self.loss.has_posterior:
-            raise ClinicalNerError(Errors.E008.format(loss=type(self.loss).__name__))
-        self._prior_strength = value
-
-    @property
-    def prior_smoothing(self) -> float:
-        """Pseudo-count of every tag in the prior that a prior_strength below 1 takes away."""
-        return self._prior_smoothing
-
-    @prior_smoothing.setter
-    def prior_smoothing(self, value: float) -> None:
-        self._prior_smoothing = check_prior_smoothing(value)
 
     def add_label(self, label: str) -> int:
         """Add a label before initialization.
@@ -204,11 +197,6 @@ class ClinicalNer(StoredRecognizer):
         self.vocab.strings.add(label)
         return 1
 
-    @property
-    def is_initialized(self) -> bool:
-        """Whether the tag counts, and with them the size of the head, are known."""
-        return self.statistics.total > 0
-
     def initialize(
         self,
         get_examples: Callable[[], Iterable[Example]],
@@ -227,7 +215,7 @@ class ClinicalNer(StoredRecognizer):
             that was built for another number of tags.
         """
         validate_get_examples(get_examples, "ClinicalNer.initialize")
-        self.neighbours = None
+        self._forget_fits()
         self.statistics.update_from_dict(TagStatistics().to_dict())
         if labels is not None:
             self.cfg["labels"] = []
@@ -236,6 +224,7 @@ class ClinicalNer(StoredRecognizer):
             names = sorted({ent.label_ for eg in get_examples() for ent in eg.reference.ents})
         for label in names:
             self.add_label(label)
+        self._check_threshold_labels(self.thresholds)
         self._check_head()
         try:
             self._count_tags(get_examples)
@@ -248,55 +237,16 @@ class ClinicalNer(StoredRecognizer):
         sample = islice((eg.predicted for eg in get_examples() if len(eg.predicted)), 10)
         self.model.initialize(X=list(sample))
 
-    def predict(self, docs: Iterable[Doc]) -> list[LogProbs]:
-        """Log-probabilities log p(tag | text) of each document's tokens.
-
-        RETURNS: one array per document. *Shape of each:* ``(len(doc), K)``.
-        RAISES ClinicalNerError: the component is not initialized.
-        """
-        docs = list(docs)
-        if not self.is_initialized:
-            raise ClinicalNerError(Errors.E005.format(name=self.name))
-        if not any(len(doc) for doc in docs):
-            return [np.zeros((0, len(self.statistics.counts)), dtype="float32") for _ in docs]
-        return self.log_probs(self.token_vectors(docs))
-
-    def token_vectors(self, docs: Sequence[Doc]) -> list[Floats2d]:
-        """What the head sees of each document. *Shape of each:* ``(len(doc), width)``."""
-        return self.model.get_ref("tok2vec").predict(docs)
-
-    def log_probs(self, vectors: list[Floats2d]) -> list[LogProbs]:
-        """The chain from token vectors to log p(tag | text), as ``predict`` returns it.
-
-        vectors: of each document; see ``token_vectors``.
-        """
-        ops = self.model.ops
-        log_probs = [self._empirical(logits) for logits in self.model.layers[-1].predict(vectors)]
-        if self.neighbours is None:
-            return log_probs
-        # The search is on the CPU.
-        mixed = self.neighbours.mix(
-            ops.to_numpy(ops.flatten(log_probs)), ops.to_numpy(ops.flatten(vectors))
-        )
-        lengths = ops.asarray1i([len(rows) for rows in vectors])
-        return ops.unflatten(ops.asarray(mixed), lengths)
-
     def set_annotations(self, docs: Iterable[Doc], scores: list[LogProbs]) -> None:
-        """Decode the log-probabilities of ``predict`` and set ``doc.ents``."""
-        labels = list(self.labels)
+        """Decode the log-probabilities of ``predict``; set ``doc.ents`` and ``doc.spans``."""
         for doc, log_probs in zip(docs, scores, strict=True):
-            tokens = taggable(doc)
-            decision = decision_scores(
-                self.model.ops.to_numpy(log_probs)[tokens],
-                self.statistics,
-                prior_strength=self.prior_strength,
-                prior_smoothing=self.prior_smoothing,
+            annotate(
+                doc,
+                self.decode(doc, log_probs),
+                spans_key=self.spans_key,
+                overwrite=self.overwrite,
+                calibrated=self.calibration is not None,
             )
-            found = [
-                Span(doc, start, end, label=label)
-                for start, end, label in entities_of(best_sequence(decision), labels, tokens)
-            ]
-            doc.set_ents(found if self.overwrite else _around(list(doc.ents), found))
 
     def update(
         self,
@@ -358,11 +308,13 @@ class ClinicalNer(StoredRecognizer):
     def finish_update(self, sgd: Optimizer) -> None:
         """Apply the gradients; the head's rate is multiplied by ``learn_rate_factor``.
 
-        Neighbours are dropped, with a warning: their vectors are those of the old weights.
+        Neighbours and calibration are dropped, with a warning: they are those of the old weights.
         """
         if self.neighbours is not None:
-            self.neighbours = None
             warnings.warn(Warnings.W002.format(name=self.name), stacklevel=2)
+        if self.calibration is not None:
+            warnings.warn(Warnings.W003.format(name=self.name), stacklevel=2)
+        self._forget_fits()
         head = {node.id for node in self.model.get_ref("head").walk()}
         for node in self.model.walk():
             for shim in node.shims:
@@ -375,31 +327,12 @@ class ClinicalNer(StoredRecognizer):
                     )
                     node.set_param(name, param)
 
-    def _label_index(self) -> dict[str, int]:
-        return {label: i for i, label in enumerate(self.labels)}
-
     def _sampling(self, examples: list[Example]) -> BatchSampling | None:
         """What a sampling batcher left in the gold documents of a batch."""
         found = [example.reference.user_data.get(BATCH_SAMPLING) for example in examples]
         if any(batch is not found[0] for batch in found):
             raise ClinicalNerError(Errors.E009.format(name=self.name))
         return found[0]
-
-    def _empirical(self, logits: Floats2d) -> LogProbs:
-        """Undo what the loss and the sampling did. *Shape:* ``(n, K)``."""
-        if len(logits) == 0:
-            return logits
-        xp = self.model.ops.xp
-        if not self.loss.has_posterior:
-            possible = logits.copy()
-            possible[:, xp.asarray(~self.statistics.seen)] = -np.inf
-            return log_softmax(possible)
-        log_probs = log_softmax(self.loss.posterior_logits(logits))
-        shares = self.loss.training_shares()
-        if shares is None:
-            return log_probs
-        shift = self.statistics.sampling_shift(shares)
-        return log_softmax(log_probs + xp.asarray(shift, dtype=log_probs.dtype))
 
     def _check_head(self) -> None:
         head = self.model.get_ref("head")
@@ -429,10 +362,3 @@ class ClinicalNer(StoredRecognizer):
                 ),
                 stacklevel=2,
             )
-
-
-def _around(existing: list[Span], found: list[Span]) -> list[Span]:
-    """Existing entities and those found that overlap none of them."""
-    taken = {i for span in existing for i in range(span.start, span.end)}
-    free = [span for span in found if taken.isdisjoint(range(span.start, span.end))]
-    return filter_spans(existing + free)

@@ -1,7 +1,9 @@
-"""How the component is stored: what spaCy keeps of every one, and the datastore of neighbours."""
+"""How the component is stored: what spaCy keeps of each, and what was fitted after training."""
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,19 +12,20 @@ import srsly
 from spacy import util
 from spacy.pipeline.trainable_pipe import TrainablePipe
 
+from ..calibration.calibration import Calibration
 from ..calibration.neighbours import Neighbours
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, Errors, Warnings
 from ..labels.scheme import tag_names
 from ..labels.statistics import TagStatistics
 from ..types import TagLoss
+from .decision import DecisionSettings
+from .document_access import DocumentAccess
 
 #: File of the datastore in the component's folder; it is excluded as "neighbours".
 NEIGHBOURS = "neighbours.npz"
-#: Settings of the decision, which can be changed on a loaded component and are stored with it.
-DECISION = ("prior_strength", "prior_smoothing", "overwrite")
 
 
-class StoredRecognizer(TrainablePipe):
+class StoredRecognizer(DecisionSettings, TrainablePipe):
     """The part of ``ClinicalNer`` that writes it to bytes or a folder, and reads it again."""
 
     loss: TagLoss
@@ -30,6 +33,8 @@ class StoredRecognizer(TrainablePipe):
     #: The decision that the config asked for.
     _configured: dict[str, Any]
     _neighbours: Neighbours | None = None
+    _calibration: Calibration | None = None
+    _access: DocumentAccess
 
     @property
     def neighbours(self) -> Neighbours | None:
@@ -38,6 +43,9 @@ class StoredRecognizer(TrainablePipe):
         They belong to the weights that made their vectors: ``initialize``, every update and loading
         drop them. Nothing is noticed where only another component is trained, to whose vectors
         this one listens: then set this to None.
+
+        A calibration is that of the probabilities without, or with, neighbours; setting this to
+        others drops it, with a warning.
 
         RAISES ClinicalNerError: set with a loss that has no posterior to mix with, or to a
             datastore of other tags or of vectors of another width.
@@ -58,7 +66,41 @@ class StoredRecognizer(TrainablePipe):
                 raise ClinicalNerError(
                     Errors.E011.format(name=self.name, found=found, expected=expected)
                 )
+        if value is not self._neighbours and self.calibration is not None:
+            self.calibration = None
+            warnings.warn(Warnings.W003.format(name=self.name), stacklevel=2)
         self._neighbours = value
+        self._access.forget()
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The last step to every probability, fitted on held-out documents, or None.
+
+        It belongs to the weights that it was fitted for; see ``neighbours``.
+
+        RAISES ClinicalNerError: set with a loss that has no posterior to calibrate, or to one of
+            other tags.
+        """
+        return self._calibration
+
+    @calibration.setter
+    def calibration(self, value: Calibration | None) -> None:
+        if value is not None:
+            if not self.loss.has_posterior:
+                raise ClinicalNerError(Errors.E012.format(loss=type(self.loss).__name__))
+            found, expected = len(value.tokens.bias), len(tag_names(self.cfg["labels"]))
+            if found != expected:
+                raise ClinicalNerError(
+                    Errors.E014.format(name=self.name, found=found, expected=expected)
+                )
+        self._calibration = value
+        self._access.forget()
+
+    def _forget_fits(self) -> None:
+        """Drop all that belongs to weights which are about to change."""
+        self._calibration = None
+        self._neighbours = None
+        self._access.forget()
 
     def to_bytes(self, *, exclude: Sequence[str] = ()) -> bytes:
         """Serialize the component, with all that decoding needs.
@@ -77,7 +119,7 @@ class StoredRecognizer(TrainablePipe):
         exclude: names of what is not read; see ``to_bytes``. Neighbours that the component has are
             dropped all the same: they belong to the weights that are replaced.
         """
-        self.neighbours = None
+        self._forget_fits()
         super().from_bytes(bytes_data, exclude=exclude)
         self._read_cfg()
 
@@ -85,6 +127,7 @@ class StoredRecognizer(TrainablePipe):
             self.neighbours = Neighbours.from_bytes(data)
 
         util.from_bytes(bytes_data, {NEIGHBOURS: read}, exclude)
+        self._read_calibration()
         return self
 
     def to_disk(self, path: str | Path, *, exclude: Sequence[str] = ()) -> None:
@@ -109,7 +152,7 @@ class StoredRecognizer(TrainablePipe):
 
         exclude: see ``from_bytes``.
         """
-        self.neighbours = None
+        self._forget_fits()
         super().from_disk(path, exclude=exclude)
         self._read_cfg()
 
@@ -122,24 +165,43 @@ class StoredRecognizer(TrainablePipe):
                 raise ClinicalNerError(f"{error} (In {file}.)") from error
 
         util.from_disk(path, {NEIGHBOURS: read}, exclude)
+        self._read_calibration()
         return self
-
-    def _decision(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in DECISION}
 
     def _write_cfg(self) -> None:
         self.cfg["statistics"] = self.statistics.to_dict()
-        self.cfg["decision"] = {"configured": self._configured, "current": self._decision()}
+        decision = {"configured": self._configured, "current": self._decision()}
+        # As text, since srsly loses the last digits of numbers: a loaded pipeline is to decide and
+        # calibrate the same to the last bit, and a setting is to equal the config's.
+        self.cfg["decision"] = json.dumps(decision)
+        self.cfg["calibration"] = None
+        if self.calibration is not None:
+            fitted_with = {"with_neighbours": self.neighbours is not None}
+            self.cfg["calibration"] = json.dumps({**self.calibration.to_dict(), **fitted_with})
 
     def _read_cfg(self) -> None:
         statistics = self.cfg.pop("statistics", None)
-        decision = self.cfg.pop("decision", None)
+        stored = self.cfg.pop("decision", None)
         if statistics is not None:
             self.statistics.update_from_dict(statistics)
         if self.statistics.total:
             self.loss.initialize(self.statistics)
-        if decision is not None:
+        if stored is not None:
+            decision = json.loads(stored)
             for key, value in decision["current"].items():
                 # A setting that differs from the stored config's was given at loading, and wins.
                 if self._configured[key] == decision["configured"][key]:
                     setattr(self, key, value)
+        # Only now the labels are known.
+        self._check_threshold_labels(self.thresholds)
+
+    def _read_calibration(self) -> None:
+        """Take the calibration of ``cfg``, unless it is that of neighbours that were not read."""
+        stored = self.cfg.pop("calibration", None)
+        if stored is None:
+            return
+        fitted = json.loads(stored)
+        if fitted.pop("with_neighbours") != (self.neighbours is not None):
+            warnings.warn(Warnings.W003.format(name=self.name), stacklevel=3)
+            return
+        self.calibration = Calibration.from_dict(fitted)

@@ -1,26 +1,33 @@
-"""How far the confidence of tokens is from their accuracy: the expected calibration error.
+"""How far probabilities are from frequencies: calibration errors and log likelihood of tokens.
 
-After Naeini, Cooper and Hauskrecht 2015 (Obtaining Well Calibrated Probabilities Using Bayesian
-Binning), with bins of equal mass as in Nguyen and O'Connor 2015 (Posterior Calibration and
-Exploratory Analysis for NLP Models): bins of equal width leave most of them empty where nearly
-every token is an O that the model is sure of.
+The expected calibration error is that of Naeini, Cooper and Hauskrecht 2015 (Obtaining Well
+Calibrated Probabilities Using Bayesian Binning), with bins of equal mass as in Nguyen and O'Connor
+2015 (Posterior Calibration and Exploratory Analysis for NLP Models): bins of equal width leave most
+of them empty where nearly every token is an O that the model is sure of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..types import LogProbs, TagIds
 from .counts import DocumentCounts, ratio
 
 BINS = 15
 
-#: Kinds of counts, in the order of the last axis: tokens of the bin, the sum of their confidences,
-#: those whose top label is gold's.
+#: Kinds of counts of a bin, in the order of the last axis: tokens (or other cases) of the bin, the
+#: sum of their confidences, those whose top label is gold's (or that are right).
 TOKENS, CONFIDENCE, CORRECT = range(3)
 KINDS = 3
+
+#: Kinds of counts of the likelihood: tokens whose gold tag has a probability above 0, the sum of
+#: their -log p(gold), and the other tokens, whose -log p would be infinite.
+POSSIBLE, SURPRISE, IMPOSSIBLE = range(3)
 
 
 def equal_mass_bins(confidence: NDArray[np.float64], *, bins: int = BINS) -> NDArray[np.int64]:
@@ -76,6 +83,102 @@ def expected_calibration_error(totals: NDArray[np.float64]) -> NDArray[np.float6
     """
     gaps = np.abs(totals[..., CONFIDENCE] - totals[..., CORRECT]).sum(axis=-1)
     return ratio(gaps, totals[..., TOKENS].sum(axis=-1))
+
+
+def bin_means(totals: NDArray[np.float64]) -> list[dict[str, float | int]]:
+    """The bins of a reliability diagram, the least sure first; empty bins are left out.
+
+    totals: counts by bin. *Shape:* ``(bins, 3)``.
+
+    RETURNS: for each bin its mean ``confidence``, its ``accuracy`` and its ``count``.
+    """
+    return [
+        {"confidence": sure / count, "accuracy": right / count, "count": int(count)}
+        for count, sure, right in totals.tolist()
+        if count
+    ]
+
+
+@dataclass(frozen=True)
+class TokenReliability:
+    """What the scores of the probabilities of tokens are computed from.
+
+    bins: of the top label; see ``count_reliability``. *Shape:* ``(documents, bins, 3)``.
+    classwise: of every tag; p_c is the confidence, and correct is whether gold is c.
+        *Shape:* ``(documents, K, bins, 3)``.
+    likelihood: *Shape:* ``(documents, 1, 3)``.
+    """
+
+    bins: DocumentCounts
+    classwise: DocumentCounts
+    likelihood: DocumentCounts
+
+
+def count_tokens(
+    log_probs: Sequence[LogProbs], truths: Sequence[TagIds], *, tags: Sequence[str]
+) -> TokenReliability:
+    """Count the tokens of all documents.
+
+    log_probs: per document, log p(tag | text) of the unmasked tokens. *Shape of each:* ``(n, K)``.
+    truths: their gold tag ids; K or above for a gold tag that the model has not.
+        *Shape of each:* ``(n,)``.
+    tags: names of the K tags.
+    """
+    lengths = [len(ids) for ids in truths]
+    document = np.repeat(np.arange(len(lengths)), lengths)
+    rows = np.concatenate([np.zeros((0, len(tags)), dtype=np.float32), *log_probs])
+    gold = np.concatenate([np.zeros(0, dtype=np.int64), *truths])
+    likelihood = np.zeros((len(lengths), 1, 3))
+    known = gold < len(tags)
+    surprise = np.full(len(gold), np.inf)
+    surprise[known] = -rows[np.flatnonzero(known), gold[known]].astype(np.float64)
+    finite = np.isfinite(surprise)
+    kinds = np.stack([finite, np.where(finite, surprise, 0.0), ~finite], axis=1)
+    np.add.at(likelihood[:, 0], document, kinds)
+    ends = np.cumsum(lengths)[:-1]
+    classwise = np.zeros((len(lengths), len(tags), BINS, KINDS))
+    # One column at a time: all of them in double precision would be the largest array there is.
+    confidence, top = np.zeros(len(rows)), np.full(len(rows), -1)
+    for tag in range(len(tags)):
+        column = np.exp(rows[:, tag].astype(np.float64))
+        top[column > confidence] = tag
+        confidence = np.maximum(confidence, column)
+        classwise[:, tag] = count_reliability(
+            np.split(column, ends), np.split(gold == tag, ends)
+        ).counts
+    bins = count_reliability(np.split(confidence, ends), np.split(top == gold, ends))
+    return TokenReliability(
+        bins=bins,
+        classwise=DocumentCounts(tuple(tags), classwise),
+        likelihood=DocumentCounts(("gold",), likelihood),
+    )
+
+
+def token_statistics(
+    counts: TokenReliability, weights: NDArray[Any] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Scores of the probabilities of tokens, of the documents as they are or of every resample.
+
+    ``token_ece``: of the top label. ``token_classwise_ece``: the mean, over the tags with gold
+    tokens, of the expected calibration error of p_c against whether gold is c, each with bins of
+    equal mass of p_c over all tokens (Kull et al. 2019, Beyond temperature scaling, section 2, who
+    have bins of equal width and all classes). ``token_nll``: the mean of -log p(gold tag), in nats,
+    over the tokens whose gold tag has a probability above 0.
+
+    weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
+
+    RETURNS: by name, NaN where undefined. *Shape of each:* ``()``, or with weights
+        ``(resamples,)``.
+    """
+    by_tag = counts.classwise.totals(weights)
+    in_gold = by_tag[..., CORRECT].sum(axis=-1) > 0
+    errors = np.where(in_gold, expected_calibration_error(by_tag), 0.0)
+    likelihood = counts.likelihood.totals(weights)[..., 0, :]
+    return {
+        "token_ece": expected_calibration_error(counts.bins.totals(weights)),
+        "token_classwise_ece": ratio(errors.sum(axis=-1), in_gold.sum(axis=-1)),
+        "token_nll": ratio(likelihood[..., SURPRISE], likelihood[..., POSSIBLE]),
+    }
 
 
 def token_calibration_error(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -10,10 +11,16 @@ from spacy.tokens import Doc, Span
 from spacy.training import Corpus
 from spacy.vocab import Vocab
 
+from clinical_ner.calibration.bias_corrected import TokenCalibration
+from clinical_ner.calibration.calibration import Calibration
 from clinical_ner.cli import main
 from clinical_ner.cli.evaluate import evaluate
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.formats.docbin import DOCUMENT_ID, write_docbin
+from clinical_ner.report.evaluation import FIGURES
+from clinical_ner.scoring.probabilities import DETAIL_SCORES
+
+from ..pipeline.examples import make_examples, train
 
 NOTES = [
     ["Man", "with", "fever", "and", "cough", "."],
@@ -75,6 +82,7 @@ def test_scores_are_the_ones_counted_by_hand(model: Path, data: Path) -> None:
         "f": 0.0,
         "support": 1,
         "predicted": 0,
+        "ap": None,
     }
 
 
@@ -103,7 +111,7 @@ def test_gold_words_are_kept_where_spaces_are_unknown(model: Path, tmp_path: Pat
 
 def test_intervals_enclose_the_scores(model: Path, data: Path) -> None:
     metrics = evaluate(str(model), data, resamples=200, seed=3)
-    of_probabilities = {"ents_macro_f_rare", "token_ece", "mass_ratio_rarest_third"}
+    of_probabilities = {"ents_macro_f_rare", "token_ece", "mass_ratio_rarest_third", *DETAIL_SCORES}
     assert {metrics["intervals"].pop(name) for name in of_probabilities} == {None}
     assert set(metrics["intervals"]) == {
         "ents_p",
@@ -239,3 +247,126 @@ def test_settings_out_of_range_are_a_usage_error(
     model: Path, data: Path, option: tuple[str, str]
 ) -> None:
     assert run("evaluate", model, data, *option) == 2
+
+
+needs_matplotlib = pytest.mark.skipif(
+    importlib.util.find_spec("matplotlib") is None, reason="draws with matplotlib"
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """A pipeline with probabilities, the same calibrated, and gold."""
+    folder = tmp_path_factory.mktemp("trained")
+    nlp = spacy.blank("en")
+    nlp.add_pipe("clinical_ner", name="ner")
+    train(nlp, steps=6)
+    nlp.to_disk(folder / "plain")
+    component = nlp.get_pipe("ner")
+    component.calibration = Calibration(TokenCalibration(2.0, (0.0,) * 7))
+    nlp.to_disk(folder / "calibrated")
+    write_docbin([example.reference for example in make_examples(nlp)], folder / "gold.spacy")
+    return folder / "plain", folder / "calibrated", folder / "gold.spacy"
+
+
+def test_probabilities_that_are_not_calibrated_are_said_to_be(
+    trained: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, _, gold = trained
+    assert run("evaluate", plain, gold, "--resamples", 20) == 0
+    out = capsys.readouterr().out
+    assert "Probabilities are not calibrated: run clinical-ner calibrate." in out
+    assert "ECE of entities" in out and "Not calibrated" not in out
+    assert " AP " in out
+
+
+def test_figures_before_calibration_stand_beside_those_after(
+    trained: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, calibrated, gold = trained
+    assert run("evaluate", calibrated, gold, "--resamples", 20, "--json") == 0
+    metrics = json.loads(capsys.readouterr().out)
+    assert run("evaluate", calibrated, gold, "--resamples", 20) == 0
+    out = capsys.readouterr().out
+    assert "Not calibrated" in out and "run clinical-ner calibrate" not in out
+    (line,) = [line for line in out.splitlines() if "-log p of gold tags" in line]
+    cells = [cell.strip() for cell in line.strip("│").split("│")]
+    before, after = metrics["before_calibration"]["token_nll"], metrics["token_nll"]
+    assert (cells[1], cells[3]) == (f"{after:.3f}", f"{before:.3f}")
+    assert cells[1] != cells[3]
+
+
+def test_tags_without_training_tokens_are_said_to_be_left_out(
+    trained: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    doc = Doc(Vocab(), words=["patient", "has", "fever"])
+    doc.set_ents([Span(doc, 2, 3, "Sign"), Span(doc, 0, 1, "New")], default="outside")
+    write_docbin([doc], tmp_path / "new.spacy")
+    assert run("evaluate", trained[0], tmp_path / "new.spacy", "--resamples", 5) == 0
+    assert "-log p leaves out 1 tokens" in capsys.readouterr().out
+
+
+@needs_matplotlib
+def test_pictures_are_written_as_png_and_svg(
+    trained: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, calibrated, gold = trained
+    plots = tmp_path / "new" / "plots"
+    assert run("evaluate", calibrated, gold, "--resamples", 20, "--plots", plots) == 0
+    assert capsys.readouterr().err == ""
+    expected = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    assert {path.name for path in plots.iterdir()} == expected
+    texts = [path.read_text(encoding="utf-8") for path in plots.glob("*.svg")]
+    assert not any(word in text for text in texts for word in ("fever", "aspirin", str(tmp_path)))
+
+
+@needs_matplotlib
+def test_without_probabilities_the_rest_is_drawn_and_the_gap_named(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("evaluate", model, data, "--resamples", 5, "--plots", tmp_path / "plots") == 0
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {"types.png", "types.svg"}
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert all(
+        line.endswith("not drawn, since the pipeline has no probabilities.") for line in lines
+    )
+
+
+def test_without_matplotlib_nothing_is_run_or_written(
+    model: Path,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("clinical_ner.cli.evaluate.predict", lambda *args, **kwargs: 1 / 0)
+    output, plots = tmp_path / "metrics.json", tmp_path / "plots"
+    assert run("evaluate", model, data, "--output", output, "--plots", plots) == 1
+    assert "E149" in capsys.readouterr().err
+    assert not output.exists() and not plots.exists()
+
+
+@needs_matplotlib
+def test_plots_at_the_place_of_a_file_are_an_error_before_any_work(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "metrics.json"
+    assert run("evaluate", model, data, "--output", output, "--plots", data) == 1
+    assert "E205" in capsys.readouterr().err
+    assert not output.exists()
+
+
+@needs_matplotlib
+def test_a_picture_that_fails_leaves_no_file(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(metrics: object, name: str, path: Path, *, kind: str) -> None:
+        path.write_text("half")
+        raise ClinicalNerError("E999")
+
+    monkeypatch.setattr("clinical_ner.cli.evaluate.draw", refuse)
+    output, plots = tmp_path / "metrics.json", tmp_path / "plots"
+    assert run("evaluate", model, data, "--output", output, "--plots", plots) == 1
+    assert not output.exists() and list(plots.iterdir()) == []

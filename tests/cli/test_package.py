@@ -321,7 +321,7 @@ def test_a_name_or_version_that_no_wheel_can_have(
 
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
-    assert "clinical-ner package training/model-best packages" in capsys.readouterr().out
+    assert "clinical-ner package training/model-final packages" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import spacy
+from sklearn.metrics import average_precision_score
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
+from clinical_ner.calibration.bias_corrected import TokenCalibration
+from clinical_ner.calibration.calibration import Calibration
+from clinical_ner.calibration.entities import EntityCalibration
 from clinical_ner.experiments.prediction import evaluate_pipeline, recognizer_of
+from clinical_ner.pipeline.recognizer import ClinicalNer
 from clinical_ner.scoring.evaluation import evaluation_scores
 from clinical_ner.scoring.prior import prior_ratios
 from clinical_ner.scoring.reliability import token_calibration_error
-from clinical_ner.scoring.scorers import score_entities
+from clinical_ner.scoring.scorers import entity_scores, score_entities
 from clinical_ner.scoring.tokens import gold_tags
 
 from ..pipeline.examples import TRAIN, make_examples, train
@@ -63,8 +70,8 @@ def test_decisions_at_other_strengths_are_those_of_the_component(
         component.prior_strength = strength
         expected = score_entities([Example(nlp(doc.text), doc) for doc in references])
         component.prior_strength = 1.0
+        assert entity_scores(counts.entities) == expected
         scores = evaluation_scores(counts)
-        assert {key: scores[key] for key in expected} == expected
         recalls.append(scores["ents_r"])
     assert len(set(recalls)) > 1
 
@@ -103,6 +110,111 @@ def test_labels_that_the_model_lacks_are_never_right(nlp: Language) -> None:
     assert counts is not None
     tokens, _, correct = counts.bins.totals().sum(axis=0)
     assert (tokens, correct) == (3, 0)
+
+
+@pytest.fixture(scope="module")
+def finding() -> Language:
+    """Finds some entities, one of them wrong, and misses others."""
+    nlp = spacy.blank("en")
+    nlp.add_pipe("clinical_ner", name="ner")
+    return train(nlp, steps=4)
+
+
+@pytest.fixture
+def calibrated(finding: Language) -> Iterator[ClinicalNer]:
+    component = finding.get_pipe("ner")
+    bias = (0.0, 0.3, -0.2, 0.1, 0.4, 0.3, 0.2)
+    component.calibration = Calibration(TokenCalibration(0.8, bias), EntityCalibration(0.8, -0.4))
+    yield component
+    component.calibration = None
+    component.thresholds = {}
+
+
+def test_the_scores_before_calibration_are_those_without_it(
+    finding: Language, references: list[Doc], calibrated: ClinicalNer
+) -> None:
+    calibration = calibrated.calibration
+    found = evaluation_scores(evaluate_pipeline(finding, references).counts)
+    assert calibrated.calibration is calibration
+    calibrated.calibration = None
+    plain = evaluation_scores(evaluate_pipeline(finding, references).counts)
+    assert (found["calibrated"], plain["calibrated"]) == (True, False)
+    for name, value in found["before_calibration"].items():
+        assert value == (None if plain[name] is None else pytest.approx(plain[name], abs=1e-5))
+    assert found["token_nll"] != pytest.approx(plain["token_nll"], rel=0.01)
+    assert found["ents_brier"] is not None
+
+
+def test_the_scores_of_entities_are_those_on_the_documents(
+    finding: Language, references: list[Doc], calibrated: ClinicalNer
+) -> None:
+    scores = evaluation_scores(evaluate_pipeline(finding, references).counts)
+    errors, missed = [], []
+    for reference in references:
+        doc = finding(reference.text)
+        gold = {(ent.start, ent.end, ent.label_) for ent in reference.ents}
+        for span in doc.spans["ner"]:
+            key = (span.start, span.end, span.label_)
+            errors.append((span._.probability - (key in gold)) ** 2)
+            gold.discard(key)
+        missed += [calibrated.span_probability(doc, *key) for key in gold]
+    assert len(errors) > 1 and len(missed) > 1
+    assert scores["ents_brier"] == pytest.approx(np.mean(errors))
+    assert scores["ents_missed_probability"] == pytest.approx(np.mean(missed))
+
+
+def test_entities_below_a_threshold_are_missed(
+    finding: Language, references: list[Doc], calibrated: ClinicalNer
+) -> None:
+    before = evaluation_scores(evaluate_pipeline(finding, references).counts)
+    calibrated.thresholds = dict.fromkeys(calibrated.labels, 1.0)
+    after = evaluation_scores(evaluate_pipeline(finding, references).counts)
+    assert after["ents_f"] == 0 and after["ents_ece"] is after["ents_brier"] is None
+    assert after["reliability"]["entities"] == []
+    assert after["ents_missed_probability"] > before["ents_missed_probability"]
+    # A decision changes no probability.
+    for name in ("token_nll", "token_classwise_ece", "ents_micro_ap", "precision_recall"):
+        assert after[name] == before[name]
+
+
+def test_candidates_are_ranked_as_the_component_gives_them(
+    nlp: Language, references: list[Doc]
+) -> None:
+    component = nlp.get_pipe("ner")
+    right, probabilities, gold = [], [], 0
+    for reference in references:
+        wanted = {(ent.start, ent.end, ent.label_) for ent in reference.ents}
+        gold += len(wanted)
+        for start, end, label, probability in component.candidates(nlp(reference.text), 0.01):
+            right.append((start, end, label) in wanted)
+            probabilities.append(probability)
+    scores = evaluation_scores(evaluate_pipeline(nlp, references).counts)
+    expected = average_precision_score(right, probabilities) * sum(right) / gold
+    assert scores["ents_micro_ap"] == pytest.approx(expected)
+
+
+def test_a_type_that_only_gold_has_is_never_found(nlp: Language) -> None:
+    doc = nlp.make_doc(TRAIN[2][0])
+    doc.set_ents([Span(doc, 0, 3, "Unknown")], default="outside")
+    scores = evaluation_scores(evaluate_pipeline(nlp, [doc]).counts)
+    assert scores["ents_per_type"]["Unknown"]["ap"] == 0.0
+    assert scores["ents_missed_probability"] == 0.0 and scores["ents_missed_ece"] == 1.0
+    assert (scores["token_nll"], scores["token_nll_left_out"]) == (None, 3)
+
+
+def test_documents_without_gold_or_tokens_have_no_scores(nlp: Language) -> None:
+    docs = [nlp.make_doc("patient has fever"), nlp.make_doc("")]
+    scores = evaluation_scores(evaluate_pipeline(nlp, docs).counts)
+    for name in ("token_ece", "token_nll", "ents_ece", "ents_missed_ece", "ents_micro_ap"):
+        assert scores[name] is None
+    assert scores["precision_recall"] == []
+    assert scores["reliability"] == {"tokens": [], "entities": []}
+
+
+def test_further_decisions_have_no_details(nlp: Language, references: list[Doc]) -> None:
+    evaluation = evaluate_pipeline(nlp, references, prior_strengths=[0.0])
+    assert evaluation.counts.details is not None
+    assert evaluation.decisions[0.0].details is None
 
 
 def test_a_loss_without_posterior_has_no_probabilities() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from clinical_ner.losses.base import log_softmax
+from clinical_ner.arrays import log_softmax
 from clinical_ner.losses.binary_token_labels import BinaryTokenLabels
 from clinical_ner.losses.prior_matching import PriorMatching
 

@@ -18,7 +18,17 @@ from clinical_ner.errors import ClinicalNerError
 from clinical_ner.losses.logit_adjusted import LogitAdjusted
 from clinical_ner.pipeline.recognizer import ClinicalNer
 
-from .examples import GOLD, KINDS, LABELS, TRAIN, make_examples, make_nlp, offsets, predicted
+from .examples import (
+    GOLD,
+    KINDS,
+    LABELS,
+    TRAIN,
+    make_examples,
+    make_nlp,
+    offsets,
+    predicted,
+    train,
+)
 
 Saved = Callable[[str], tuple[Language, Path]]
 
@@ -364,3 +374,16 @@ def test_a_loss_that_does_not_fit_the_labels_leaves_the_component_uninitialized(
     assert not ner.is_initialized
     with pytest.raises(ClinicalNerError, match="E005"):
         ner.predict([nlp.make_doc("x")])
+
+
+def test_a_number_that_json_would_round_is_the_same_after_loading(
+    transformer: Path, tmp_path: Path
+) -> None:
+    # 0.3 and 0.6 are among those that srsly reads back as their neighbour.
+    settings = {"prior_strength": 0.3, "thresholds": {"Sign": 0.6}}
+    nlp = train(make_nlp("tok2vec", transformer, **settings), steps=1)
+    component: Any = nlp.get_pipe("ner")
+    component.prior_strength, component.thresholds = 0.7, {"Drug": 0.6}
+    nlp.to_disk(tmp_path)
+    loaded: Any = spacy.load(tmp_path).get_pipe("ner")
+    assert (loaded.prior_strength, dict(loaded.thresholds)) == (0.7, {"Drug": 0.6})

@@ -1,0 +1,58 @@
+"""What calibration a component has: the step for tokens and, after the lattice, that for entities.
+
+Nothing here fits; see ``calibration_fit``. A component that only applies one needs no optimizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import ClinicalNerError, Errors
+from .bias_corrected import TokenCalibration
+from .entities import EntityCalibration
+
+#: Numbers of the entity-level step.
+ENTITY_STEP = ("slope", "intercept", "tilt")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Both steps.
+
+    tokens: of p(tag | text), before the lattice.
+    entities: of the probabilities of spans that the lattice then gives; None where there was too
+        little to fit one on.
+    """
+
+    tokens: TokenCalibration
+    entities: EntityCalibration | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "tokens": {"temperature": self.tokens.temperature, "bias": list(self.tokens.bias)},
+            "entities": None if self.entities is None else asdict(self.entities),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
+        """What ``to_dict`` gave.
+
+        RAISES ClinicalNerError: it is something else.
+        """
+        try:
+            tokens, entities = data["tokens"], data["entities"]
+            return cls(
+                TokenCalibration(
+                    float(tokens["temperature"]), tuple(float(value) for value in tokens["bias"])
+                ),
+                None
+                if entities is None
+                else EntityCalibration(**{name: float(entities[name]) for name in ENTITY_STEP}),
+            )
+        except ClinicalNerError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise ClinicalNerError(Errors.E221) from error

@@ -1,0 +1,69 @@
+"""The entity-level step: from the lattice's probability of a decoded span to a calibrated one.
+
+A decoded span was chosen since it is probable, so its probability is too large even where those of
+the tokens are calibrated, as the largest of several noisy values is. A monotone map of the
+probability takes that away: beta calibration (Kull, Silva Filho and Flach 2017, Beta calibration: a
+well-founded and easily implemented improvement on logistic calibration for binary classifiers).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ClinicalNerError, Errors
+
+
+@dataclass(frozen=True)
+class EntityCalibration:
+    """log(q / (1 - q)) = (slope + tilt) log p - (slope - tilt) log(1 - p) + intercept.
+
+    That is beta calibration with a = slope + tilt and b = slope - tilt; both are at least 0, so
+    that the order of two probabilities never changes. Without a tilt it is Platt's logistic
+    calibration of the log odds (Platt 1999); slope 1 and the others 0 change nothing.
+
+    slope: at least 0; below 1 draws probabilities towards the middle.
+    intercept: in nats.
+    tilt: at most ``slope`` from 0; above 0 small probabilities are moved more than large ones.
+
+    RAISES ClinicalNerError: a number outside its range.
+    """
+
+    slope: float
+    intercept: float
+    tilt: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        limits = {
+            "slope": (self.slope, 0.0 <= self.slope < np.inf, ">= 0"),
+            "intercept": (self.intercept, bool(np.isfinite(self.intercept)), "that is finite"),
+            "tilt": (self.tilt, abs(self.tilt) <= self.slope, "at most slope from 0"),
+        }
+        for setting, (value, fits, range_) in limits.items():
+            if not fits:
+                raise ClinicalNerError(
+                    Errors.E004.format(setting=setting, range=range_, value=value)
+                )
+
+    def apply(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Calibrated probabilities; 0 and 1 stay as they are.
+
+        probabilities: in [0, 1], of spans under the lattice. *Shape:* ``(m,)``.
+
+        RETURNS: *Shape:* ``(m,)``.
+        """
+        calibrated = np.array(probabilities, dtype=np.float64)
+        possible = (calibrated > 0) & (calibrated < 1)
+        inputs = calibrated[possible]
+        log_odds = (
+            (self.slope + self.tilt) * np.log(inputs)
+            - (self.slope - self.tilt) * np.log1p(-inputs)
+            + self.intercept
+        )
+        # Of the side on which the exponential is at most 1.
+        exponential = np.exp(-np.abs(log_odds))
+        calibrated[possible] = np.where(log_odds >= 0, 1.0, exponential) / (1.0 + exponential)
+        return calibrated

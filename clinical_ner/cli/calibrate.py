@@ -1,0 +1,250 @@
+"""clinical-ner calibrate: make a pipeline's probabilities agree with frequencies."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from ..calibration.bias_corrected_fit import MIN_SUPPORT
+from ..calibration.calibration_fit import FOLDS, CalibrationFit, fit_calibration
+from ..errors import ClinicalNerError, Errors
+from ..experiments.calibrating import AnnotatedDocument, annotated_documents, reliability
+from ..experiments.prediction import evaluate_pipeline
+from ..model.encoder import restore_encoder_names
+from ..scoring.evaluation import evaluation_scores
+from ._app import app
+from ._gold import read_gold_for
+from ._gpu import use_gpu
+from ._pipeline_folder import check_output, replacing_folder
+from ._recognizer import only_recognizer
+from .evaluate import load_pipeline
+
+#: Key of meta.json under which a pipeline tells of its calibration.
+META = "calibration"
+TITLES = {
+    "token_ece": "calibration error of tokens",
+    "token_nll": "negative log-likelihood of the gold tag, nats",
+    "ents_ece": "calibration error of entities",
+    "ents_brier": "Brier score of entities",
+}
+NOTE = (
+    "DEV also chose the checkpoint if training was evaluated on it, so how good the probabilities "
+    "are has to be shown on other documents: clinical-ner evaluate OUTPUT TEST.spacy."
+)
+
+
+@app.command("calibrate", no_args_is_help=True)
+def calibrate_cli(
+    model: str = typer.Argument(
+        ..., metavar="MODEL", help="A pipeline's folder, or the name of an installed package."
+    ),
+    dev: Path = typer.Argument(
+        ..., metavar="DEV.spacy", help="Documents with gold entities, none of them trained on."
+    ),
+    output: Path = typer.Argument(
+        ..., metavar="OUTPUT", help="Folder for the new pipeline; MODEL stays as it is."
+    ),
+    min_support: int = typer.Option(
+        MIN_SUPPORT,
+        "--min-support",
+        min=1,
+        help="Tokens of DEV that a tag needs for a bias of its own; those with fewer have that of "
+        "the tags about as common in training.",
+    ),
+    gpu_id: int = typer.Option(-1, "--gpu-id", min=-1, help="GPU to use, -1 for the CPU."),
+    as_json: bool = typer.Option(False, "--json", help="Print the report as JSON on stdout."),
+) -> None:
+    """Make a pipeline's probabilities agree with how often they are right, on held-out documents.
+
+    Two steps are fitted by likelihood. For tokens: one temperature, and a bias per tag. For
+    entities: a monotone map of the probability of a span, which is too large since the entity was
+    chosen for it. A calibration that MODEL has is replaced.
+
+    What is printed as "after" is of documents that the calibration was fitted without, in turn.
+
+    \b
+    Example:
+      clinical-ner calibrate training/model-best corpus/dev.spacy training/model-final
+    """
+    report = calibrate(
+        model,
+        dev,
+        output,
+        min_support=min_support,
+        gpu_id=gpu_id,
+        show_progress=sys.stderr.isatty(),
+    )
+    for warning in report["warnings"]:
+        print(f"clinical-ner: {warning}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(report, indent=2, sort_keys=True, allow_nan=False))
+    else:
+        _print(report)
+
+
+def calibrate(
+    model: str,
+    dev: Path,
+    output: Path,
+    *,
+    min_support: int = MIN_SUPPORT,
+    gpu_id: int = -1,
+    show_progress: bool = False,
+) -> dict[str, Any]:
+    """Fit a calibration, and write the pipeline with it to another folder.
+
+    model: a pipeline's folder, or the name of an installed package.
+    dev: gold documents to fit on.
+    output: folder of the new pipeline; an existing pipeline is replaced.
+    min_support: tokens of ``dev`` that a tag needs for a bias of its own.
+    gpu_id: the GPU to use, -1 for the CPU.
+    show_progress: draw a progress bar on stderr.
+
+    RETURNS: what meta.json tells under "calibration", the component's name, the settings, and
+        ``warnings``. ``before`` and ``after`` hold ``token_ece``, ``token_nll``, ``ents_ece`` and
+        ``ents_brier`` on ``dev``, None where undefined; ``after`` is from calibrations that were
+        fitted without the documents they are measured on, and None with one document only.
+    RAISES ClinicalNerError: an input is missing or not what it should be, the loss leads to no
+        probability, or the output would destroy an input. Nothing is written then.
+    """
+    check_output(output, inputs=[Path(model), dev])
+    use_gpu(gpu_id)
+    nlp = load_pipeline(model)
+    # Where the name is a package's, this is the folder inside it.
+    check_output(output, inputs=[nlp.path])
+    name, component = only_recognizer(nlp, model)
+    if not component.loss.has_posterior:
+        raise ClinicalNerError(Errors.E012.format(loss=type(component.loss).__name__))
+    component.calibration = None
+    references = read_gold_for(dev, nlp)
+    found: Iterable[AnnotatedDocument] = annotated_documents(nlp, name, references)
+    if show_progress:
+        found = track(found, dev.name, len(references), console=Console(stderr=True))
+    try:
+        documents = list(found)
+        fit = fit_calibration(documents, component.statistics.counts, min_support=min_support)
+    except ClinicalNerError as error:
+        # What is refused there is refused without knowing of which file.
+        raise ClinicalNerError(f"{error} (In {dev}.)") from error
+    told = _told(fit, documents)
+    component.calibration = fit.calibration
+    _write(nlp, output, references, told={name: told})
+    return {
+        **told,
+        "warnings": _warnings(fit, has_thresholds=bool(component.thresholds)),
+        "component": name,
+        "min_support": min_support,
+        "model": model,
+        "dev": str(dev),
+        "output": str(output),
+    }
+
+
+def _told(
+    fit: CalibrationFit[AnnotatedDocument], documents: Sequence[AnnotatedDocument]
+) -> dict[str, Any]:
+    """What meta.json tells of the calibration."""
+    tokens, entities = fit.tokens, fit.calibration.entities
+    return {
+        "method": "bias-corrected temperature scaling of tokens"
+        + ("" if entities is None else ", beta calibration of entities"),
+        "documents": len(fit.documents),
+        "tokens": tokens.tokens,
+        "tokens_left_out": tokens.left_out,
+        "entities": sum(document.gold_spans.support.total() for document in documents),
+        "spans": fit.spans,
+        "right_spans": fit.right_spans,
+        "temperature": tokens.calibration.temperature,
+        "own_biases": tokens.own_biases,
+        "shared_biases": tokens.shared_biases,
+        "entity_step": None if entities is None else asdict(entities),
+        "before": _numbers(reliability(fit.documents, None)),
+        "after": _numbers(reliability(fit.documents, fit.held_out)) if fit.held_out else None,
+        "note": f"{NOTE} 'after' is cross-fitted: of each of {FOLDS} folds of the documents, under "
+        "a calibration that was fitted on the others.",
+    }
+
+
+def _warnings(fit: CalibrationFit[AnnotatedDocument], *, has_thresholds: bool) -> list[str]:
+    found = []
+    if len(fit.documents) < FOLDS:
+        found.append(
+            f"DEV has {len(fit.documents)} documents to fit on, fewer than {FOLDS}: only the "
+            "temperature was fitted, no biases and no entity step."
+        )
+    elif fit.calibration.entities is None:
+        found.append(
+            f"Of {fit.spans} decoded spans of DEV {fit.right_spans} are right: too few of one kind "
+            "for the entity step, so probabilities of entities are those of the lattice."
+        )
+    if fit.tokens.left_out:
+        found.append(
+            f"{fit.tokens.left_out} tokens of DEV have a tag without any probability, as one that "
+            "training never showed; no calibration helps them, and they are left out."
+        )
+    if has_thresholds:
+        found.append(
+            "MODEL has thresholds, which were chosen for its probabilities before: choose them "
+            "anew with clinical-ner tune."
+        )
+    return found
+
+
+def _numbers(scores: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: None if math.isnan(value) else value for key, value in scores.items()}
+
+
+def _write(
+    nlp: Language, output: Path, references: Sequence[Doc], *, told: Mapping[str, Any]
+) -> None:
+    """Write the pipeline, with its scores in meta.json in place of those before the change."""
+    scores = evaluation_scores(evaluate_pipeline(nlp, references).counts)
+    performance = nlp.meta.setdefault("performance", {})
+    performance.update({key: scores[key] for key in performance if key in scores})
+    nlp.meta[META] = dict(told)
+    with replacing_folder(output) as temporary:
+        restore_encoder_names(nlp).to_disk(temporary)
+
+
+def _print(report: Mapping[str, Any]) -> None:
+    console = Console(soft_wrap=True)
+    title = f"{report['documents']} documents of DEV, {report['tokens']} tokens"
+    table = Table("Score", title=title)
+    for header in ("before", "after, cross-fitted"):
+        table.add_column(header, justify="right")
+    for key, text in TITLES.items():
+        cells = (_cell(report[column], key) for column in ("before", "after"))
+        table.add_row(text, *cells)
+    console.print(table)
+    step = report["entity_step"]
+    if step is None:
+        entities = "none"
+    else:
+        entities = ", ".join(f"{key} {value:.4g}" for key, value in step.items())
+        entities += f", on {report['spans']} spans of which {report['right_spans']} are right"
+    for line in (
+        f"Temperature: {report['temperature']:.4g}",
+        f"Biases: {report['shared_biases']} of tags about as common, {report['own_biases']} of "
+        "single tags",
+        f"Entity step: {entities}",
+        NOTE,
+        f"Written: {report['output']}",
+    ):
+        console.print(line, highlight=False, markup=False)
+
+
+def _cell(scores: Mapping[str, float | None] | None, key: str) -> str:
+    value = None if scores is None else scores[key]
+    return "n/a" if value is None else f"{value:.4f}"

@@ -1,0 +1,256 @@
+"""clinical-ner tune: thresholds per label, and the prior strength, chosen on held-out documents."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from ..decoding.decision import check_prior_strength
+from ..decoding.thresholds import Objective
+from ..errors import ClinicalNerError, Errors
+from ..experiments.decisions import Predicted, own_decision, per_label, predict, search_decisions
+from ..experiments.prediction import evaluate_pipeline, sets_entities_later
+from ..model.encoder import restore_encoder_names
+from ..scoring.evaluation import evaluation_scores
+from ._app import app
+from ._gold import read_gold_for
+from ._gpu import use_gpu
+from ._pipeline_folder import check_output, replacing_folder
+from ._recognizer import only_recognizer
+from .evaluate import load_pipeline
+
+TITLES = {
+    "ents_p": "precision, micro",
+    "ents_r": "recall, micro",
+    "ents_f": "F1, micro",
+    "ents_macro_r": "recall, macro",
+    "ents_macro_f": "F1, macro",
+}
+#: Columns of a table that is not printed to a terminal.
+WIDTH = 110
+
+
+@app.command("tune", no_args_is_help=True)
+def tune_cli(
+    model: str = typer.Argument(
+        ..., metavar="MODEL", help="A pipeline's folder, or the name of an installed package."
+    ),
+    dev: Path = typer.Argument(
+        ..., metavar="DEV.spacy", help="Documents with gold entities that choose the thresholds."
+    ),
+    output: Path = typer.Argument(
+        ..., metavar="OUTPUT", help="Folder for the new pipeline; MODEL stays as it is."
+    ),
+    objective: str = typer.Option(
+        "macro_f",
+        "--objective",
+        help="macro_f: the best F1 of every label. recall@precision=P: the best recall of every "
+        "label at a precision of at least P, above 0 and at most 1.",
+    ),
+    prior_strengths: str = typer.Option(
+        "",
+        "--prior-strengths",
+        help="Prior strengths in [0, 1] to choose from, with commas; by default MODEL's own.",
+    ),
+    min_support: int = typer.Option(
+        10,
+        "--min-support",
+        min=1,
+        help="Labels with fewer predicted entities share the threshold of those about as common "
+        "in training.",
+    ),
+    gpu_id: int = typer.Option(-1, "--gpu-id", min=-1, help="GPU to use, -1 for the CPU."),
+    as_json: bool = typer.Option(False, "--json", help="Print the report as JSON on stdout."),
+) -> None:
+    """Choose which entities a pipeline makes, by their probabilities, on held-out documents.
+
+    A threshold drops the entities of one label whose probability is below it. Every label's is
+    searched on DEV; those that MODEL has are replaced. Where --prior-strengths names several, the
+    one whose thresholds give the best mean over the labels of gold (of F1, or of recall) is kept
+    with them. No probability changes, so this can be repeated for another objective.
+
+    Calibrate first: thresholds act on calibrated probabilities. DEV chose the thresholds, so its
+    scores flatter them: evaluate on other documents.
+
+    \b
+    Example:
+      clinical-ner tune training/model-final corpus/dev.spacy training/model-tuned \\
+        --objective recall@precision=0.9 --prior-strengths 1,0.75,0.5
+    """
+    try:
+        parsed = Objective.parse(objective)
+    except ClinicalNerError as error:
+        raise typer.BadParameter(str(error), param_hint="'--objective'") from error
+    report = tune(
+        model,
+        dev,
+        output,
+        objective=parsed,
+        prior_strengths=_strengths(prior_strengths),
+        min_support=min_support,
+        gpu_id=gpu_id,
+        show_progress=sys.stderr.isatty(),
+    )
+    if not report["calibrated"]:
+        print(
+            "clinical-ner: MODEL is not calibrated. Its thresholds hold for its raw probabilities, "
+            "so calibrating it later would make them wrong.",
+            file=sys.stderr,
+        )
+    if as_json:
+        print(json.dumps(report, indent=2, sort_keys=True, allow_nan=False))
+    else:
+        _print(report)
+
+
+def _strengths(text: str) -> list[float]:
+    """Parse comma-separated prior strengths; none in an empty text."""
+    try:
+        return [check_prior_strength(float(part)) for part in text.split(",") if text.strip()]
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"numbers in [0, 1], not {text!r}", param_hint="'--prior-strengths'"
+        ) from error
+
+
+def tune(
+    model: str,
+    dev: Path,
+    output: Path,
+    *,
+    objective: Objective,
+    prior_strengths: Iterable[float] = (),
+    min_support: int = 10,
+    gpu_id: int = -1,
+    show_progress: bool = False,
+) -> dict[str, Any]:
+    """Search thresholds, and among prior strengths, and write the pipeline with them.
+
+    model: a pipeline's folder, or the name of an installed package.
+    dev: gold documents to choose on.
+    output: folder of the new pipeline; an existing pipeline is replaced.
+    objective: what to search for.
+    prior_strengths: to choose from, in [0, 1]; by default the component's own. Of two that are
+        equally good the larger is taken, which is nearer to what was learned.
+    min_support: labels with fewer predicted entities share the threshold of their frequency group.
+    gpu_id: the GPU to use, -1 for the CPU.
+    show_progress: draw a progress bar on stderr.
+
+    RETURNS: the decision, the scores on ``dev`` ``before`` and ``after``, overall and per label,
+        and where each label's threshold comes from.
+    RAISES ClinicalNerError: an input is missing or not what it should be, or the output would
+        destroy an input. Nothing is written then.
+    """
+    check_output(output, inputs=[Path(model), dev])
+    use_gpu(gpu_id)
+    nlp = load_pipeline(model)
+    # Where the name is a package's, this is the folder inside it.
+    check_output(output, inputs=[nlp.path])
+    name, component = only_recognizer(nlp, model)
+    if not component.loss.has_posterior:
+        raise ClinicalNerError(Errors.E012.format(loss=type(component.loss).__name__))
+    if later := sets_entities_later(nlp, name):
+        raise ClinicalNerError(Errors.E231.format(model=model, name=later, component=name))
+    references = read_gold_for(dev, nlp)
+    predicted: Iterable[Predicted] = predict(nlp, name, references)
+    if show_progress:
+        predicted = track(predicted, dev.name, len(references), console=Console(stderr=True))
+    documents = list(predicted)
+    before = own_decision(component, documents)
+    # The larger strength first, so that it wins where two are equally good.
+    strengths = sorted({float(s) for s in prior_strengths} or {before.prior_strength}, reverse=True)
+    candidates = search_decisions(
+        component, documents, strengths, objective=objective, min_support=min_support
+    )
+    mean = "ents_macro_f" if objective.min_precision is None else "ents_macro_r"
+    after = max(candidates, key=lambda candidate: candidate.scores()[mean])
+    component.prior_strength, component.thresholds = after.prior_strength, after.thresholds
+    decision = {
+        "objective": str(objective),
+        "thresholds": after.thresholds,
+        "prior_strength": after.prior_strength,
+        "documents": len(references),
+        "before": before.scores(),
+        "after": after.scores(),
+    }
+    _write(nlp, output, references, decision={name: decision})
+    return {
+        **decision,
+        "labels": per_label(before, after),
+        "silenced": [of for of, choice in after.choices.items() if choice.source == "silenced"],
+        "prior_strengths": {
+            f"{candidate.prior_strength:g}": candidate.scores()[mean] for candidate in candidates
+        },
+        "calibrated": component.calibration is not None,
+        "component": name,
+        "min_support": min_support,
+        "model": model,
+        "dev": str(dev),
+        "output": str(output),
+    }
+
+
+def _write(
+    nlp: Language, output: Path, references: Sequence[Doc], *, decision: Mapping[str, Any]
+) -> None:
+    """Write the pipeline, with its scores in meta.json in place of those before the change."""
+    scores = evaluation_scores(evaluate_pipeline(nlp, references).counts)
+    performance = nlp.meta.setdefault("performance", {})
+    performance.update({key: scores[key] for key in performance if key in scores})
+    nlp.meta["decision"] = dict(decision)
+    with replacing_folder(output) as temporary:
+        restore_encoder_names(nlp).to_disk(temporary)
+
+
+def _print(report: Mapping[str, Any]) -> None:
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    table = Table("Label", title=f"{report['documents']} documents of DEV, before > after")
+    for header in ("Threshold", "From", "Gold", "P", "R", "F1"):
+        table.add_column(header, justify="left" if header == "From" else "right")
+    labels = sorted(report["labels"].items(), key=lambda of: (-of[1]["after"]["support"], of[0]))
+    for label, row in labels:
+        table.add_row(
+            Text(label),
+            f"{row['threshold']:.4f}" if row["threshold"] else "none",
+            row["source"] or "-",
+            str(row["after"]["support"]),
+            *(_change(row["before"][key], row["after"][key]) for key in ("p", "r", "f")),
+        )
+    console.print(table)
+    table = Table("Score", title="All labels")
+    for header in ("before", "after"):
+        table.add_column(header, justify="right")
+    for key, title in TITLES.items():
+        table.add_row(title, *(f"{report[when][key]:.4f}" for when in ("before", "after")))
+    console.print(table)
+    lines = [f"prior_strength = {report['prior_strength']:g}"]
+    if len(report["prior_strengths"]) > 1:
+        tried = (f"{s} ({value:.4f})" for s, value in report["prior_strengths"].items())
+        of = "recall" if report["objective"] != "macro_f" else "F1"
+        lines[0] += f", by macro {of} of {', '.join(tried)}"
+    if report["silenced"]:
+        lines.append(
+            "Silenced, since no threshold reaches the precision on DEV: "
+            + ", ".join(report["silenced"])
+        )
+    if not report["calibrated"]:
+        lines.append("The probabilities are not calibrated.")
+    lines.append("DEV chose the thresholds, so these scores flatter them: evaluate on test.")
+    lines.append(f"Written: {report['output']}")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _change(before: float | None, after: float | None) -> str:
+    return " > ".join("n/a" if value is None else f"{value:.3f}" for value in (before, after))

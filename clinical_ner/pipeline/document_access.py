@@ -1,0 +1,91 @@
+"""What a component may ask of a Doc after prediction, when the Doc may have lost what it needs."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from spacy.language import Language
+from spacy.pipeline.tok2vec import Tok2VecListener
+from spacy.tokens import Doc
+from thinc.api import Model
+
+from ..decoding.lattice import Lattice
+from ..errors import ClinicalNerError, Errors
+from ..types import TokenMask
+
+
+class DocumentAccess:
+    """The pipeline of a component, and the lattice of the document that was last asked about.
+
+    Both are held weakly: a component keeps neither its pipeline nor a document alive. Neither goes
+    to another process, nor into a copy.
+    """
+
+    def __init__(self, nlp: Language | None = None) -> None:
+        self._nlp = (lambda: None) if nlp is None else weakref.ref(nlp)
+        self._doc: Any = lambda: None
+        self._last: tuple[Lattice, TokenMask] | None = None
+
+    def __reduce__(self) -> tuple[type[DocumentAccess], tuple[()]]:
+        """Pickle and copy it as one that knows neither."""
+        return DocumentAccess, ()
+
+    def forget(self) -> None:
+        """Drop the lattice: the probabilities that it was made of are no longer valid."""
+        self._last = None
+
+    def lattice(self, doc: Doc) -> tuple[Lattice, TokenMask] | None:
+        """What was kept for this document, if it was the last one and still has its tokens."""
+        if self._last is None or self._doc() is not doc or len(self._last[1]) != len(doc):
+            return None
+        return self._last
+
+    def keep(self, doc: Doc, lattice: Lattice, tokens: TokenMask) -> None:
+        """Keep a lattice for as long as the document lives and no other one is asked about."""
+        self._doc = weakref.ref(doc, lambda _: self.forget())
+        self._last = lattice, tokens
+
+    def complete(self, doc: Doc, component: Any) -> Doc:
+        """A document with the same tokens that holds what a component's model needs.
+
+        RETURNS: the document itself if it does; else a copy of its tokens, on which the components
+            of the pipeline before this one ran.
+        RAISES ClinicalNerError: the pipeline is gone or lacks the component, or those before it
+            do not leave what the model needs, for instance since they are disabled.
+        """
+        if len(doc) == 0 or holds_inputs(component.model, doc):
+            return doc
+        nlp = self._nlp()
+        earlier = [] if nlp is None else [pipe for _, pipe in nlp.pipeline]
+        if nlp is None or not any(pipe is component for pipe in earlier):
+            raise ClinicalNerError(
+                Errors.E016.format(name=component.name, reason="it is in no pipeline")
+            )
+        words, spaces = [t.text for t in doc], [bool(t.whitespace_) for t in doc]
+        again = Doc(nlp.vocab, words=words, spaces=spaces)
+        for pipe in earlier:
+            if pipe is component:
+                break
+            again = pipe(again)
+        if not holds_inputs(component.model, again):
+            reason = "the components before it do not leave what it listens to"
+            raise ClinicalNerError(Errors.E016.format(name=component.name, reason=reason))
+        return again
+
+
+def holds_inputs(model: Model, doc: Doc) -> bool:
+    """Whether the listeners of a model find on a document what they pass on.
+
+    Without it they pass on zeros, and say nothing. A model without listeners needs nothing.
+    """
+    for node in model.walk():
+        if isinstance(node, Tok2VecListener):
+            if doc.tensor.shape[0] != len(doc):
+                return False
+        # The listener of spacy-transformers, whose import would bring torch.
+        elif hasattr(node, "upstream_name"):
+            data = getattr(doc._, "trf_data", None)
+            if data is None or len(data.align.lengths) != len(doc):
+                return False
+    return True

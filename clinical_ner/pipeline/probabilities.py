@@ -1,0 +1,216 @@
+"""From a Doc to probabilities: of its tokens' tags, of the entities, and of any span."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.tokens import Doc
+from thinc.types import Floats2d
+
+from ..arrays import log_softmax
+from ..decoding.decision import decision_scores
+from ..decoding.lattice import Lattice, best_sequence, entities_of
+from ..errors import ClinicalNerError, Errors, close_matches
+from ..labels.encode import taggable
+from ..types import LogProbs, TokenMask
+from .annotation import Decoded
+from .storage import StoredRecognizer
+
+
+class Candidate(NamedTuple):
+    """A span that may be an entity.
+
+    start, end: first token and one past the last.
+    label: the entity type.
+    probability: P(exactly this span with this label | text), of the lattice.
+    """
+
+    start: int
+    end: int
+    label: str
+    probability: float
+
+
+class ProbableEntities(StoredRecognizer):
+    """The part of ``ClinicalNer`` that gives probabilities, and entities with them."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The entity types, in the order of their tags."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether the tag counts, and with them the size of the head, are known."""
+        return self.statistics.total > 0
+
+    def predict(self, docs: Iterable[Doc]) -> list[LogProbs]:
+        """Log-probabilities log p(tag | text) of each document's tokens, calibrated if possible.
+
+        RETURNS: one array per document. *Shape of each:* ``(len(doc), K)``.
+        RAISES ClinicalNerError: the component is not initialized.
+        """
+        docs = list(docs)
+        if not self.is_initialized:
+            raise ClinicalNerError(Errors.E005.format(name=self.name))
+        if not any(len(doc) for doc in docs):
+            return [np.zeros((0, len(self.statistics.counts)), dtype="float32") for _ in docs]
+        return self.log_probs(self.token_vectors(docs))
+
+    def token_vectors(self, docs: Sequence[Doc]) -> list[Floats2d]:
+        """What the head sees of each document. *Shape of each:* ``(len(doc), width)``."""
+        return self.model.get_ref("tok2vec").predict(docs)
+
+    def log_probs(self, vectors: list[Floats2d]) -> list[LogProbs]:
+        """The chain from token vectors to log p(tag | text), as ``predict`` returns it.
+
+        vectors: of each document; see ``token_vectors``.
+        """
+        ops = self.model.ops
+        log_probs = [self._empirical(logits) for logits in self.model.layers[-1].predict(vectors)]
+        if self.neighbours is not None:
+            # The search is on the CPU.
+            mixed = self.neighbours.mix(
+                ops.to_numpy(ops.flatten(log_probs)), ops.to_numpy(ops.flatten(vectors))
+            )
+            lengths = ops.asarray1i([len(rows) for rows in vectors])
+            log_probs = ops.unflatten(ops.asarray(mixed), lengths)
+        if self.calibration is not None:
+            log_probs = [
+                self.calibration.tokens.apply(rows) if len(rows) else rows for rows in log_probs
+            ]
+        return log_probs
+
+    def decode(self, doc: Doc, log_probs: LogProbs) -> Decoded:
+        """Entities of a document under the present decision, and their probabilities.
+
+        log_probs: what ``predict`` gave for it. *Shape:* ``(len(doc), K)``.
+        """
+        tokens = taggable(doc)
+        rows = self.model.ops.to_numpy(log_probs)[tokens]
+        scores = decision_scores(
+            rows,
+            self.statistics,
+            prior_strength=self.prior_strength,
+            prior_smoothing=self.prior_smoothing,
+        )
+        entities = entities_of(best_sequence(scores), list(self.labels), tokens)
+        if not self.loss.has_posterior:
+            return Decoded(entities, None)
+        if not entities:
+            return Decoded([], [])
+        lattice, position, index = Lattice(rows), _positions(tokens), self._label_index()
+        probabilities = np.array(
+            [
+                lattice.probability(position[start], position[end - 1] + 1, index[label])
+                for start, end, label in entities
+            ]
+        )
+        kept = [
+            (entity, probability)
+            for entity, probability in zip(
+                entities, self.entity_scores(probabilities).tolist(), strict=True
+            )
+            if probability >= self.thresholds.get(entity[2], 0.0)
+        ]
+        return Decoded([entity for entity, _ in kept], [probability for _, probability in kept])
+
+    def entity_scores(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Calibrated probabilities of entities; a component without calibration leaves them.
+
+        probabilities: of the lattice. *Shape:* ``(m,)``.
+        """
+        if self.calibration is None or self.calibration.entities is None:
+            return probabilities
+        return self.calibration.entities.apply(probabilities)
+
+    def span_probability(self, doc: Doc, start: int, end: int, label: str) -> float:
+        """P(exactly this span is an entity with this label | text), of the lattice.
+
+        It is exact under the tokens' probabilities, whichever span is asked for. What an entity
+        shows as its probability has, in a calibrated pipeline, another step behind it: that of the
+        entities, which are chosen for being probable.
+
+        doc: any document; where it does not hold what the model needs, as after a round trip
+            through bytes, the components before this one run on its tokens again.
+        start, end: first token and one past the last.
+
+        RETURNS: 0 for a span that begins or ends with whitespace, which no entity does.
+        RAISES ClinicalNerError: no such span or label, the loss has no posterior, or the document
+            can not be run again.
+        """
+        if not 0 <= start < end <= len(doc):
+            raise ClinicalNerError(Errors.E015.format(start=start, end=end, length=len(doc)))
+        if label not in self.labels:
+            hint = close_matches(label, self.labels)
+            raise ClinicalNerError(Errors.E013.format(label=label, name=self.name, hint=hint))
+        lattice, tokens = self._lattice_of(doc)
+        if not (tokens[start] and tokens[end - 1]):
+            return 0.0
+        position = _positions(tokens)
+        return lattice.probability(
+            position[start], position[end - 1] + 1, self._label_index()[label]
+        )
+
+    def candidates(self, doc: Doc, min_probability: float = 0.05) -> list[Candidate]:
+        """Every span with at least this probability, whether it was made an entity or not.
+
+        Spans of the list may overlap; the probabilities of those that share a token sum to at most
+        1. See ``span_probability`` for what they are, and for documents.
+
+        min_probability: in (0, 1].
+
+        RETURNS: in the order of their starts, at one start by label, then by end.
+        RAISES ClinicalNerError: see ``span_probability``, or min_probability out of range.
+        """
+        if not 0.0 < min_probability <= 1.0:
+            raise ClinicalNerError(
+                Errors.E004.format(
+                    setting="min_probability", range="in (0, 1]", value=min_probability
+                )
+            )
+        lattice, tokens = self._lattice_of(doc)
+        position = np.flatnonzero(tokens).tolist()
+        return [
+            Candidate(position[start], position[end - 1] + 1, self.labels[type_index], probability)
+            for start, end, type_index, probability in lattice.candidates(min_probability)
+        ]
+
+    def _lattice_of(self, doc: Doc) -> tuple[Lattice, TokenMask]:
+        """The lattice of a document, and which of its tokens it is over."""
+        if not self.loss.has_posterior:
+            raise ClinicalNerError(Errors.E012.format(loss=type(self.loss).__name__))
+        kept = self._access.lattice(doc)
+        if kept is None:
+            tokens = taggable(doc)
+            (log_probs,) = self.predict([self._access.complete(doc, self)])
+            kept = Lattice(self.model.ops.to_numpy(log_probs)[tokens]), tokens
+            self._access.keep(doc, *kept)
+        return kept
+
+    def _label_index(self) -> dict[str, int]:
+        return {label: i for i, label in enumerate(self.labels)}
+
+    def _empirical(self, logits: Floats2d) -> LogProbs:
+        """Undo what the loss and the sampling did. *Shape:* ``(n, K)``."""
+        if len(logits) == 0:
+            return logits
+        xp = self.model.ops.xp
+        if not self.loss.has_posterior:
+            possible = logits.copy()
+            possible[:, xp.asarray(~self.statistics.seen)] = -np.inf
+            return log_softmax(possible)
+        log_probs = log_softmax(self.loss.posterior_logits(logits))
+        shares = self.loss.training_shares()
+        if shares is None:
+            return log_probs
+        shift = self.statistics.sampling_shift(shares)
+        return log_softmax(log_probs + xp.asarray(shift, dtype=log_probs.dtype))
+
+
+def _positions(tokens: TokenMask) -> list[int]:
+    """Position of each token among those that carry a tag; of others, that of the next one."""
+    return (np.cumsum(tokens) - tokens).tolist()

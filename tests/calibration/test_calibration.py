@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from clinical_ner.calibration.bias_corrected import TokenCalibration
+from clinical_ner.calibration.bias_corrected_fit import fit_tokens
+from clinical_ner.calibration.calibration import Calibration
+from clinical_ner.calibration.calibration_fit import fit_calibration
+from clinical_ner.calibration.entities import EntityCalibration
+from clinical_ner.calibration.entities_fit import fit_entities
+from clinical_ner.errors import ClinicalNerError
+
+COUNTS = np.array([9000.0, 500, 300])
+BOTH = Calibration(TokenCalibration(1.5, (0.0, 0.2, -0.1)), EntityCalibration(0.8, -0.4, 0.1))
+
+
+@dataclass
+class Tokens:
+    """A document whose spans are single tokens: the top tag of each, unless it is O."""
+
+    log_probs: NDArray[np.float64]
+    gold: NDArray[np.int64]
+    asked: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def spans(
+        self, log_probs: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        self.asked.append(log_probs)
+        top = log_probs.argmax(axis=1)
+        return np.exp(log_probs.max(axis=1))[top > 0], (top == self.gold)[top > 0]
+
+
+def documents(n: int, *, tokens: int = 60, seed: int = 0) -> list[Tokens]:
+    """Documents whose probabilities are too sure."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n):
+        log_probs = log_softmax(rng.normal(scale=3.0, size=(tokens, 3)), axis=1)
+        cumulative = np.exp(log_softmax(log_probs / 2, axis=1)).cumsum(axis=1)
+        gold = (rng.random((tokens, 1)) > cumulative[:, :-1]).sum(axis=1)
+        found.append(Tokens(log_probs, gold))
+    return found
+
+
+def token_step(docs: list[Tokens], *, biases: bool = True) -> TokenCalibration:
+    log_probs, gold = [doc.log_probs for doc in docs], [doc.gold for doc in docs]
+    return fit_tokens(log_probs, gold, COUNTS, biases=biases).calibration
+
+
+# The data
+
+
+@pytest.mark.parametrize("calibration", [BOTH, Calibration(BOTH.tokens)])
+def test_json_and_back(calibration: Calibration) -> None:
+    assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"tokens": {"temperature": 1.0, "bias": [0.0]}},
+        {"tokens": None, "entities": None},
+        {"tokens": {"temperature": 1.0, "bias": ["x"]}, "entities": None},
+        {"tokens": {"temperature": 1.0, "bias": [0.0]}, "entities": {"slope": 1.0}},
+    ],
+)
+def test_other_data_is_refused(data: dict) -> None:
+    with pytest.raises(ClinicalNerError, match="E221"):
+        Calibration.from_dict(data)
+
+
+def test_data_out_of_range_says_what() -> None:
+    with pytest.raises(ClinicalNerError, match="temperature"):
+        Calibration.from_dict({**BOTH.to_dict(), "tokens": {"temperature": 0, "bias": [0]}})
+
+
+# The fit
+
+
+def test_the_token_step_that_is_kept_is_fitted_on_all_documents() -> None:
+    docs = documents(7)
+    fit = fit_calibration(docs, COUNTS)
+    assert fit.calibration.tokens == token_step(docs) == fit.tokens.calibration
+
+
+def test_the_entity_step_is_fitted_on_spans_of_tokens_that_other_documents_calibrated() -> None:
+    docs = documents(7)
+    fit = fit_calibration(docs, COUNTS)
+    spans = []
+    for i, doc in enumerate(docs):
+        others = [other for j, other in enumerate(docs) if j % 5 != i % 5]
+        step = token_step(others)
+        assert fit.held_out[i].tokens == step
+        (asked,) = doc.asked
+        np.testing.assert_allclose(asked, step.apply(doc.log_probs), atol=1e-12)
+        spans.append(doc.spans(step.apply(doc.log_probs)))
+    probabilities, right = (np.concatenate(of) for of in zip(*spans, strict=True))
+    assert fit.calibration.entities == fit_entities(probabilities, right)
+    assert (fit.spans, fit.right_spans) == (len(right), right.sum())
+
+
+def test_a_held_out_entity_step_has_not_seen_the_spans_of_the_fold() -> None:
+    docs = documents(10)
+    held_out = fit_calibration(docs, COUNTS).held_out
+    spans = [d.spans(c.tokens.apply(d.log_probs)) for d, c in zip(docs, held_out, strict=True)]
+    others = [of for i, of in enumerate(spans) if i % 5 != 3]
+    probabilities, right = (np.concatenate(of) for of in zip(*others, strict=True))
+    assert held_out[3].entities == held_out[8].entities == fit_entities(probabilities, right)
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_fewer_than_five_documents_give_a_temperature_only(n: int) -> None:
+    docs = documents(n, tokens=200)
+    fit = fit_calibration(docs, COUNTS)
+    assert fit.calibration == Calibration(token_step(docs, biases=False))
+    assert fit.calibration.tokens.bias == (0.0, 0.0, 0.0)
+    for i, held_out in enumerate(fit.held_out):
+        others = docs[:i] + docs[i + 1 :]
+        assert held_out == Calibration(token_step(others, biases=False))
+
+
+def test_one_document_leaves_none_to_hold_out() -> None:
+    (doc,) = documents(1)
+    fit = fit_calibration([doc], COUNTS)
+    assert fit.calibration == Calibration(token_step([doc], biases=False))
+    assert fit.held_out == []
+
+
+def test_documents_without_a_usable_token_do_not_count() -> None:
+    docs = documents(6)
+    masked = Tokens(docs[0].log_probs, np.full(60, -1))
+    impossible = Tokens(np.log([[0.5, 0.5, 1e-300]]) - [0, 0, np.inf], np.array([2]))
+    empty = Tokens(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
+    fit = fit_calibration([masked, *docs, impossible, empty], COUNTS)
+    assert [id(doc) for doc in fit.documents] == [id(doc) for doc in docs]
+    assert fit.calibration == fit_calibration(docs, COUNTS).calibration
+    with pytest.raises(ClinicalNerError, match="E222"):
+        fit_calibration([masked, impossible, empty], COUNTS)
+
+
+def test_spans_of_one_kind_give_no_entity_step() -> None:
+    docs = [Tokens(doc.log_probs, doc.log_probs.argmax(axis=1)) for doc in documents(6)]
+    fit = fit_calibration(docs, COUNTS)
+    assert fit.calibration.entities is None
+    assert fit.spans == fit.right_spans > 0
+    assert all(held_out.entities is None for held_out in fit.held_out)
