@@ -13,10 +13,10 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..calibration.calibration import Calibration
-from ..decoding.lattice import Lattice
 from ..labels.encode import taggable
 from ..labels.scheme import MASKED
 from ..pipeline.annotation import Decoded
+from ..pipeline.document_lattice import DocumentLattice
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring import prior
 from ..scoring.average_precision import MIN_PROBABILITY, RankedSpans
@@ -26,7 +26,7 @@ from ..scoring.evaluation import ProbabilityCounts
 from ..scoring.probabilities import ProbabilityDetails
 from ..scoring.reliability import count_tokens
 from ..scoring.tokens import gold_tags
-from ..types import EntityOffsets, LogProbs
+from ..types import LogProbs
 
 
 class Recorder:
@@ -97,14 +97,17 @@ class Recorder:
     def _take_spans(
         self, gold: GoldSpans, bare: Doc, log_probs: LogProbs, decoded: Decoded
     ) -> None:
-        lattice = _DocumentLattice(bare, log_probs, self.component.labels)
+        lattice = DocumentLattice(taggable(bare), log_probs, self.component.labels)
         self._entities.append(_document_entities(gold, decoded, lattice))
-        candidates = lattice.candidates(MIN_PROBABILITY)
-        verdicts = gold.judge(span for span, _ in candidates)
+        # The most probable first, as `GoldSpans.judge` asks.
+        candidates = sorted(
+            lattice.candidates(MIN_PROBABILITY), key=lambda candidate: -candidate.probability
+        )
+        verdicts = gold.judge((c.start, c.end, c.label) for c in candidates)
         self._candidates.append(
             [
-                (label, probability, right)
-                for ((_, _, label), probability), right in zip(candidates, verdicts, strict=True)
+                (candidate.label, candidate.probability, right)
+                for candidate, right in zip(candidates, verdicts, strict=True)
                 if right is not None
             ]
         )
@@ -118,7 +121,7 @@ class Recorder:
             decoded = self.component.decode(bare, raw)
         finally:
             self.component.calibration = calibration
-        lattice = _DocumentLattice(bare, raw, self.component.labels)
+        lattice = DocumentLattice(taggable(bare), raw, self.component.labels)
         self._entities_before.append(_document_entities(gold, decoded, lattice))
 
     def decide(self, bare: Doc, log_probs: LogProbs, strength: float) -> Doc:
@@ -168,39 +171,8 @@ class _Taken(NamedTuple):
     decoded: Decoded
 
 
-class _DocumentLattice:
-    """The lattice of a document in terms of its tokens and labels.
-
-    log_probs: *Shape:* ``(len(doc), K)``.
-    """
-
-    def __init__(self, doc: Doc, log_probs: LogProbs, labels: tuple[str, ...]) -> None:
-        tokens = taggable(doc)
-        self._lattice = Lattice(log_probs[tokens])
-        self._tokens = np.flatnonzero(tokens).tolist()
-        self._positions = {token: position for position, token in enumerate(self._tokens)}
-        self._labels = labels
-
-    def probability(self, start: int, end: int, label: str) -> float:
-        """Probability of a span; 0 if no entity can be there, or the component lacks the label."""
-        positions, last = self._positions, end - 1
-        if start not in positions or last not in positions or label not in self._labels:
-            return 0.0
-        index = self._labels.index(label)
-        return self._lattice.probability(positions[start], positions[last] + 1, index)
-
-    def candidates(self, min_probability: float) -> list[tuple[EntityOffsets, float]]:
-        """Spans of at least this probability, the most probable first."""
-        tokens = self._tokens
-        found = [
-            ((tokens[start], tokens[end - 1] + 1, self._labels[index]), probability)
-            for start, end, index, probability in self._lattice.candidates(min_probability)
-        ]
-        return sorted(found, key=lambda candidate: -candidate[1])
-
-
 def _document_entities(
-    gold: GoldSpans, decoded: Decoded, lattice: _DocumentLattice
+    gold: GoldSpans, decoded: Decoded, lattice: DocumentLattice
 ) -> DocumentEntities:
     right = gold.judge(decoded.spans)
     judged = [

@@ -35,7 +35,7 @@ def annotate(
 
     overwrite: whether the entities of others give way; if not, those of ours that overlap them are
         left out. Entities that an earlier call made are replaced in any case.
-    calibrated: what the group says of its scores.
+    calibrated: what the group says of its scores: whether they are calibrated as entities.
     """
     ours = set(_offsets(doc, spans_key))
     others = [

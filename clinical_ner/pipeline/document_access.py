@@ -10,9 +10,8 @@ from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
 from thinc.api import Model
 
-from ..decoding.lattice import Lattice
 from ..errors import ClinicalNerError, Errors
-from ..types import TokenMask
+from .document_lattice import DocumentLattice
 
 
 class DocumentAccess:
@@ -25,7 +24,7 @@ class DocumentAccess:
     def __init__(self, nlp: Language | None = None) -> None:
         self._nlp = (lambda: None) if nlp is None else weakref.ref(nlp)
         self._doc: Any = lambda: None
-        self._last: tuple[Lattice, TokenMask] | None = None
+        self._last: DocumentLattice | None = None
 
     def __reduce__(self) -> tuple[type[DocumentAccess], tuple[()]]:
         """Pickle and copy it as one that knows neither."""
@@ -35,16 +34,16 @@ class DocumentAccess:
         """Drop the lattice: the probabilities that it was made of are no longer valid."""
         self._last = None
 
-    def lattice(self, doc: Doc) -> tuple[Lattice, TokenMask] | None:
+    def lattice(self, doc: Doc) -> DocumentLattice | None:
         """What was kept for this document, if it was the last one and still has its tokens."""
-        if self._last is None or self._doc() is not doc or len(self._last[1]) != len(doc):
+        if self._last is None or self._doc() is not doc or self._last.length != len(doc):
             return None
         return self._last
 
-    def keep(self, doc: Doc, lattice: Lattice, tokens: TokenMask) -> None:
+    def keep(self, doc: Doc, lattice: DocumentLattice) -> None:
         """Keep a lattice for as long as the document lives and no other one is asked about."""
         self._doc = weakref.ref(doc, lambda _: self.forget())
-        self._last = lattice, tokens
+        self._last = lattice
 
     def complete(self, doc: Doc, component: Any) -> Doc:
         """A document with the same tokens that holds what a component's model needs.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,26 +11,13 @@ from thinc.types import Floats2d
 
 from ..arrays import log_softmax
 from ..decoding.decision import decision_scores
-from ..decoding.lattice import Lattice, best_sequence, entities_of
+from ..decoding.lattice import best_sequence, entities_of
 from ..errors import ClinicalNerError, Errors, close_matches
 from ..labels.encode import taggable
-from ..types import LogProbs, TokenMask
+from ..types import LogProbs
 from .annotation import Decoded
+from .document_lattice import Candidate, DocumentLattice
 from .storage import StoredRecognizer
-
-
-class Candidate(NamedTuple):
-    """A span that may be an entity.
-
-    start, end: first token and one past the last.
-    label: the entity type.
-    probability: P(exactly this span with this label | text), of the lattice.
-    """
-
-    start: int
-    end: int
-    label: str
-    probability: float
 
 
 class ProbableEntities(StoredRecognizer):
@@ -90,9 +76,9 @@ class ProbableEntities(StoredRecognizer):
         log_probs: what ``predict`` gave for it. *Shape:* ``(len(doc), K)``.
         """
         tokens = taggable(doc)
-        rows = self.model.ops.to_numpy(log_probs)[tokens]
+        on_cpu = self.model.ops.to_numpy(log_probs)
         scores = decision_scores(
-            rows,
+            on_cpu[tokens],
             self.statistics,
             prior_strength=self.prior_strength,
             prior_smoothing=self.prior_smoothing,
@@ -102,13 +88,8 @@ class ProbableEntities(StoredRecognizer):
             return Decoded(entities, None)
         if not entities:
             return Decoded([], [])
-        lattice, position, index = Lattice(rows), _positions(tokens), self._label_index()
-        probabilities = np.array(
-            [
-                lattice.probability(position[start], position[end - 1] + 1, index[label])
-                for start, end, label in entities
-            ]
-        )
+        lattice = DocumentLattice(tokens, on_cpu, self.labels)
+        probabilities = np.array([lattice.probability(*entity) for entity in entities])
         kept = [
             (entity, probability)
             for entity, probability in zip(
@@ -147,13 +128,7 @@ class ProbableEntities(StoredRecognizer):
         if label not in self.labels:
             hint = close_matches(label, self.labels)
             raise ClinicalNerError(Errors.E013.format(label=label, name=self.name, hint=hint))
-        lattice, tokens = self._lattice_of(doc)
-        if not (tokens[start] and tokens[end - 1]):
-            return 0.0
-        position = _positions(tokens)
-        return lattice.probability(
-            position[start], position[end - 1] + 1, self._label_index()[label]
-        )
+        return self._lattice_of(doc).probability(start, end, label)
 
     def candidates(self, doc: Doc, min_probability: float = 0.05) -> list[Candidate]:
         """Every span with at least this probability, whether it was made an entity or not.
@@ -172,27 +147,18 @@ class ProbableEntities(StoredRecognizer):
                     setting="min_probability", range="in (0, 1]", value=min_probability
                 )
             )
-        lattice, tokens = self._lattice_of(doc)
-        position = np.flatnonzero(tokens).tolist()
-        return [
-            Candidate(position[start], position[end - 1] + 1, self.labels[type_index], probability)
-            for start, end, type_index, probability in lattice.candidates(min_probability)
-        ]
+        return self._lattice_of(doc).candidates(min_probability)
 
-    def _lattice_of(self, doc: Doc) -> tuple[Lattice, TokenMask]:
-        """The lattice of a document, and which of its tokens it is over."""
+    def _lattice_of(self, doc: Doc) -> DocumentLattice:
         if not self.loss.has_posterior:
             raise ClinicalNerError(Errors.E012.format(loss=type(self.loss).__name__))
-        kept = self._access.lattice(doc)
-        if kept is None:
-            tokens = taggable(doc)
+        lattice = self._access.lattice(doc)
+        if lattice is None:
             (log_probs,) = self.predict([self._access.complete(doc, self)])
-            kept = Lattice(self.model.ops.to_numpy(log_probs)[tokens]), tokens
-            self._access.keep(doc, *kept)
-        return kept
-
-    def _label_index(self) -> dict[str, int]:
-        return {label: i for i, label in enumerate(self.labels)}
+            on_cpu = self.model.ops.to_numpy(log_probs)
+            lattice = DocumentLattice(taggable(doc), on_cpu, self.labels)
+            self._access.keep(doc, lattice)
+        return lattice
 
     def _empirical(self, logits: Floats2d) -> LogProbs:
         """Undo what the loss and the sampling did. *Shape:* ``(n, K)``."""
@@ -209,8 +175,3 @@ class ProbableEntities(StoredRecognizer):
             return log_probs
         shift = self.statistics.sampling_shift(shares)
         return log_softmax(log_probs + xp.asarray(shift, dtype=log_probs.dtype))
-
-
-def _positions(tokens: TokenMask) -> list[int]:
-    """Position of each token among those that carry a tag; of others, that of the next one."""
-    return (np.cumsum(tokens) - tokens).tolist()

@@ -239,13 +239,15 @@ class ClinicalNer(ProbableEntities):
 
     def set_annotations(self, docs: Iterable[Doc], scores: list[LogProbs]) -> None:
         """Decode the log-probabilities of ``predict``; set ``doc.ents`` and ``doc.spans``."""
+        # A temperature alone leaves entities too sure, which were chosen for being probable.
+        calibrated = self.calibration is not None and self.calibration.entities is not None
         for doc, log_probs in zip(docs, scores, strict=True):
             annotate(
                 doc,
                 self.decode(doc, log_probs),
                 spans_key=self.spans_key,
                 overwrite=self.overwrite,
-                calibrated=self.calibration is not None,
+                calibrated=calibrated,
             )
 
     def update(
@@ -326,6 +328,9 @@ class ClinicalNer(ProbableEntities):
                         (node.id, name), node.get_param(name), node.get_grad(name), lr_scale=scale
                     )
                     node.set_param(name, param)
+
+    def _label_index(self) -> dict[str, int]:
+        return {label: i for i, label in enumerate(self.labels)}
 
     def _sampling(self, examples: list[Example]) -> BatchSampling | None:
         """What a sampling batcher left in the gold documents of a batch."""

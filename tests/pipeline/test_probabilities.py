@@ -302,6 +302,13 @@ def test_calibration_is_the_last_step_to_every_probability(nlp: Language) -> Non
         assert exact == pytest.approx(spans[start, end, label], abs=1e-9)
 
 
+def test_a_temperature_alone_is_not_called_calibrated(small: Language) -> None:
+    component = recognizer(small)
+    bias = (0.0,) * len(component.statistics.tags)
+    component.calibration = Calibration(TokenCalibration(2.0, bias))
+    assert small(TEXT).spans["ner"].attrs["calibrated"] is False
+
+
 def test_calibration_is_stored(nlp: Language, tmp_path: Path) -> None:
     component = recognizer(nlp)
     component.calibration = some_calibration(component)
