@@ -227,7 +227,7 @@ def test_weights_that_do_not_fit(
         ({"nlp.lang": "qq"}, "qq"),
         ({"components.ner.prior_strength": "much"}, "prior_strength"),
         ({"components.ner.no_such": 1}, "no_such"),
-        ({"components.ner.loss.tau": None}, "tau"),
+        ({"components.ner.loss.weights": None}, "weights"),
         ({"variables.words_per_batch": "many"}, "words_per_batch"),
         ({"variables.learn_rate": "high"}, "initial_rate"),
         ({"training.dropout": "much"}, "dropout"),

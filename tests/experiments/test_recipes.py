@@ -27,16 +27,17 @@ def read(base: Path, text: str, name: str = "own") -> Recipe:
 
 
 def test_a_setting_changes_and_the_rest_stays(base: Path) -> None:
-    config = read(base, "[components.ner.loss]\ntau = 0.5\n").config
+    config = read(base, "[components.ner.loss]\nbeta = 0.5\n").config
     expected = Config().from_disk(base, interpolate=False)
-    expected["components"]["ner"]["loss"]["tau"] = 0.5
+    expected["components"]["ner"]["loss"]["beta"] = 0.5
     assert config == expected
 
 
 def test_another_registered_function_replaces_the_block(base: Path) -> None:
-    config = read(base, PLAIN + "tokens_per_batch = ${variables.words_per_batch}\n").config
+    text = '[components.ner.loss]\n@losses = "clinical_ner.LogitAdjusted.v1"\n'
+    config = read(base, text + "tokens_per_batch = ${variables.words_per_batch}\n").config
     assert config["components"]["ner"]["loss"] == {
-        "@losses": "clinical_ner.WeightedCrossEntropy.v1",
+        "@losses": "clinical_ner.LogitAdjusted.v1",
         "tokens_per_batch": "${variables.words_per_batch}",
     }
     assert config.interpolate()["components"]["ner"]["loss"]["tokens_per_batch"] == 500
