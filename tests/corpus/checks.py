@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import srsly
+
+CORPUS = Path(__file__).parents[2] / "corpus"
 
 MACCROBAT_LABELS = frozenset(
     {
@@ -57,19 +62,40 @@ MACCROBAT_LABELS = frozenset(
     }
 )
 
-# Mentions that may carry several labels. Both are a finding where the word introduces it, and a
-# Coreference where the word takes up a finding that the report has already named.
-EXCEPTIONS = {
-    "mass": {"Sign_symptom", "Coreference"},
-    "lesion": {"Sign_symptom", "Coreference"},
-}
+KINDS = frozenset(
+    {
+        "case report",
+        "discharge summary",
+        "operative note",
+        "radiology report",
+        "progress note",
+        "referral",
+    }
+)
+
+# What may stand although a check would find it.
+_ALLOWED: dict[str, Any] = srsly.read_yaml(CORPUS / "checks.yml")
+PHRASES: list[str] = _ALLOWED["phrases"]
+EXCEPTIONS = {text: set(labels) for text, labels in _ALLOWED["labels"].items()}
+OTHER_SENSES = {text: set(documents) for text, documents in _ALLOWED["other_senses"].items()}
+
+# The least that the corpus holds.
+REPORTS, WORDS, MENTIONS, SPECIALTIES = 80, 12_000, 3_000, 15
+# How many times as often as the rarest type the most frequent one occurs, at least.
+RATIO = 40
 
 FRONT_MATTER = ["---", "pretty_name: clinical_ner case reports", "license: CC0-1.0", "---"]
 RUN = 8
+# Words beside its mentions that a sentence needs for being compared with others.
+FRAME = 3
 
 _LINE = re.compile(r"T(?P<id>\d+)\t(?P<label>\S+) (?P<offsets>\d+ \d+(?:;\d+ \d+)*)\t(?P<text>.+)")
 
-_EDGE = re.compile(r"^[\s.,;:]|[\s.,;:]$")
+_EDGE = re.compile(r"""^[\s.,;:()\[\]"'!?|]|[\s.,;:()\[\]"!?|]$""")
+# Their full stop belongs to them: a.m., b.i.d., p.o. A single letter may end a sentence.
+_ABBREVIATION = re.compile(r"\b(?:[A-Za-z]\.){2,}$")
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+_BRACKETED = re.compile(r"\([^()]*\)$")
 
 
 @dataclass(frozen=True)
@@ -151,6 +177,30 @@ def _sentences(text: str) -> list[str]:
     return [part.strip() for part in re.split(r"\n|(?<=[.!?])\s+(?=[A-Z])", text) if part.strip()]
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\w+", text.lower()))
+
+
+def _runs(text: str) -> list[tuple[str, ...]]:
+    words = _words(text)
+    return [words[i : i + RUN] for i in range(len(words) - RUN + 1)]
+
+
+def _masked(report: Report) -> str:
+    """The text with the name of the type instead of each outermost mention."""
+    text, end = "", 0
+    fragments = sorted(
+        (start, -stop, mention.label)
+        for mention in report.mentions
+        for start, stop in mention.fragments
+    )
+    for start, stop, label in fragments:
+        if start >= end:
+            text += f"{report.text[end:start]}<{label}>"
+            end = -stop
+    return text + report.text[end:]
+
+
 def _repeated(places: Iterable[tuple[object, str]]) -> list[str]:
     """The places of each thing that has several, joined."""
     found: defaultdict[object, list[str]] = defaultdict(list)
@@ -173,7 +223,13 @@ def unpaired(folder: Path) -> list[str]:
 
 
 def too_few(reports: Reports) -> list[str]:
-    return [] if len(reports) >= 24 else [f"{len(reports)} reports"]
+    """Sizes of the corpus below the bounds."""
+    sizes = {
+        "reports": (len(reports), REPORTS),
+        "words": (sum(len(report.text.split()) for report in reports), WORDS),
+        "mentions": (sum(1 for _ in _all(reports)), MENTIONS),
+    }
+    return [f"{size} {name}" for name, (size, least) in sizes.items() if size < least]
 
 
 def malformed_lines(reports: Reports) -> list[str]:
@@ -222,12 +278,15 @@ def cut_words(reports: Reports) -> list[str]:
 
 
 def untidy_edges(reports: Reports) -> list[str]:
-    """Fragments with whitespace or closing punctuation at an edge, save a.m. and p.m."""
+    """Fragments with whitespace or punctuation at an edge.
+
+    Save the full stop of an abbreviation like a.m. or b.i.d., and a bracket closed at the end.
+    """
     return [
         _name(report, mention)
         for report, mention in _all(reports)
         for start, end in mention.fragments
-        if _EDGE.search(re.sub(r"\b([ap])\.m\.$", r"\1m", report.text[start:end]))
+        if _EDGE.search(_BRACKETED.sub("x", _ABBREVIATION.sub("x", report.text[start:end])))
     ]
 
 
@@ -258,22 +317,36 @@ def missing_labels(reports: Reports) -> list[str]:
     return sorted(MACCROBAT_LABELS - _counts(reports).keys())
 
 
-def repeated_sentences(reports: Reports) -> list[str]:
-    """Sentences that occur twice, in one report or in two."""
+def repeated_sentences(reports: Reports, phrases: Collection[str] = PHRASES) -> list[str]:
+    """Sentences or lines with a letter that occur twice, whatever their case and punctuation."""
+    allowed = set(map(_words, phrases))
     return _repeated(
-        (sentence.lower(), f"{report.id} sentence {number}")
+        (_words(sentence), f"{report.id} sentence {number}")
         for report in reports
         for number, sentence in enumerate(_sentences(report.text), start=1)
+        if re.search(r"[^\W\d]", sentence) and _words(sentence) not in allowed
     )
 
 
-def shared_runs(reports: Reports) -> list[str]:
+def shared_runs(reports: Reports, phrases: Collection[str] = PHRASES) -> list[str]:
     """Reports that share RUN words in a row, whatever their case and punctuation."""
+    allowed = {run for phrase in phrases for run in _runs(phrase)}
     return _repeated(
-        (tuple(words[i : i + RUN]), report.id)
+        (run, report.id) for report in reports for run in _runs(report.text) if run not in allowed
+    )
+
+
+def template_sentences(reports: Reports) -> list[str]:
+    """Sentences of FRAME words or more that differ in nothing but their mentions."""
+    frames = (
+        (re.findall(r"<\w+>|\w+", sentence.lower()), f"{report.id} sentence {number}")
         for report in reports
-        for words in [re.findall(r"\w+", report.text.lower())]
-        for i in range(len(words) - RUN + 1)
+        for number, sentence in enumerate(_sentences(_masked(report)), start=1)
+    )
+    return _repeated(
+        (tuple(frame), place)
+        for frame, place in frames
+        if sum(not word.startswith("<") for word in frame) >= FRAME
     )
 
 
@@ -292,6 +365,37 @@ def inconsistent_labels(
     ] + [f"exception without a case: {text}" for text in exceptions.keys() - several.keys()]
 
 
+def unlabelled_repeats(
+    reports: Reports, other_senses: Mapping[str, set[str]] = OTHER_SENSES
+) -> list[str]:
+    """Words that a report holds bare and that are a mention elsewhere, whatever their case.
+
+    `other_senses` names the reports in which they mean something else.
+    """
+    known: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for _, mention in _all(reports):
+        words = tuple(_TOKEN.findall(mention.text.lower()))
+        # Numbers and initials mean too many things.
+        if len(mention.fragments) == 1 and re.search(r"[^\W\d]{3}", mention.text):
+            known[words[0]].add(words)
+    problems = []
+    for report in reports:
+        tokens = list(_TOKEN.finditer(report.text.lower()))
+        fragments = [fragment for mention in report.mentions for fragment in mention.fragments]
+        free = [not any(a < t.end() and t.start() < b for a, b in fragments) for t in tokens]
+        for i, token in enumerate(tokens):
+            for wanted in known[token[0]] if free[i] else ():
+                span = slice(i, i + len(wanted))
+                text = report.text[token.start() : tokens[span][-1].end()].lower()
+                if (
+                    tuple(t[0] for t in tokens[span]) == wanted
+                    and all(free[span])
+                    and report.id not in other_senses.get(text, ())
+                ):
+                    problems.append(f"{report.id}: {text}")
+    return problems
+
+
 def missing_shapes(reports: Reports) -> list[str]:
     """Kinds of mention that a converter must cope with and that do not occur."""
     discontinuous = any(len(mention.fragments) > 1 for _, mention in _all(reports))
@@ -300,9 +404,33 @@ def missing_shapes(reports: Reports) -> list[str]:
 
 
 def too_balanced(reports: Reports) -> list[str]:
-    """The most frequent type occurs less than 20 times as often as the rarest."""
+    """The most frequent type occurs less than RATIO times as often as the rarest."""
     (common, most), *_, (rare, least) = _counts(reports).most_common()
-    return [] if most >= 20 * least else [f"{common} {most}, {rare} {least}"]
+    return [] if most >= RATIO * least else [f"{common} {most}, {rare} {least}"]
+
+
+# --- checks of the list of reports
+
+
+Catalog = dict[str, tuple[str, str]]
+
+
+def read_catalog(path: Path) -> Catalog:
+    """The kind and the specialty of each report."""
+    head, *rows = (line.split("\t") for line in read(path).splitlines())
+    assert head == ["document", "kind", "specialty"]
+    return {document: (kind, specialty) for document, kind, specialty in rows}
+
+
+def wrong_catalog(catalog: Catalog, reports: Reports) -> list[str]:
+    """Reports that are listed and absent or the reverse, kinds without one, few specialties."""
+    kinds = {kind for kind, _ in catalog.values()}
+    specialties = {specialty for _, specialty in catalog.values()}
+    return [
+        *sorted(catalog.keys() ^ {report.id for report in reports}),
+        *sorted(kinds ^ KINDS),
+        *([f"{len(specialties)} specialties"] if len(specialties) < SPECIALTIES else []),
+    ]
 
 
 # --- checks of the README
@@ -313,11 +441,13 @@ def wrong_front_matter(readme: str) -> list[str]:
     return [] if lines == FRONT_MATTER else ["the README.md begins otherwise"]
 
 
-def miscounted(readme: str, reports: Reports) -> list[str]:
+def miscounted(readme: str, reports: Reports, catalog: Catalog) -> list[str]:
     """Rows of the README's tables that say other than the files, and rows that are missing."""
     mentions = [mention for _, mention in _all(reports)]
-    actual = dict(_counts(reports)) | {
-        "Reports": len(reports),
+    kinds = Counter(kind.capitalize() for kind, _ in catalog.values())
+    actual = dict(_counts(reports) + kinds) | {
+        "Documents": len(reports),
+        "Specialties": len({specialty for _, specialty in catalog.values()}),
         "Words": sum(len(report.text.split()) for report in reports),
         "Mentions": len(mentions),
         "of these nested": sum(len(_nested(report)) for report in reports),
@@ -344,7 +474,9 @@ CHECKS: list[Check] = [
     missing_labels,
     repeated_sentences,
     shared_runs,
+    template_sentences,
     inconsistent_labels,
+    unlabelled_repeats,
     missing_shapes,
     too_balanced,
 ]

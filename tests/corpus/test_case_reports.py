@@ -5,6 +5,7 @@ Every check is run on the corpus and on a planted fault.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,15 @@ from clinical_ner.formats.brat import read_brat
 
 from .checks import (
     CHECKS,
+    CORPUS,
     EXCEPTIONS,
     FRONT_MATTER,
+    KINDS,
     MACCROBAT_LABELS,
+    OTHER_SENSES,
+    PHRASES,
+    SPECIALTIES,
+    Catalog,
     Check,
     Report,
     Reports,
@@ -30,18 +37,22 @@ from .checks import (
     missing_shapes,
     out_of_order,
     read,
+    read_catalog,
     repeated_sentences,
     shared_runs,
+    template_sentences,
     too_balanced,
     too_few,
     unknown_labels,
+    unlabelled_repeats,
     unpaired,
     untidy_edges,
+    wrong_catalog,
     wrong_front_matter,
     wrong_length,
 )
 
-FOLDER = Path(__file__).parents[2] / "corpus" / "case_reports"
+FOLDER = CORPUS / "case_reports"
 
 # --- the corpus passes
 
@@ -56,6 +67,11 @@ def readme() -> str:
     return read(FOLDER / "README.md")
 
 
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return read_catalog(CORPUS / "notes.tsv")
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_corpus_has_no_problem(check: Check, reports: Reports) -> None:
     assert reports
@@ -66,9 +82,30 @@ def test_corpus_is_paired() -> None:
     assert unpaired(FOLDER) == []
 
 
-def test_readme_agrees_with_the_corpus(readme: str, reports: Reports) -> None:
+def test_every_report_has_its_kind_and_specialty(catalog: Catalog, reports: Reports) -> None:
+    assert wrong_catalog(catalog, reports) == []
+
+
+def test_readme_agrees_with_the_corpus(readme: str, reports: Reports, catalog: Catalog) -> None:
     assert wrong_front_matter(readme) == []
-    assert miscounted(readme, reports) == []
+    assert miscounted(readme, reports, catalog) == []
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_an_allowed_phrase_recurs(phrase: str, reports: Reports) -> None:
+    others = [other for other in PHRASES if other != phrase]
+    assert repeated_sentences(reports, others) or shared_runs(reports, others)
+
+
+def test_an_allowed_other_sense_occurs(reports: Reports) -> None:
+    assert set(unlabelled_repeats(reports, {})) == {
+        f"{document}: {text}" for text, documents in OTHER_SENSES.items() for document in documents
+    }
+
+
+def test_the_guideline_has_a_row_for_every_type() -> None:
+    rows = re.findall(r"(?m)^\| (\w+) \| .+ \| .*\[.+\].* \|$", read(CORPUS / "GUIDELINE.md"))
+    assert sorted(rows) == sorted(MACCROBAT_LABELS)
 
 
 def test_read_brat_reads_the_corpus(reports: Reports) -> None:
@@ -105,7 +142,7 @@ CLEAN = _report(
 )
 
 FAULTS: list[tuple[Check, Reports, list[str]]] = [
-    (too_few, [CLEAN] * 23, ["23 reports"]),
+    (too_few, [CLEAN] * 79, ["79 reports", "948 words", "395 mentions"]),
     (malformed_lines, [_report("x", "T1\tAge 0 1\tx", "R1\tMODIFY")], ["note line 2"]),
     (malformed_lines, [_report("x", "T1\tAge 0\tx")], ["note line 1"]),
     (malformed_lines, [_report("x", "T1\tAge 0 1\tx", "")], ["note line 2"]),
@@ -121,6 +158,11 @@ FAULTS: list[tuple[Check, Reports, list[str]]] = [
     (untidy_edges, [_report("an ache", "T1\tAge 2 7\t ache")], ["note T1"]),
     (untidy_edges, [_report("4 a.m., x", "T1\tTime 0 7\t4 a.m.,")], ["note T1"]),
     (untidy_edges, [_report("left, right", "T1\tAge 0 5;6 11\tleft, right")], ["note T1"]),
+    (untidy_edges, [_report("5mg b.i.d., x", "T1\tDosage 0 11\t5mg b.i.d.,")], ["note T1"]),
+    (untidy_edges, [_report("the heart b.", "T1\tAge 4 12\theart b.")], ["note T1"]),
+    (untidy_edges, [_report("pain) x", "T1\tAge 0 5\tpain)")], ["note T1"]),
+    (untidy_edges, [_report('say "pain" x', 'T1\tAge 4 9\t"pain')], ["note T1"]),
+    (untidy_edges, [_report("a | b", "T1\tAge 0 3\ta |")], ["note T1"]),
     (line_breaks, [_report("left\nhand", "T1\tAge 0 4;5 9\tleft hand")], ["note T1"]),
     (wrong_length, [_report("word " * 119)], ["note: 119 words"]),
     (wrong_length, [_report("word " * 251)], ["note: 251 words"]),
@@ -137,12 +179,44 @@ FAULTS: list[tuple[Check, Reports, list[str]]] = [
         ["a sentence 2 = b sentence 1"],
     ),
     (
+        repeated_sentences,
+        [_report("Findings:\n1. Rest.\nFINDINGS\n- rest\n1. Sleep.")],
+        ["note sentence 3 = note sentence 5"],
+    ),
+    (
         shared_runs,
         [
             _report("So one, two three four five six seven EIGHT.", name="a"),
             _report("one two three (four) five six seven\neight nine", name="b"),
         ],
         ["a = b"],
+    ),
+    (
+        template_sentences,
+        [
+            _report(
+                "She had pain for a week. Pain.",
+                "T1\tSign_symptom 8 12\tpain",
+                "T2\tDuration 17 23\ta week",
+                name="a",
+            ),
+            _report(
+                "Then she left. She had fever for two days. Fever.",
+                "T1\tSign_symptom 23 28\tfever",
+                "T2\tDuration 33 41\ttwo days",
+                name="b",
+            ),
+        ],
+        ["a sentence 1 = b sentence 2"],
+    ),
+    (
+        unlabelled_repeats,
+        [
+            _report("A dry cough.", "T1\tSign_symptom 6 11\tcough", name="a"),
+            _report("Cough and coughing; A DRY COUGH!", name="b"),
+            _report("dry cough", "T1\tSign_symptom 0 9\tdry cough", name="c"),
+        ],
+        ["b: cough", "b: cough", "b: dry cough"],
     ),
     (
         inconsistent_labels,
@@ -154,7 +228,7 @@ FAULTS: list[tuple[Check, Reports, list[str]]] = [
         + [f"exception without a case: {text}" for text in EXCEPTIONS],
     ),
     (missing_shapes, _labelled("Age"), ["discontinuous", "nested"]),
-    (too_balanced, _labelled("Age", *["Sex"] * 19), ["Sex 19, Age 1"]),
+    (too_balanced, _labelled("Age", *["Sex"] * 39), ["Sex 39, Age 1"]),
 ]
 
 
@@ -177,6 +251,44 @@ def test_an_exception_does_not_allow_a_third_label() -> None:
     ]
 
 
+def test_another_sense_holds_for_its_reports_alone() -> None:
+    reports = [
+        _report("The back hurt.", "T1\tBiological_structure 4 8\tback", name="a"),
+        _report("He is back.", name="b"),
+        _report("She came back.", name="c"),
+    ]
+
+    assert unlabelled_repeats(reports, {"back": {"b"}}) == ["c: back"]
+
+
+def test_an_allowed_phrase_is_no_repeat() -> None:
+    phrase = "Come back at once if the fever returns or rises."
+    reports = [_report(f"Home. {phrase}", name="a"), _report(f"Well. {phrase}", name="b")]
+
+    assert repeated_sentences(reports, [phrase]) == shared_runs(reports, [phrase]) == []
+    assert shared_runs(reports, []) == ["a = b"]
+
+
+@pytest.mark.parametrize("text", ["4 a.m.", "5mg b.i.d.", "p.o.", "2 g (40 mg/kg)"])
+def test_an_abbreviation_or_a_closed_bracket_is_a_tidy_edge(text: str) -> None:
+    assert untidy_edges([_report(text, f"T1\tDosage 0 {len(text)}\t{text}")]) == []
+
+
+def test_a_fault_of_the_catalog_is_found() -> None:
+    catalog = {kind: (kind, f"specialty {i}") for i, kind in enumerate(KINDS)}
+    reports = [_report("x", name=kind) for kind in KINDS]
+    few = f"{len(KINDS)} specialties"
+
+    assert len(KINDS) < SPECIALTIES
+    assert wrong_catalog(catalog, reports) == [few]
+    assert wrong_catalog(catalog, [*reports, CLEAN]) == ["note", few]
+    assert wrong_catalog(catalog | {"a": ("letter", "x")}, reports) == [
+        "a",
+        "letter",
+        f"{len(KINDS) + 1} specialties",
+    ]
+
+
 def test_a_missing_partner_is_found(tmp_path: Path) -> None:
     for name in ("a.txt", "a.ann", "b.txt", "c.ann", "README.md"):
         (tmp_path / name).touch()
@@ -189,7 +301,9 @@ def test_a_changed_front_matter_is_found() -> None:
 
 
 README = """
-| Reports | 1 |
+| Documents | 1 |
+| Specialties | 1 |
+| Referral | 1 |
 | Words | 12 |
 | Mentions | 5 |
 | of these nested | 1 |
@@ -213,7 +327,8 @@ README = """
     ],
 )
 def test_a_wrong_row_of_the_readme_is_found(row: str, instead: str, problems: list[str]) -> None:
-    assert miscounted(README.replace(row, instead), [CLEAN]) == problems
+    catalog = {"note": ("referral", "neurology")}
+    assert miscounted(README.replace(row, instead), [CLEAN], catalog) == problems
 
 
 @pytest.mark.parametrize("check", [malformed_lines, out_of_order, inexact_offsets, cut_words])
