@@ -5,6 +5,7 @@ Each returns the problems that it finds, as document ids, mention ids, offsets a
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -299,6 +300,21 @@ def line_breaks(reports: Reports) -> list[str]:
     ]
 
 
+def wrong_overlaps(reports: Reports) -> list[str]:
+    """Mentions of one fragment that overlap, save a disease within a (family) history."""
+    problems = []
+    for report in reports:
+        mentions = [mention for mention in report.mentions if len(mention.fragments) == 1]
+        for outer, inner in itertools.combinations(mentions, 2):
+            if inner.start < outer.end and not (
+                inner.end <= outer.end
+                and inner.label == "Disease_disorder"
+                and outer.label in ("History", "Family_history")
+            ):
+                problems.append(f"{_name(report, outer)}, {inner.id}")
+    return problems
+
+
 def wrong_length(reports: Reports) -> list[str]:
     """Reports of fewer than 120 or more than 250 words."""
     words = {report.id: len(report.text.split()) for report in reports}
@@ -469,6 +485,7 @@ CHECKS: list[Check] = [
     cut_words,
     untidy_edges,
     line_breaks,
+    wrong_overlaps,
     wrong_length,
     unknown_labels,
     missing_labels,

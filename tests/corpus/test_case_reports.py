@@ -50,6 +50,7 @@ from .checks import (
     wrong_catalog,
     wrong_front_matter,
     wrong_length,
+    wrong_overlaps,
 )
 
 FOLDER = CORPUS / "case_reports"
@@ -164,6 +165,16 @@ FAULTS: list[tuple[Check, Reports, list[str]]] = [
     (untidy_edges, [_report('say "pain" x', 'T1\tAge 4 9\t"pain')], ["note T1"]),
     (untidy_edges, [_report("a | b", "T1\tAge 0 3\ta |")], ["note T1"]),
     (line_breaks, [_report("left\nhand", "T1\tAge 0 4;5 9\tleft hand")], ["note T1"]),
+    (
+        wrong_overlaps,
+        [_report("had gout", "T1\tHistory 0 8\thad gout", "T2\tSign_symptom 4 8\tgout")],
+        ["note T1, T2"],
+    ),
+    (
+        wrong_overlaps,
+        [_report("had gout", "T1\tHistory 0 7\thad gou", "T2\tDisease_disorder 4 8\tgout")],
+        ["note T1, T2"],
+    ),
     (wrong_length, [_report("word " * 119)], ["note: 119 words"]),
     (wrong_length, [_report("word " * 251)], ["note: 251 words"]),
     (unknown_labels, _labelled("Age", "Symptom"), ["note T2: Symptom"]),
@@ -267,6 +278,13 @@ def test_an_allowed_phrase_is_no_repeat() -> None:
 
     assert repeated_sentences(reports, [phrase]) == shared_runs(reports, [phrase]) == []
     assert shared_runs(reports, []) == ["a = b"]
+
+
+def test_a_disease_may_stand_within_a_history_and_words_may_be_shared() -> None:
+    nested = ["T1\tHistory 0 8\thad gout", "T2\tDisease_disorder 4 8\tgout"]
+
+    assert wrong_overlaps([_report("had gout", *nested)]) == []
+    assert wrong_overlaps([_report(CLEAN.text, *CLEAN.ann.splitlines()[:3])]) == []
 
 
 @pytest.mark.parametrize("text", ["4 a.m.", "5mg b.i.d.", "p.o.", "2 g (40 mg/kg)"])
