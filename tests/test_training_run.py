@@ -54,7 +54,7 @@ def run_spacy(*args: object) -> str:
         [sys.executable, "-m", "spacy", *map(str, args)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "ANSI_COLORS_DISABLED": "1"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
