@@ -109,7 +109,7 @@ def tok2vec_model(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 @pytest.fixture(scope="session")
 def minilm_model(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("minilm")
-    return train_and_package(folder, "minilm", documents=4, epochs=1)
+    return train_and_package(folder, "minilm", documents=6, epochs=2)
 
 
 @pytest.fixture
