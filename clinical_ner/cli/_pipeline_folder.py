@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from spacy.language import Language
 
 from ..errors import ClinicalNerError, Errors
+from ..model.encoder import restore_encoder_names
 
 
 def check_output(output: Path, *, inputs: Iterable[Path]) -> None:
@@ -56,3 +60,19 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def write_pipeline(nlp: Language, output: Path, *, scores: Mapping[str, Any], **told: Any) -> None:
+    """Write a pipeline that was changed after training, whole or not at all.
+
+    output: its folder; see ``check_output``.
+    scores: those after the change; in meta.json they replace those of the same name, and no more.
+    told: further entries of meta.json.
+
+    RAISES ClinicalNerError: the system does not let the folder be written.
+    """
+    performance = nlp.meta.setdefault("performance", {})
+    performance.update({key: scores[key] for key in performance if key in scores})
+    nlp.meta.update(told)
+    with replacing_folder(output) as temporary:
+        restore_encoder_names(nlp).to_disk(temporary)

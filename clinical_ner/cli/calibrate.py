@@ -14,20 +14,17 @@ import typer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from spacy.language import Language
-from spacy.tokens import Doc
 
 from ..calibration.bias_corrected_fit import MIN_SUPPORT
 from ..calibration.calibration_fit import FOLDS, CalibrationFit, fit_calibration
 from ..errors import ClinicalNerError, Errors
 from ..experiments.calibrating import AnnotatedDocument, annotated_documents, reliability
 from ..experiments.prediction import evaluate_pipeline
-from ..model.encoder import restore_encoder_names
 from ..scoring.evaluation import evaluation_scores
 from ._app import app
 from ._gold import read_gold_for
 from ._gpu import use_gpu
-from ._pipeline_folder import check_output, replacing_folder
+from ._pipeline_folder import check_output, write_pipeline
 from ._recognizer import only_recognizer
 from .evaluate import load_pipeline
 
@@ -140,7 +137,8 @@ def calibrate(
         raise ClinicalNerError(f"{error} (In {dev}.)") from error
     told = _told(fit, documents)
     component.calibration = fit.calibration
-    _write(nlp, output, references, told={name: told})
+    scores = evaluation_scores(evaluate_pipeline(nlp, references).counts)
+    write_pipeline(nlp, output, scores=scores, **{META: {name: told}})
     return {
         **told,
         "warnings": _warnings(fit, has_thresholds=bool(component.thresholds)),
@@ -204,18 +202,6 @@ def _warnings(fit: CalibrationFit[AnnotatedDocument], *, has_thresholds: bool) -
 
 def _numbers(scores: Mapping[str, float]) -> dict[str, float | None]:
     return {key: None if math.isnan(value) else value for key, value in scores.items()}
-
-
-def _write(
-    nlp: Language, output: Path, references: Sequence[Doc], *, told: Mapping[str, Any]
-) -> None:
-    """Write the pipeline, with its scores in meta.json in place of those before the change."""
-    scores = evaluation_scores(evaluate_pipeline(nlp, references).counts)
-    performance = nlp.meta.setdefault("performance", {})
-    performance.update({key: scores[key] for key in performance if key in scores})
-    nlp.meta[META] = dict(told)
-    with replacing_folder(output) as temporary:
-        restore_encoder_names(nlp).to_disk(temporary)
 
 
 def _print(report: Mapping[str, Any]) -> None:

@@ -26,14 +26,13 @@ from ..calibration.neighbours_fit import NeighboursFit, fit_neighbours
 from ..errors import ClinicalNerError, Errors
 from ..experiments.prediction import evaluate_pipeline
 from ..labels.scheme import OUTSIDE
-from ..model.encoder import restore_encoder_names
 from ..pipeline.labelled_tokens import LabelledTokens, labelled_tokens
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring.evaluation import evaluation_scores
 from ._app import app
 from ._gold import read_gold_for
 from ._gpu import use_gpu
-from ._pipeline_folder import check_output, replacing_folder
+from ._pipeline_folder import check_output, write_pipeline
 from ._recognizer import only_recognizer
 from .evaluate import load_pipeline
 
@@ -178,7 +177,7 @@ def neighbours(
     helps = fit.neighbours.mixing > 0
     before, after = _measure(nlp, component, dev_docs, fit)
     component.neighbours = fit.neighbours if helps else None
-    _write(nlp, output, scores=after or before)
+    write_pipeline(nlp, output, scores=after or before)
     outside_vectors = int((datastore.tags == OUTSIDE).sum())
     return {
         "neighbours_help": helps,
@@ -269,14 +268,6 @@ def _measure(
                 "tokens_per_second": tokens[i] / seconds[i],
             }
     return found[0], found[1] if helps else None
-
-
-def _write(nlp: Language, output: Path, *, scores: dict[str, Any]) -> None:
-    """Write the pipeline, with these scores in meta.json in place of those before the change."""
-    performance = nlp.meta["performance"]
-    performance.update({key: scores[key] for key in performance if key in scores})
-    with replacing_folder(output) as temporary:
-        restore_encoder_names(nlp).to_disk(temporary)
 
 
 def _print(report: dict[str, Any]) -> None:

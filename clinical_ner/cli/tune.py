@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,17 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
-from spacy.language import Language
-from spacy.tokens import Doc
 
 from ..decoding.decision import check_prior_strength
 from ..decoding.thresholds import Objective
 from ..errors import ClinicalNerError, Errors
 from ..experiments.decisions import Predicted, own_decision, per_label, predict, search_decisions
 from ..experiments.prediction import evaluate_pipeline, sets_entities_later
-from ..model.encoder import restore_encoder_names
 from ..scoring.evaluation import evaluation_scores
 from ._app import app
 from ._gold import read_gold_for
 from ._gpu import use_gpu
-from ._pipeline_folder import check_output, replacing_folder
+from ._pipeline_folder import check_output, write_pipeline
 from ._recognizer import only_recognizer
 from .evaluate import load_pipeline
 
@@ -184,7 +181,8 @@ def tune(
         "before": before.scores(),
         "after": after.scores(),
     }
-    _write(nlp, output, references, decision={name: decision})
+    scores = evaluation_scores(evaluate_pipeline(nlp, references).counts)
+    write_pipeline(nlp, output, scores=scores, decision={name: decision})
     return {
         **decision,
         "labels": per_label(before, after),
@@ -199,18 +197,6 @@ def tune(
         "dev": str(dev),
         "output": str(output),
     }
-
-
-def _write(
-    nlp: Language, output: Path, references: Sequence[Doc], *, decision: Mapping[str, Any]
-) -> None:
-    """Write the pipeline, with its scores in meta.json in place of those before the change."""
-    scores = evaluation_scores(evaluate_pipeline(nlp, references).counts)
-    performance = nlp.meta.setdefault("performance", {})
-    performance.update({key: scores[key] for key in performance if key in scores})
-    nlp.meta["decision"] = dict(decision)
-    with replacing_folder(output) as temporary:
-        restore_encoder_names(nlp).to_disk(temporary)
 
 
 def _print(report: Mapping[str, Any]) -> None:
