@@ -219,6 +219,45 @@ class Errors(metaclass=_WithCodes):
         "longer fit. Choose another with --lang, for instance xx."
     )
     E114 = "{path}: the file's name is not UTF-8. Rename it, since it becomes the document's id."
+    E115 = "{path}: no such file or folder. Check the path."
+    E116 = (
+        "{path}: holds no {suffixes} file. Name the file, or the folder in which the files lie; "
+        "subfolders are not searched."
+    )
+    E117 = "{path}: is not empty. Name another folder, so that no file of two corpora is mixed."
+    E118 = "{path}: in no format known here ({seen}). Known are {known}; name one with --format."
+    E119 = (
+        "{path}: holds files of several formats ({seen}). Put each format's files into a folder of "
+        "its own."
+    )
+    E120 = "{path}, line {line}: not JSON, from column {column} on. Mend or remove it."
+    E121 = "{path}, line {line}: {problem}. {hint}"
+    E122 = (
+        "{path}, line {line}: annotation {id} of document {document} {problem}. Mend or remove it."
+    )
+    E123 = "{path}: cannot hold document {document}: {problem}. {hint}"
+    E124 = (
+        "{path}, line {line}: offsets {offsets} of {id} do not fit the text of document "
+        "{document}, which counts {length} {unit}. Write 0 <= START <= END <= {length}, or say "
+        "what the offsets count (code-points, utf-16 or bytes)."
+    )
+    E125 = (
+        "{path}, line {line}: the text of {id} is not what stands at {offsets} in document "
+        "{document}, counted in {unit}. Check that the text is the one annotated, with the same "
+        "line ends."
+    )
+    E126 = (
+        "{path}, line {line}: the document's id {document} stands at {first}line {first_line} "
+        "already. Give every document its own id."
+    )
+    E127 = (
+        "Document {document}: the edges of {id} ({offsets}) lie inside tokens. Mend its offsets, "
+        "or let such mentions be expanded, contracted or dropped."
+    )
+    E128 = (
+        "Overlaps settled by priority need a list of labels, each once; a list of labels needs "
+        "overlaps settled by priority."
+    )
 
     # Comparing recipes: E140 to E149.
     E140 = "Recipe '{name}': no such file, and {folder} has none of this name. {hint}"
@@ -291,6 +330,36 @@ class Errors(metaclass=_WithCodes):
         "nothing. Give more documents or more words (--words), or use --shares."
     )
     E157 = "The loss '{name}' is named twice. Name every loss once."
+
+    # Formats, continued: E160 to E179.
+    E160 = (
+        "{path}, line {line}: {found} columns, where line {first} has {expected}. Part columns "
+        "alike on all lines, by tabs or by spaces."
+    )
+    E161 = "{path}, line {line}: no column {column} among {found}. Name another column."
+    E162 = (
+        "{path}, line {line}: the label column holds no tag. Write O, or a prefix, a hyphen and a "
+        "label, as in B-Drug; or name another column."
+    )
+    E163 = "{path}, line {line}: {problem} ({scheme}). Mend the tag."
+    E164 = "{path}, line {line}: {problem}. {hint}"
+    E165 = "Package bioc is needed for BioC JSON: pip install 'clinical-ner[bioc]'."
+    E166 = "{path}, line {line}: not BioC ({problem}). Write the file as BioC's own tools do."
+    E167 = (
+        "{path}: has no {missing} beside it, but {found}. Say which annotator's files to read: "
+        "{annotators}, or * for a document per annotator."
+    )
+    E168 = "{path}: no file NAME_{annotator}.ann is there. Annotators are {annotators}."
+    E169 = "{path}, line {line}: several annotations ({annotators}). Name the annotator."
+    E170 = (
+        "Document {document}: the attributes of its spans '{key}' do not fit them, since spans "
+        "were added or removed. Write the attributes anew, or leave them away."
+    )
+    E171 = "{path}, line {line}: the word column is empty. Mend or remove the line."
+    E172 = (
+        "{path}, line {line}: the word is not what follows in the text that the file gives. Remove "
+        "the line '# text', or mend it."
+    )
 
     # Split and evaluation: E200 to E229.
     E200 = (

@@ -18,10 +18,8 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from ..errors import ClinicalNerError, Errors
-from ..formats.brat import BratDocument, read_brat
+from ..formats.brat import read_brat
 from ..formats.conversion import (
-    CHANGES,
-    DROPS,
     EMPTY_DOCUMENT,
     Action,
     ActionCounts,
@@ -30,6 +28,8 @@ from ..formats.conversion import (
     to_flat_doc,
 )
 from ..formats.docbin import replacing, write_docbin
+from ..formats.flattening import CHANGES, DROPS
+from ..formats.mentions import AnnotatedText
 from ._app import app
 
 
@@ -92,7 +92,7 @@ def convert(
         if not is_empty:
             docs.append(doc)
         counts.documents.add("dropped" if is_empty else "kept")
-        counts.other_lines.update(document.other_lines)
+        counts.other_lines.update(document.skipped)
         counts.add(rows)
         if report is not None:
             records.extend(_records(document, doc, rows, is_empty))
@@ -110,7 +110,7 @@ def convert(
 
 
 def _records(
-    document: BratDocument, doc: Doc, rows: Iterable[ConversionRow], is_empty: bool
+    document: AnnotatedText, doc: Doc, rows: Iterable[ConversionRow], is_empty: bool
 ) -> Iterable[dict[str, Any]]:
     action: Action = "dropped" if is_empty else "kept"
     yield {
@@ -121,7 +121,7 @@ def _records(
         "tokens": len(doc),
         "mentions": len(document.mentions),
         "entities": len(doc.ents),
-        "other_lines": document.other_lines,
+        "other_lines": document.skipped,
     }
     for row in rows:
         yield {"kind": "mention", **asdict(row)}

@@ -2,19 +2,26 @@
 
 Offsets are Unicode code points over the text with its own line ends: a CRLF counts as two.
 Only text-bound annotations (T lines) are mentions; all other lines are counted.
+
+Several annotators' files stand beside each other as NAME_ANNOTATOR.ann. (brat itself gives every
+annotator a folder; a suffix is what teams use who share one. BioNLP's .a1 and .a2 are layers of one
+annotation, not annotators.)
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ClinicalNerError, Errors
+from .files import BOM, read_text
+from .mentions import AnnotatedText, Mention
+from .offsets import QuotedMention, agrees, fits
 
-BOM = "\ufeff"
+ALL_ANNOTATORS = "*"
 
 _ID = re.compile(r"T[0-9]\S*")
 _PAIR = r"-?[0-9]{1,15} -?[0-9]{1,15}"
@@ -23,57 +30,16 @@ _OFFSETS = re.compile(rf"(?:^| ){_PAIR}(?:;{_PAIR})*\Z")
 _OTHER = re.compile(r"[ERAMN]\S*\t|\*\t|#")
 
 
-@dataclass(frozen=True)
-class BratMention:
-    """A text-bound annotation; `fragments` are (start, end) code points, in the file's order."""
-
-    id: str
-    label: str
-    fragments: tuple[tuple[int, int], ...]
-    line: int
-
-    @property
-    def start(self) -> int:
-        """Where the first fragment in the text starts."""
-        return min(start for start, _ in self.fragments)
-
-    @property
-    def end(self) -> int:
-        """Where the last fragment in the text ends."""
-        return max(end for _, end in self.fragments)
-
-
-@dataclass(frozen=True)
-class BratDocument:
-    """A text and its mentions.
-
-    id: the file's name without its suffix.
-    text: the text with its own line ends, without a byte order mark.
-    mentions: the T lines in the file's order, offsets over `text`.
-    other_lines: how many lines of each other kind (E, R, A, M, N, *, #) the .ann file holds.
-    path: the .txt file.
-    """
-
-    id: str
-    text: str
-    mentions: tuple[BratMention, ...]
-    other_lines: dict[str, int]
-    path: Path
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A mention together with the text that its line repeats."""
-
-    mention: BratMention
-    text: str
-
-
-def read_brat(folder: Path) -> Iterator[BratDocument]:
+def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[AnnotatedText]:
     """Read a flat brat folder, sorted by name. Subfolders and other files are left alone.
 
+    What other kinds of lines (E, R, A, M, N, *, #) a file holds stands in `skipped`.
+
     folder: the folder; that each .txt has its .ann and the reverse is checked at once, what is in
-    the files when their document's turn comes.
+        the files when their document's turn comes.
+    annotator: which files annotate NAME.txt. None: NAME.ann; a name: NAME_<name>.ann, others' files
+        being left alone; "*": every NAME_<name>.ann and NAME.ann, each a document of its own,
+        with the id NAME_<name> or NAME.
     Raises ClinicalNerError for a missing folder or partner file, for text that is not UTF-8, and
     for a line that is malformed or does not fit the text; it names the file and the line.
     """
@@ -87,46 +53,119 @@ def read_brat(folder: Path) -> Iterator[BratDocument]:
         # Python stands surrogates for the bytes of a name that it could not decode.
         if any("\ud800" <= character <= "\udfff" for character in name):
             raise ClinicalNerError(Errors.E114.format(path=path))
+    by_annotator = {
+        name: found for name in texts if (found := _by_annotator(name, texts, annotations))
+    }
+    if annotator is None:
+        pairs = _pairs(texts, annotations, by_annotator)
+    elif annotator == ALL_ANNOTATORS:
+        pairs = _all_pairs(texts, annotations, by_annotator)
+    else:
+        pairs = _pairs_of(annotator, folder, texts, by_annotator)
+    return (_read_document(name, *pairs[name]) for name in sorted(pairs))
+
+
+_Pairs = dict[str, tuple[Path, Path]]
+
+
+def _pairs(
+    texts: Mapping[str, Path],
+    annotations: Mapping[str, Path],
+    by_annotator: Mapping[str, Mapping[str, Path]],
+) -> _Pairs:
     for name in sorted(texts.keys() ^ annotations.keys()):
+        for base, others in by_annotator.items():
+            if name == base or annotations.get(name) in others.values():
+                raise ClinicalNerError(
+                    Errors.E167.format(
+                        path=texts[base],
+                        missing=f"{base}.ann" if name == base else f"{name}.txt",
+                        found=", ".join(sorted(path.name for path in others.values())),
+                        annotators=", ".join(sorted(others)),
+                    )
+                )
         path, partner = (texts[name], ".ann") if name in texts else (annotations[name], ".txt")
         raise ClinicalNerError(Errors.E104.format(path=path, partner=name + partner))
-    return (_read_document(texts[name], annotations[name]) for name in sorted(texts))
+    return {name: (texts[name], annotations[name]) for name in texts}
 
 
-def _read_document(text_path: Path, ann_path: Path) -> BratDocument:
-    text = _read_text(text_path)
-    lines, other_lines = _parse(_read_text(ann_path).removeprefix(BOM), ann_path)
+def _pairs_of(
+    annotator: str,
+    folder: Path,
+    texts: Mapping[str, Path],
+    by_annotator: Mapping[str, Mapping[str, Path]],
+) -> _Pairs:
+    known = sorted({name for others in by_annotator.values() for name in others})
+    if annotator not in known:
+        raise ClinicalNerError(
+            Errors.E168.format(
+                path=folder, annotator=annotator, annotators=", ".join(known) or "none"
+            )
+        )
+    pairs: _Pairs = {}
+    for name in sorted(texts):
+        ann_path = by_annotator.get(name, {}).get(annotator)
+        if ann_path is None:
+            partner = f"{name}_{annotator}.ann"
+            raise ClinicalNerError(Errors.E104.format(path=texts[name], partner=partner))
+        pairs[name] = (texts[name], ann_path)
+    return pairs
+
+
+def _all_pairs(
+    texts: Mapping[str, Path],
+    annotations: Mapping[str, Path],
+    by_annotator: Mapping[str, Mapping[str, Path]],
+) -> _Pairs:
+    pairs: _Pairs = {}
+    for name, path in texts.items():
+        if name in annotations:
+            pairs[name] = (path, annotations[name])
+        for ann_path in by_annotator.get(name, {}).values():
+            pairs[ann_path.stem] = (path, ann_path)
+        if name not in annotations and name not in by_annotator:
+            raise ClinicalNerError(Errors.E104.format(path=path, partner=f"{name}.ann"))
+    for name in sorted(annotations.keys() - pairs.keys()):
+        raise ClinicalNerError(Errors.E104.format(path=annotations[name], partner=f"{name}.txt"))
+    return pairs
+
+
+def _by_annotator(
+    name: str, texts: Mapping[str, Path], annotations: Mapping[str, Path]
+) -> dict[str, Path]:
+    """Annotators' files of a text: those named after it that have no text of their own.
+
+    Of two texts that a file may be named after (note.txt, note_1.txt; note_1_ann.ann), the longer
+    name has it.
+    """
+    found = {}
+    for stem, path in annotations.items():
+        owner = max((text for text in texts if stem.startswith(f"{text}_")), key=len, default=None)
+        if stem not in texts and owner == name:
+            found[stem.removeprefix(f"{name}_")] = path
+    return found
+
+
+def _read_document(name: str, text_path: Path, ann_path: Path) -> AnnotatedText:
+    text = read_text(text_path)
+    lines, skipped = _parse(read_text(ann_path).removeprefix(BOM), ann_path)
     if text.startswith(BOM):
         text = text.removeprefix(BOM)
         lines = _without_bom(text, lines)
     for line in lines:
         _check(text, line, ann_path)
-    return BratDocument(
-        id=text_path.stem,
+    return AnnotatedText(
+        id=name,
         text=text,
         mentions=tuple(line.mention for line in lines),
-        other_lines=other_lines,
         path=text_path,
+        skipped=skipped,
     )
 
 
-def _read_text(path: Path) -> str:
-    """Decode a file without touching its line ends."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ClinicalNerError(Errors.E100.format(path=path, reason=error.strerror)) from error
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        # "from None": the decoder's own error carries the bytes of the note.
-        raise ClinicalNerError(Errors.E105.format(path=path, line=line)) from None
-
-
-def _parse(content: str, path: Path) -> tuple[list[_Line], dict[str, int]]:
-    lines: list[_Line] = []
-    other_lines: Counter[str] = Counter()
+def _parse(content: str, path: Path) -> tuple[list[QuotedMention], dict[str, int]]:
+    lines: list[QuotedMention] = []
+    skipped: Counter[str] = Counter()
     seen: dict[str, int] = {}
     # Not splitlines(), which also splits at form feeds and the like inside a mention's text.
     for number, content_line in enumerate(content.split("\n"), start=1):
@@ -140,13 +179,13 @@ def _parse(content: str, path: Path) -> tuple[list[_Line], dict[str, int]]:
                 )
             lines.append(line)
         elif _OTHER.match(content_line):
-            other_lines[content_line[0]] += 1
+            skipped[content_line[0]] += 1
         elif content_line.strip():
             raise ClinicalNerError(Errors.E111.format(path=path, line=number))
-    return lines, dict(other_lines)
+    return lines, dict(skipped)
 
 
-def _parse_text_bound(content: str, number: int, path: Path) -> _Line:
+def _parse_text_bound(content: str, number: int, path: Path) -> QuotedMention:
     fields = content.split("\t", 2)
     offsets = _OFFSETS.search(fields[1]) if len(fields) == 3 else None
     if offsets is None or not _ID.fullmatch(fields[0]):
@@ -158,10 +197,10 @@ def _parse_text_bound(content: str, number: int, path: Path) -> _Line:
     for fragment in offsets[0].strip().split(";"):
         start, end = fragment.split(" ")
         fragments.append((int(start), int(end)))
-    return _Line(BratMention(fields[0], label, tuple(fragments), number), fields[2])
+    return QuotedMention(Mention(fields[0], label, tuple(fragments), number), fields[2])
 
 
-def _without_bom(text: str, lines: list[_Line]) -> list[_Line]:
+def _without_bom(text: str, lines: list[QuotedMention]) -> list[QuotedMention]:
     """Settle whether offsets count the byte order mark, which tools do and don't.
 
     The mentions' own texts decide; if they fit neither way, the lines stay as they are for the
@@ -172,28 +211,26 @@ def _without_bom(text: str, lines: list[_Line]) -> list[_Line]:
     if all(_agrees(text, line) for line in lines):
         return lines
     shifted = [
-        _Line(
-            BratMention(
-                id=line.mention.id,
-                label=line.mention.label,
+        QuotedMention(
+            replace(
+                line.mention,
                 # A mention may hold the mark itself: it then starts at 0 either way.
                 fragments=tuple(
                     (start - 1 if start > 0 else start, end - 1 if end > 0 else end)
                     for start, end in line.mention.fragments
                 ),
-                line=line.mention.line,
             ),
-            line.text.removeprefix(BOM),
+            (line.quote or "").removeprefix(BOM),
         )
         for line in lines
     ]
     return shifted if all(_agrees(text, line) for line in shifted) else lines
 
 
-def _check(text: str, line: _Line, path: Path) -> None:
+def _check(text: str, line: QuotedMention, path: Path) -> None:
     mention = line.mention
     for start, end in mention.fragments:
-        if not 0 <= start <= end <= len(text):
+        if not fits(text, [(start, end)]):
             raise ClinicalNerError(
                 Errors.E108.format(
                     path=path,
@@ -208,13 +245,5 @@ def _check(text: str, line: _Line, path: Path) -> None:
         raise ClinicalNerError(Errors.E109.format(path=path, line=mention.line, id=mention.id))
 
 
-def _agrees(text: str, line: _Line) -> bool:
-    """Whether a line repeats what stands at its offsets, any run of whitespace being one space."""
-    fragments = line.mention.fragments
-    if any(not 0 <= start <= end <= len(text) for start, end in fragments):
-        return False
-    return _normalized(text[start:end] for start, end in fragments) == _normalized([line.text])
-
-
-def _normalized(parts: Iterable[str]) -> str:
-    return " ".join(" ".join(parts).split())
+def _agrees(text: str, line: QuotedMention) -> bool:
+    return agrees(text, line.mention.fragments, line.quote or "")

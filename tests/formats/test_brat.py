@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.formats.brat import BratDocument, BratMention, read_brat
+from clinical_ner.formats.brat import read_brat
+from clinical_ner.formats.mentions import AnnotatedText, Mention
 
 
 def _write(folder: Path, name: str, text: str, *lines: str) -> None:
@@ -14,7 +15,7 @@ def _write(folder: Path, name: str, text: str, *lines: str) -> None:
     (folder / f"{name}.ann").write_bytes("".join(f"{line}\n" for line in lines).encode())
 
 
-def _read_one(folder: Path, text: str, *lines: str) -> BratDocument:
+def _read_one(folder: Path, text: str, *lines: str) -> AnnotatedText:
     _write(folder, "note", text, *lines)
     [document] = read_brat(folder)
     return document
@@ -32,11 +33,11 @@ def _error(folder: Path, text: str, *lines: str) -> str:
 def test_continuous_mention(tmp_path: Path) -> None:
     document = _read_one(tmp_path, "Severe chest pain.", "T1\tSign_symptom 7 17\tchest pain")
 
-    assert document == BratDocument(
+    assert document == AnnotatedText(
         id="note",
         text="Severe chest pain.",
-        mentions=(BratMention("T1", "Sign_symptom", ((7, 17),), line=1),),
-        other_lines={},
+        mentions=(Mention("T1", "Sign_symptom", ((7, 17),), line=1),),
+        skipped={},
         path=tmp_path / "note.txt",
     )
 
@@ -76,7 +77,7 @@ def test_other_lines_are_counted_by_kind(tmp_path: Path) -> None:
 
     assert len(document.mentions) == 1
     expected = {"E": 1, "A": 2, "M": 1, "R": 1, "N": 1, "*": 1, "#": 1}
-    assert document.other_lines == expected
+    assert document.skipped == expected
 
 
 def test_line_numbers_count_every_line(tmp_path: Path) -> None:
@@ -99,8 +100,8 @@ def test_annotations_with_crlf(tmp_path: Path) -> None:
 
     [document] = read_brat(tmp_path)
 
-    assert document.mentions == (BratMention("T1", "Event", ((3, 7),), line=1),)
-    assert document.other_lines == {"E": 1}
+    assert document.mentions == (Mention("T1", "Event", ((3, 7),), line=1),)
+    assert document.skipped == {"E": 1}
 
 
 def test_mention_text_is_compared_up_to_whitespace(tmp_path: Path) -> None:

@@ -13,15 +13,15 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.formats.brat import BratMention, read_brat
+from clinical_ner.formats.brat import read_brat
 from clinical_ner.formats.conversion import (
-    CHANGES,
-    DROPS,
     ConversionCounts,
     ConversionRow,
     to_flat_doc,
 )
 from clinical_ner.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
+from clinical_ner.formats.flattening import CHANGES, DROPS
+from clinical_ner.formats.mentions import Mention
 
 MACCROBAT = Path(__file__).parents[3] / "shared" / "maccrobat"
 SPACES = [" ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u2003", "\u3000", "\x1c", "\x85"]
@@ -32,9 +32,9 @@ def nlp() -> Language:
     return spacy.blank("en")
 
 
-def _mentions(*mentions: tuple[str, list[tuple[int, int]]]) -> list[BratMention]:
+def _mentions(*mentions: tuple[str, list[tuple[int, int]]]) -> list[Mention]:
     return [
-        BratMention(f"T{number}", label, tuple(fragments), line=number)
+        Mention(f"T{number}", label, tuple(fragments), line=number)
         for number, (label, fragments) in enumerate(mentions, start=1)
     ]
 
@@ -205,7 +205,7 @@ def test_tokenizer_that_alters_the_text_is_an_error() -> None:
         to_flat_doc("two  blanks", [], nlp, document="note")
 
 
-def _random_case(random_state: random.Random) -> tuple[str, list[BratMention]]:
+def _random_case(random_state: random.Random) -> tuple[str, list[Mention]]:
     pieces = ["ab", "3.5mg", "x-ray", "(", ".", "don't", "µ", "😷", *SPACES]
     text = "".join(random_state.choices(pieces, k=random_state.randint(1, 25)))
 
@@ -251,7 +251,7 @@ def test_random_mentions_end_as_one_row_each_and_the_choice_is_stable(
             assert best < (start - end, start, index)
 
 
-def _alone(doc: Doc, nlp: Language, mentions: Sequence[BratMention]) -> dict[int, tuple[int, int]]:
+def _alone(doc: Doc, nlp: Language, mentions: Sequence[Mention]) -> dict[int, tuple[int, int]]:
     """The tokens that each mention takes when it has no rival."""
     spans = {}
     for index, mention in enumerate(mentions):
@@ -322,7 +322,7 @@ def test_every_mention_of_the_case_reports_is_accounted_for(nlp: Language) -> No
     for document in read_brat(MACCROBAT):
         doc, rows = to_flat_doc(document.text, document.mentions, nlp, document=document.id)
         counts.add(rows)
-        counts.other_lines.update(document.other_lines)
+        counts.other_lines.update(document.skipped)
         documents += 1
         entities += len(doc.ents)
         assert not any(ent[0].is_space or ent[-1].is_space for ent in doc.ents)

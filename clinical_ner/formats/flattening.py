@@ -1,0 +1,221 @@
+"""The choice of flat entities among mentions that overlap, lie in pieces, or cut tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from spacy.tokens import Doc, Span
+
+from ..errors import ClinicalNerError, Errors
+from .mentions import Mention
+from .offsets import written
+
+Overlap = Literal["longest", "first", "priority"]
+Discontinuous = Literal["merge-wrapped", "longest", "span", "drop"]
+Misaligned = Literal["expand", "contract", "drop", "error"]
+
+# What a row's codes may be: why a mention was changed (several at a time) or dropped (one).
+CHANGES = {
+    "joined": "only whitespace parts its fragments",
+    "discontinuous": "its longest fragment is kept",
+    "bridged": "the gaps between its fragments are filled",
+    "trimmed": "whitespace at its edges is cut off",
+    "expanded": "its edges are moved out to tokens'",
+    "contracted": "its edges are moved in to tokens'",
+}
+DROPS = {
+    "empty": "nothing but whitespace",
+    "fragments": "in several fragments",
+    "misaligned": "its edges lie inside tokens",
+    "duplicate": "same span, same label as an earlier",
+    "conflict": "same span, other label than an earlier",
+    "overlap": "shares a token with one preferred to it",
+}
+
+
+@dataclass(frozen=True)
+class FlatRules:
+    """How entities, which neither overlap nor have gaps nor cut tokens, come from mentions.
+
+    overlap: which mention is preferred among those that share a token. "longest": the longest in
+        tokens, on ties the earlier start; "first": the earlier start, on ties the longest;
+        "priority": the one whose label stands earlier in `priority`, then as "longest". On ties
+        throughout, the order given.
+    discontinuous: what becomes of several fragments. "merge-wrapped": they are joined where only
+        whitespace parts them, as brat cuts a mention in two where the line ends; a mention still in
+        pieces is dropped. "longest": joined likewise, then the longest piece, on ties the first.
+        "span": from the first to the last, with all between. "drop": dropped, wrapped ones too.
+    misaligned: what becomes of an edge inside a token. "expand": it moves out to the token's;
+        "contract": in, and the mention is dropped if no whole token is left; "drop": the mention is
+        dropped; "error": ClinicalNerError.
+    priority: labels, most wanted first; all others follow together. Only with overlap "priority".
+    Raises ClinicalNerError for a value that is none of these, or a setting without effect.
+    """
+
+    overlap: Overlap = "longest"
+    discontinuous: Discontinuous = "longest"
+    misaligned: Misaligned = "expand"
+    priority: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        for setting, kind in (
+            ("overlap", Overlap),
+            ("discontinuous", Discontinuous),
+            ("misaligned", Misaligned),
+        ):
+            value, known = getattr(self, setting), get_args(kind)
+            if value not in known:
+                raise ClinicalNerError(
+                    Errors.E043.format(setting=setting, known=", ".join(known), value=value)
+                )
+        if bool(self.priority) != (self.overlap == "priority") or len(set(self.priority)) < len(
+            self.priority
+        ):
+            raise ClinicalNerError(Errors.E128)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mention on its way to an entity: its place in the file, its tokens, its changes so far."""
+
+    index: int
+    span: Span
+    codes: tuple[str, ...]
+
+
+def align(
+    doc: Doc, mention: Mention, index: int, rules: FlatRules, *, document: str
+) -> Candidate | str:
+    """Bring a mention to one run of whole tokens.
+
+    doc: its text is that over which the offsets count.
+    document: the document's id, for the error of misaligned "error".
+    Returns the candidate, or the key of DROPS that says why there is none.
+    """
+    text = doc.text
+    codes = []
+    if not has_text(text, mention):
+        return "empty"
+    if len(mention.fragments) > 1 and rules.discontinuous == "drop":
+        return "fragments"
+    pieces = _joined(text, mention.fragments)
+    if len(pieces) == 1:
+        if len(mention.fragments) > 1:
+            codes.append("joined")
+    elif rules.discontinuous == "merge-wrapped":
+        return "fragments"
+    elif rules.discontinuous == "span":
+        pieces = [(pieces[0][0], max(end for _, end in pieces))]
+        codes.append("bridged")
+    else:
+        codes.append("discontinuous")
+    start, end = max(pieces, key=lambda piece: _length(text, piece))
+    kept = trimmed(text, start, end)
+    if kept != (start, end):
+        codes.append("trimmed")
+    # The edge characters are not whitespace, so neither are the tokens that hold them: an entity
+    # with a whitespace edge would stop the training of spaCy's own ner (E024).
+    span = doc.char_span(*kept, mention.label, alignment_mode="expand")
+    assert span is not None
+    if (span.start_char, span.end_char) == kept:
+        return Candidate(index, span, tuple(codes))
+    if rules.misaligned == "error":
+        raise ClinicalNerError(
+            Errors.E127.format(document=document, id=mention.id, offsets=written(mention.fragments))
+        )
+    if rules.misaligned == "drop":
+        return "misaligned"
+    if rules.misaligned == "contract":
+        contracted = _contracted(span, *kept)
+        if contracted is None:
+            return "misaligned"
+        return Candidate(index, contracted, (*codes, "contracted"))
+    return Candidate(index, span, (*codes, "expanded"))
+
+
+def choose(
+    candidates: Iterable[Candidate], rules: FlatRules
+) -> tuple[dict[int, Candidate], dict[int, str]]:
+    """Choose candidates that share no token.
+
+    Candidates are taken in the order that the rules prefer; each is chosen unless it shares a token
+    with one chosen before it.
+    Returns those chosen, and for each of the others a key of DROPS, by their index.
+    """
+    chosen: dict[int, Candidate] = {}
+    dropped: dict[int, str] = {}
+    owners: dict[int, Span] = {}
+    for candidate in sorted(candidates, key=_precedence(rules)):
+        span = candidate.span
+        rival = next((owners[i] for i in range(span.start, span.end) if i in owners), None)
+        if rival is None:
+            chosen[candidate.index] = candidate
+            owners.update(dict.fromkeys(range(span.start, span.end), span))
+        elif (rival.start, rival.end) != (span.start, span.end):
+            dropped[candidate.index] = "overlap"
+        else:
+            dropped[candidate.index] = "duplicate" if rival.label == span.label else "conflict"
+    return chosen, dropped
+
+
+def has_text(text: str, mention: Mention) -> bool:
+    """Whether a mention is more than whitespace; what stands in its gaps is no part of it."""
+    return any(text[start:end].strip() for start, end in mention.fragments)
+
+
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """Offsets without the whitespace at their edges; equal ones if nothing else is there."""
+    while start < end and text[start].isspace():
+        start += 1
+    while start < end and text[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def _joined(text: str, fragments: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Sort fragments, and join neighbours that have only whitespace between them.
+
+    They are one mention in every sense: brat itself cuts a mention in two where the line ends.
+    """
+    ordered = sorted(fragments)
+    pieces = [ordered[0]]
+    for start, end in ordered[1:]:
+        last_start, last_end = pieces[-1]
+        if not text[last_end:start].strip():
+            pieces[-1] = (last_start, max(last_end, end))
+        else:
+            pieces.append((start, end))
+    return pieces
+
+
+def _length(text: str, piece: tuple[int, int]) -> int:
+    start, end = trimmed(text, *piece)
+    return end - start
+
+
+def _contracted(span: Span, start: int, end: int) -> Span | None:
+    """The tokens of a span that lie wholly within offsets, without whitespace tokens at edges."""
+    inside = [
+        token.i
+        for token in span
+        if start <= token.idx and token.idx + len(token) <= end and not token.is_space
+    ]
+    if not inside:
+        return None
+    return Span(span.doc, inside[0], inside[-1] + 1, label=span.label)
+
+
+def _precedence(rules: FlatRules) -> Callable[[Candidate], tuple[int, ...]]:
+    ranks = {label: rank for rank, label in enumerate(rules.priority)}
+
+    def key(candidate: Candidate) -> tuple[int, ...]:
+        span = candidate.span
+        if rules.overlap == "first":
+            return span.start, span.start - span.end, candidate.index
+        rank = ranks.get(span.label_, len(ranks))
+        return rank, span.start - span.end, span.start, candidate.index
+
+    return key

@@ -1,0 +1,90 @@
+"""What every reader yields, whatever the format: a text and all of its mentions, nothing flattened.
+
+Mentions may overlap, nest, repeat and lie in pieces; `conversion` turns them into entities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import ClinicalNerError, Errors
+
+#: Why a text that was read must not be learned from: the codes of AnnotatedText.unusable.
+UNUSABLE = {
+    "rejected": "the annotator did not accept it",
+    "unannotated": "nobody has annotated it",
+}
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A labelled part of a text.
+
+    id: unique within the text; readers number the mentions of formats without ids T1, T2, ...
+    fragments: (start, end) in code points over the text, at least one, in the file's order.
+    line: where it stands in its file, counted from 1; None if the format has no lines.
+    """
+
+    id: str
+    label: str
+    fragments: tuple[tuple[int, int], ...]
+    line: int | None = None
+
+    @property
+    def start(self) -> int:
+        """Where the first fragment in the text starts."""
+        return min(start for start, _ in self.fragments)
+
+    @property
+    def end(self) -> int:
+        """Where the last fragment in the text ends."""
+        return max(end for _, end in self.fragments)
+
+
+@dataclass(frozen=True)
+class AnnotatedText:
+    """A text and its mentions.
+
+    id: the document's id, unique within the corpus.
+    text: the text with its own line ends, without a byte order mark.
+    mentions: in the file's order, offsets over `text` and within it.
+    path: the file that holds the text.
+    skipped: how many things of each other kind the annotation holds (relations, attributes, ...).
+    unusable: a key of UNUSABLE if the file itself says that the annotation is none.
+    """
+
+    id: str
+    text: str
+    mentions: tuple[Mention, ...]
+    path: Path
+    skipped: dict[str, int] = field(default_factory=dict)
+    unusable: str | None = None
+
+
+class DocumentIds:
+    """Sees to it that no two documents of a corpus have one id, which reports could not tell apart.
+
+    It holds ids only, so that a corpus of any size can be read one document at a time.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[Path, int]] = {}
+
+    def add(self, document: str, path: Path, line: int) -> None:
+        """Remember a document.
+
+        path, line: where it stands.
+        Raises ClinicalNerError if the id was added before; it names both places.
+        """
+        first_path, first_line = self._seen.setdefault(document, (path, line))
+        if (first_path, first_line) != (path, line):
+            raise ClinicalNerError(
+                Errors.E126.format(
+                    path=path,
+                    line=line,
+                    document=document,
+                    first="" if first_path == path else f"{first_path}, ",
+                    first_line=first_line,
+                )
+            )
