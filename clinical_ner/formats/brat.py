@@ -12,20 +12,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import ClinicalNerError, Errors
-from .files import BOM, read_text
+from .files import BOM, read_text, replacing_folder
 from .mentions import AnnotatedText, Mention
-from .offsets import QuotedMention, agrees, fits
+from .offsets import QuotedMention, agrees, fits, written
+from .writing import cannot_hold, checked
 
 ALL_ANNOTATORS = "*"
 
 _ID = re.compile(r"T[0-9]\S*")
 _PAIR = r"-?[0-9]{1,15} -?[0-9]{1,15}"
 _OFFSETS = re.compile(rf"(?:^| ){_PAIR}(?:;{_PAIR})*\Z")
+_LINE_BREAK = re.compile(r"[\r\n]")
+# Not what Windows forbids beside, which files that came from elsewhere may well have.
+_NO_NAME = re.compile(r"^\.|[/\\\x00-\x1f]")
 # Events, relations, attributes, modifications, normalizations, equivalences and notes.
 _OTHER = re.compile(r"[ERAMN]\S*\t|\*\t|#")
 
@@ -247,3 +251,49 @@ def _check(text: str, line: QuotedMention, path: Path) -> None:
 
 def _agrees(text: str, line: QuotedMention) -> bool:
     return agrees(text, line.mention.fragments, line.quote or "")
+
+
+def write_brat(documents: Iterable[AnnotatedText], folder: Path) -> None:
+    """Write texts with all their mentions as pairs of NAME.txt and NAME.ann.
+
+    Mentions keep their ids if all of a document's are brat's (T1, T2, ...), otherwise they are
+    numbered anew. A line break inside a mention's own text is written as a space.
+
+    documents: they may come from a generator, one being held at a time; ids become file names.
+    folder: where to write; it must be absent or empty.
+    Raises ClinicalNerError, without leaving a folder, if it cannot be written, for an id that is no
+    file name, for a label that is empty or holds whitespace, for two documents of one id, and for a
+    text whose annotation is unusable.
+    """
+    with replacing_folder(folder) as temporary:
+        for document in checked(documents, folder):
+            if _NO_NAME.search(document.id) or not 0 < len(document.id.encode()) <= 200:
+                raise cannot_hold(
+                    folder, document.id, "its id is no file name", "Give it another id."
+                )
+            lines = [_line(document, id, mention, folder) for id, mention in _with_ids(document)]
+            # A text may start with the mark that readers take away: it gets another.
+            mark = BOM if document.text.startswith(BOM) else ""
+            content = (mark + document.text).encode("utf-8")
+            (temporary / f"{document.id}.txt").write_bytes(content)
+            (temporary / f"{document.id}.ann").write_bytes("".join(lines).encode("utf-8"))
+
+
+def _with_ids(document: AnnotatedText) -> Iterator[tuple[str, Mention]]:
+    ids = [mention.id for mention in document.mentions]
+    if len(set(ids)) < len(ids) or not all(_ID.fullmatch(id) for id in ids):
+        ids = [f"T{number}" for number in range(1, len(ids) + 1)]
+    return zip(ids, document.mentions, strict=True)
+
+
+def _line(document: AnnotatedText, id: str, mention: Mention, folder: Path) -> str:
+    if mention.label.split() != [mention.label]:
+        raise cannot_hold(
+            folder,
+            document.id,
+            f"the label of {mention.id} is empty or holds whitespace",
+            "Rename it.",
+        )
+    quote = " ".join(document.text[start:end] for start, end in mention.fragments)
+    offsets = written(mention.fragments)
+    return f"{id}\t{mention.label} {offsets}\t{_LINE_BREAK.sub(' ', quote)}\n"

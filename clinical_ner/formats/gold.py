@@ -15,7 +15,7 @@ from spacy.vocab import Vocab
 from ..errors import ClinicalNerError, Errors
 from .docbin import DOCUMENT_ID, read_docbin
 from .flattening import has_text, trimmed
-from .mentions import AnnotatedText, DocumentIds, Mention
+from .mentions import AnnotatedText, Mention
 
 GOLD_ALL = "gold_all"
 """Key of ``doc.spans`` under which all mentions stand."""
@@ -85,8 +85,12 @@ def read_docbin_texts(path: Path, vocab: Vocab) -> Iterator[AnnotatedText]:
     Raises ClinicalNerError as read_docbin does, for two documents of one id, and for a group of
     mentions that does not hold together.
     """
-    ids = DocumentIds()
-    for number, doc in enumerate(read_docbin(path, vocab), start=1):
-        document = str(doc.user_data.get(DOCUMENT_ID, f"{path.stem}-{number}"))
-        ids.add(document, path, number)
+    seen: dict[str, int] = {}
+    for index, doc in enumerate(read_docbin(path, vocab)):
+        document = str(doc.user_data.get(DOCUMENT_ID, f"{path.stem}-{index + 1}"))
+        first = seen.setdefault(document, index)
+        if first != index:
+            raise ClinicalNerError(
+                Errors.E203.format(path=path, first=first, second=index, id=document)
+            )
         yield AnnotatedText(id=document, text=doc.text, mentions=get_gold(doc), path=path)

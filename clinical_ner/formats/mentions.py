@@ -77,8 +77,8 @@ class DocumentIds:
         path, line: where it stands.
         Raises ClinicalNerError if the id was added before; it names both places.
         """
-        first_path, first_line = self._seen.setdefault(document, (path, line))
-        if (first_path, first_line) != (path, line):
+        if document in self._seen:
+            first_path, first_line = self._seen[document]
             raise ClinicalNerError(
                 Errors.E126.format(
                     path=path,
@@ -88,3 +88,4 @@ class DocumentIds:
                     first_line=first_line,
                 )
             )
+        self._seen[document] = (path, line)
