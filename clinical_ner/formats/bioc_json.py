@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from .offsets import (
     Unit,
     agrees,
     check_unit,
+    fits,
     in_code_points,
     settled,
     width,
@@ -85,11 +86,11 @@ def _read(files: Iterable[Path], unit: Unit | None) -> Iterator[AnnotatedText]:
         for line, record in read_records(file):
             for document in _documents(record, file, line):
                 ids.add(document.id, file, line)
-                draft = _draft(document, unit, file, line)
+                draft, mentions = _draft(document, unit, file, line)
                 yield AnnotatedText(
                     id=document.id,
                     text=draft.text,
-                    mentions=tuple(item.mention for item in draft.quoted),
+                    mentions=mentions,
                     path=file,
                     skipped=dict(draft.skipped),
                 )
@@ -115,29 +116,47 @@ def _documents(record: Any, path: Path, line: int) -> Iterator[BioCDocument]:
         yield document
 
 
-def _draft(document: BioCDocument, unit: Unit | None, path: Path, line: int) -> _Draft:
+def _draft(
+    document: BioCDocument, unit: Unit | None, path: Path, line: int
+) -> tuple[_Draft, tuple[Mention, ...]]:
     """Put a document's text together and settle its mentions' offsets.
 
     The offsets of passages count in the same unit as those of annotations, so the text itself
     depends on the unit where passages leave gaps.
     """
-    units: tuple[Unit, ...] = (unit,) if unit is not None else UNITS
-    for candidate in units:
+    first_fault: ClinicalNerError | None = None
+    for candidate in (unit,) if unit is not None else UNITS:
         draft = _assembled(document, candidate, path, line)
         if draft is None:
+            fault = _fault(path, line, f"passages of document {document.id} overlap")
+            first_fault = first_fault or fault
             continue
-        converted = in_code_points(draft.text, draft.quoted, candidate)
-        if all(
-            item.quote is not None and agrees(draft.text, item.mention.fragments, item.quote)
-            for item in converted
-        ):
-            draft.quoted = converted
-            return draft
-    draft = _assembled(document, units[0], path, line)
-    if draft is None:
-        raise _fault(path, line, f"passages of document {document.id} overlap")
-    settled(draft.text, draft.quoted, units[0], path=path, line=line, document=document.id)
-    raise AssertionError("one annotation at least does not fit")
+        quoted = _by_fragments(draft, candidate)
+        try:
+            mentions = settled(
+                draft.text, quoted, candidate, path=path, line=line, document=document.id
+            )
+        except ClinicalNerError as error:
+            first_fault = first_fault or error
+            continue
+        return draft, mentions
+    assert first_fault is not None
+    raise first_fault
+
+
+def _by_fragments(draft: _Draft, unit: Unit) -> list[QuotedMention]:
+    """Take quotes away that are of all from the first fragment to the last, and right.
+
+    Some tools quote the fragments, others, as the library's own validator has it, the whole.
+    """
+    converted = in_code_points(draft.text, draft.quoted, unit)
+    return [
+        replace(given, quote=None)
+        if agrees(draft.text, [(item.mention.start, item.mention.end)], item.quote or "")
+        and fits(draft.text, item.mention.fragments)
+        else given
+        for given, item in zip(draft.quoted, converted, strict=True)
+    ]
 
 
 def _assembled(document: BioCDocument, unit: Unit, path: Path, line: int) -> _Draft | None:
@@ -171,7 +190,8 @@ def _pieces(
     passage: BioCPassage, document: str, path: Path, line: int
 ) -> Iterator[tuple[int, str]]:
     """Give a passage's text, or, if it has none, those of its sentences, with their offsets."""
-    for part in [passage] if passage.text is not None else passage.sentences:
+    # The library gives a passage without text an empty one.
+    for part in [passage] if passage.text else passage.sentences:
         if not isinstance(part.text, str) or type(part.offset) is not int or part.offset < 0:
             raise _fault(path, line, f"a passage of document {document} has no text or no offset")
         # Empty ones cover nothing, wherever they stand.
@@ -234,7 +254,7 @@ def _to_bioc(document: AnnotatedText) -> BioCDocument:
     for mention in document.mentions:
         annotation = BioCAnnotation()
         annotation.id, annotation.infons = mention.id, {"type": mention.label}
-        annotation.text = " ".join(document.text[start:end] for start, end in mention.fragments)
+        annotation.text = document.text[mention.start : mention.end]
         for start, end in mention.fragments:
             annotation.add_location(BioCLocation(start, end - start))
         passage.add_annotation(annotation)

@@ -329,11 +329,13 @@ def _lines(doc: Doc, id: str, path: Path) -> Iterator[str]:
     is_open = False
     for token in doc:
         inside = token.ent_iob_ == "I"
-        ends = "\n" in token.text if token.is_space else knows_sentences and token.is_sent_start
+        ends = (
+            "\n" in token.text if token.text.isspace() else knows_sentences and token.is_sent_start
+        )
         if ends and is_open and not inside:
             yield ""
             is_open = False
-        if not token.is_space:
+        if not token.text.isspace():
             yield f"{token.text}\t{tags[token.i]}"
             is_open = True
     yield ""
@@ -341,8 +343,9 @@ def _lines(doc: Doc, id: str, path: Path) -> Iterator[str]:
 
 def _tags(doc: Doc, id: str, path: Path) -> list[str]:
     tags = ["O"] * len(doc)
+    # By the text, since a token's own is_space says no if the vocabulary has no language.
     for token in doc:
-        if token.is_space:
+        if token.text.isspace():
             continue
         if token.ent_iob_ == "":
             raise cannot_hold(
@@ -354,7 +357,7 @@ def _tags(doc: Doc, id: str, path: Path) -> list[str]:
         label = entity.label_
         if parse_tag(f"B-{label}") is None or re.search(r"[\t\r\n]", label):
             raise cannot_hold(path, id, "a label is empty or holds whitespace", "Rename it.")
-        words = [token.i for token in entity if not token.is_space]
+        words = [token.i for token in entity if not token.text.isspace()]
         if not words:
             raise cannot_hold(
                 path, id, f"the entity of token {entity.start} is whitespace", "Remove it."

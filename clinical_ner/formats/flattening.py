@@ -201,7 +201,7 @@ def _contracted(span: Span, start: int, end: int) -> Span | None:
     inside = [
         token.i
         for token in span
-        if start <= token.idx and token.idx + len(token) <= end and not token.is_space
+        if start <= token.idx and token.idx + len(token) <= end and not token.text.isspace()
     ]
     if not inside:
         return None
