@@ -347,7 +347,7 @@ class Errors(metaclass=_WithCodes):
     E166 = "{path}, line {line}: not BioC ({problem}). Write the file as BioC's own tools do."
     E167 = (
         "{path}: has no {missing} beside it, but {found}. Say which annotator's files to read: "
-        "{annotators}, or * for a document per annotator."
+        "{annotators}, - for files without suffix, or * for a document per file."
     )
     E168 = "{path}: no file NAME_{annotator}.ann is there. Annotators are {annotators}."
     E169 = "{path}, line {line}: several annotations ({annotators}). Name the annotator."

@@ -23,6 +23,7 @@ from .offsets import QuotedMention, agrees, fits, written
 from .writing import cannot_hold, checked
 
 ALL_ANNOTATORS = "*"
+NO_ANNOTATOR = "-"
 
 _ID = re.compile(r"T[0-9]\S*")
 _PAIR = r"-?[0-9]{1,15} -?[0-9]{1,15}"
@@ -41,9 +42,9 @@ def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[Annotat
 
     folder: the folder; that each .txt has its .ann and the reverse is checked at once, what is in
         the files when their document's turn comes.
-    annotator: which files annotate NAME.txt. None: NAME.ann; a name: NAME_<name>.ann, others' files
-        being left alone; "*": every NAME_<name>.ann and NAME.ann, each a document of its own,
-        with the id NAME_<name> or NAME.
+    annotator: which files annotate NAME.txt. None: NAME.ann, there being no others; a name:
+        NAME_<name>.ann, others' files being left alone; "-": NAME.ann, annotators' files being left
+        alone; "*": all of them, each a document of its own, with the id NAME_<name> or NAME.
     Raises ClinicalNerError for a missing folder or partner file, for text that is not UTF-8, and
     for a line that is malformed or does not fit the text; it names the file and the line.
     """
@@ -64,6 +65,9 @@ def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[Annotat
         pairs = _pairs(texts, annotations, by_annotator)
     elif annotator == ALL_ANNOTATORS:
         pairs = _all_pairs(texts, annotations, by_annotator)
+    elif annotator == NO_ANNOTATOR:
+        others = {path.stem for found in by_annotator.values() for path in found.values()}
+        pairs = _pairs(texts, {n: p for n, p in annotations.items() if n not in others}, {})
     else:
         pairs = _pairs_of(annotator, folder, texts, by_annotator)
     return (_read_document(name, *pairs[name]) for name in sorted(pairs))

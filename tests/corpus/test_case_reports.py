@@ -119,7 +119,7 @@ def test_read_brat_reads_the_corpus(reports: Reports) -> None:
         (report.id, report.text, [(m.id, m.label, m.fragments) for m in report.mentions])
         for report in reports
     ]
-    assert all(document.other_lines == {} for document in documents)
+    assert all(document.skipped == {} for document in documents)
 
 
 # --- the checks find planted faults

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.formats.brat import read_brat
+from clinical_ner.formats.brat import read_brat, write_brat
 from clinical_ner.formats.mentions import AnnotatedText, Mention
 
 
@@ -274,3 +274,132 @@ def test_unreadable_file(tmp_path: Path) -> None:
 
     with pytest.raises(ClinicalNerError, match=r"note\.ann: cannot be read"):
         list(read_brat(tmp_path))
+
+
+def test_annotators_by_suffix(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        _write(tmp_path, name, "chest pain", "T1\tSign 0 10\tchest pain")
+        for annotator, line in (("x", "T1\tBody 0 5\tchest"), ("y_2", "T1\tSign 6 10\tpain")):
+            (tmp_path / f"{name}_{annotator}.ann").write_text(line)
+
+    for annotator, label, start in (("x", "Body", 0), ("y_2", "Sign", 6)):
+        documents = list(read_brat(tmp_path, annotator=annotator))
+        assert [document.id for document in documents] == ["a", "b"]
+        assert [(m.label, m.start) for m in documents[1].mentions] == [(label, start)]
+    assert [m.end for doc in read_brat(tmp_path, annotator="-") for m in doc.mentions] == [10, 10]
+    every = list(read_brat(tmp_path, annotator="*"))
+    assert [document.id for document in every] == ["a", "a_x", "a_y_2", "b", "b_x", "b_y_2"]
+    assert {document.text for document in every} == {"chest pain"}
+
+
+def test_annotators_of_texts_whose_names_start_alike(tmp_path: Path) -> None:
+    for name in ("note", "note_1"):
+        (tmp_path / f"{name}.txt").write_text(name)
+        (tmp_path / f"{name}_x.ann").write_text("")
+
+    documents = list(read_brat(tmp_path, annotator="x"))
+
+    assert [(document.id, document.text) for document in documents] == [
+        ("note", "note"),
+        ("note_1", "note_1"),
+    ]
+
+
+def _annotators(folder: Path, *names: str) -> None:
+    (folder / "a.txt").write_text("pain")
+    for name in names:
+        (folder / name).write_text("")
+
+
+@pytest.mark.parametrize(
+    ("names", "annotator", "problem"),
+    [
+        (("a_x.ann", "a_y.ann"), None, "has no a.ann beside it, but a_x.ann, a_y.ann. .* x, y"),
+        (("a.ann", "a_x.ann"), None, "a.txt: has no a_x.txt beside it, but a_x.ann"),
+        (("a_x.ann",), "-", "a.txt: has no a.ann beside it"),
+        (("a_x.ann",), "z", "no file NAME_z.ann is there. Annotators are x"),
+        (("a.ann",), "z", "no file NAME_z.ann is there. Annotators are none"),
+        (("a_x.ann", "b.txt", "b.ann"), "x", "b.txt: has no b_x.ann beside it"),
+        (("a_x.ann", "b.txt"), "*", "b.txt: has no b.ann beside it"),
+        (("a_x.ann", "b.ann"), "*", "b.ann: has no b.txt beside it"),
+    ],
+)  # fmt: skip
+def test_annotators_that_are_unclear(
+    tmp_path: Path, names: tuple[str, ...], annotator: str | None, problem: str
+) -> None:
+    _annotators(tmp_path, *names)
+
+    with pytest.raises(ClinicalNerError, match=problem):
+        read_brat(tmp_path, annotator=annotator)
+
+
+def _text(id: str, text: str, *mentions: Mention, **fields: str) -> AnnotatedText:
+    return AnnotatedText(id, text, mentions, Path("notes"), **fields)  # type: ignore[arg-type]
+
+
+def test_what_is_written(tmp_path: Path) -> None:
+    mentions = (Mention("T7", "Sign", ((0, 12),)), Mention("T1", "X", ((7, 12), (0, 5))))
+
+    write_brat([_text("a.1", "Chest\r\npain\t😷", *mentions)], tmp_path / "new" / "out")
+
+    out = tmp_path / "new" / "out"
+    assert (out / "a.1.txt").read_bytes().decode() == "Chest\r\npain\t😷"
+    assert (out / "a.1.ann").read_bytes().decode() == (
+        "T7\tSign 0 12\tChest  pain\t\nT1\tX 7 12;0 5\tpain\t Chest\n"
+    )
+    assert sorted(path.name for path in out.iterdir()) == ["a.1.ann", "a.1.txt"]
+
+
+@pytest.mark.parametrize("ids", [("T1", "T1"), ("T1", "x"), ("70", "71")])
+def test_ids_that_are_not_brats_are_given_anew(tmp_path: Path, ids: tuple[str, str]) -> None:
+    mentions = [Mention(id, "X", ((0, 1),)) for id in ids]
+
+    write_brat([_text("a", "pain", *mentions)], tmp_path / "out")
+
+    [document] = read_brat(tmp_path / "out")
+    assert [mention.id for mention in document.mentions] == ["T1", "T2"]
+
+
+def test_an_empty_folder_is_written_into(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+
+    write_brat([_text("a", "pain")], tmp_path / "out")
+
+    assert len(list(read_brat(tmp_path / "out"))) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("documents", "problem"),
+    [
+        ([_text("a/b", "pain")], "document a/b: its id is no file name"),
+        ([_text(".a", "pain")], "its id is no file name"),
+        ([_text("", "pain")], "its id is no file name"),
+        ([_text("ä" * 101, "pain")], "its id is no file name"),
+        ([_text("a", "pain"), _text("a", "pain")], "another has its id"),
+        ([_text("a", "pain", Mention("T1", "A B", ((0, 1),)))], "label of T1 .* whitespace"),
+        ([_text("a", "pain", Mention("T1", "", ((0, 1),)))], "label of T1 is empty"),
+        ([_text("a", "pain", unusable="rejected")], "it is rejected"),
+    ],
+)
+def test_what_is_not_written_leaves_no_folder(
+    tmp_path: Path, documents: list[AnnotatedText], problem: str
+) -> None:
+    with pytest.raises(ClinicalNerError, match=problem) as caught:
+        write_brat(documents, tmp_path / "out")
+
+    assert str(tmp_path / "out") in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b.txt").write_text("")
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ClinicalNerError, match="out: is not empty"):
+        write_brat([_text("a", "pain")], tmp_path / "out")
+    with pytest.raises(ClinicalNerError, match="file: cannot be written .it is a file"):
+        write_brat([_text("a", "pain")], tmp_path / "file")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out"]
