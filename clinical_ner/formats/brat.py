@@ -58,9 +58,7 @@ def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[Annotat
         # Python stands surrogates for the bytes of a name that it could not decode.
         if any("\ud800" <= character <= "\udfff" for character in name):
             raise ClinicalNerError(Errors.E114.format(path=path))
-    by_annotator = {
-        name: found for name in texts if (found := _by_annotator(name, texts, annotations))
-    }
+    by_annotator = _by_annotator(texts, annotations)
     if annotator is None:
         pairs = _pairs(texts, annotations, by_annotator)
     elif annotator == ALL_ANNOTATORS:
@@ -139,19 +137,28 @@ def _all_pairs(
 
 
 def _by_annotator(
-    name: str, texts: Mapping[str, Path], annotations: Mapping[str, Path]
-) -> dict[str, Path]:
-    """Annotators' files of a text: those named after it that have no text of their own.
+    texts: Mapping[str, Path], annotations: Mapping[str, Path]
+) -> dict[str, dict[str, Path]]:
+    """Give each text's annotators' files: those named after it that have no text of their own.
 
-    Of two texts that a file may be named after (note.txt, note_1.txt; note_1_ann.ann), the longer
-    name has it.
+    Of two texts that a file may be named after (note.txt and note_1.txt; note_1_x.ann), that of the
+    longer name has it.
     """
-    found = {}
+    found: dict[str, dict[str, Path]] = {}
     for stem, path in annotations.items():
-        owner = max((text for text in texts if stem.startswith(f"{text}_")), key=len, default=None)
-        if stem not in texts and owner == name:
-            found[stem.removeprefix(f"{name}_")] = path
+        name, annotator = ("", "") if stem in texts else _parted(stem, texts)
+        if annotator:
+            found.setdefault(name, {})[annotator] = path
     return found
+
+
+def _parted(stem: str, texts: Mapping[str, Path]) -> tuple[str, str]:
+    """Part a name into that of a text and an annotator's; both are empty if it is neither's."""
+    end = len(stem)
+    while (end := stem.rfind("_", 0, end)) > 0:
+        if stem[:end] in texts:
+            return stem[:end], stem[end + 1 :]
+    return "", ""
 
 
 def _read_document(name: str, text_path: Path, ann_path: Path) -> AnnotatedText:

@@ -122,7 +122,7 @@ def to_flat_doc(
         raise ClinicalNerError(Errors.E113.format(lang=nlp.lang, doc=document))
     doc.user_data[DOCUMENT_ID] = document
     aligned = [
-        align(doc, mention, index, rules, document=document)
+        align(doc, text, mention, index, rules, document=document)
         for index, mention in enumerate(mentions)
     ]
     chosen, dropped = choose((item for item in aligned if isinstance(item, Candidate)), rules)

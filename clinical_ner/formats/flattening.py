@@ -87,15 +87,14 @@ class Candidate:
 
 
 def align(
-    doc: Doc, mention: Mention, index: int, rules: FlatRules, *, document: str
+    doc: Doc, text: str, mention: Mention, index: int, rules: FlatRules, *, document: str
 ) -> Candidate | str:
     """Bring a mention to one run of whole tokens.
 
-    doc: its text is that over which the offsets count.
+    text: that of the Doc, which would put it together anew for every mention.
     document: the document's id, for the error of misaligned "error".
     Returns the candidate, or the key of DROPS that says why there is none.
     """
-    text = doc.text
     codes = []
     if not has_text(text, mention):
         return "empty"
