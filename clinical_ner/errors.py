@@ -247,8 +247,8 @@ class Errors(metaclass=_WithCodes):
         "line ends."
     )
     E126 = (
-        "{path}, line {line}: the document's id {document} stands at {first}line {first_line} "
-        "already. Give every document its own id."
+        "{place}: the document's id {document} stands at {first} already. Give every document its "
+        "own id."
     )
     E127 = (
         "Document {document}: the edges of {id} ({offsets}) lie inside tokens. Mend its offsets, "
@@ -359,6 +359,10 @@ class Errors(metaclass=_WithCodes):
     E172 = (
         "{path}, line {line}: the word is not what follows in the text that the file gives. Remove "
         "the line '# text', or mend it."
+    )
+    E173 = (
+        "{path}: is {format}, for which the setting '{setting}' says nothing; it is one of "
+        "{formats}. Leave it away."
     )
 
     # Split and evaluation: E200 to E229.

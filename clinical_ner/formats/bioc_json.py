@@ -85,7 +85,7 @@ def _read(files: Iterable[Path], unit: Unit | None) -> Iterator[AnnotatedText]:
     for file in files:
         for line, record in read_records(file):
             for document in _documents(record, file, line):
-                ids.add(document.id, file, line)
+                ids.add(document.id, f"{file}, line {line}")
                 draft, mentions = _draft(document, unit, file, line)
                 yield AnnotatedText(
                     id=document.id,

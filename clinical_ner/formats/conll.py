@@ -141,7 +141,7 @@ def _read(
         for number, document in enumerate(rest, start=1):
             name = file.stem if second is None else f"{file.stem}-{number}"
             id = document.id if document.id is not None else name
-            ids.add(id, file, document.line)
+            ids.add(id, f"{file}, line {document.line}")
             yield _annotated(document, id, file_scheme, file)
 
 

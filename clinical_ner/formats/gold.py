@@ -6,7 +6,7 @@ and its exact offsets: what was read can be written again, to the character.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from spacy.tokens import Doc, SpanGroup
@@ -14,9 +14,11 @@ from spacy.vocab import Vocab
 
 from ..errors import ClinicalNerError, Errors
 from .docbin import DOCUMENT_ID, read_docbin
+from .files import corpus_files
 from .flattening import has_text, trimmed
-from .mentions import AnnotatedText, Mention
+from .mentions import AnnotatedText, DocumentIds, Mention
 
+SUFFIXES = (".spacy",)
 GOLD_ALL = "gold_all"
 """Key of ``doc.spans`` under which all mentions stand."""
 
@@ -76,21 +78,23 @@ def get_gold(doc: Doc) -> tuple[Mention, ...]:
 
 
 def read_docbin_texts(path: Path, vocab: Vocab) -> Iterator[AnnotatedText]:
-    """Read a .spacy file as texts with mentions.
+    """Read .spacy files as texts with mentions; the Docs of one file are held in memory.
 
     A document's id is that of ``user_data["clinical_ner.id"]``, otherwise the file's name and the
     document's number, counted from 1.
 
-    path, vocab: as for read_docbin.
+    path: a file, or a flat folder of files that end in .spacy.
+    vocab: the strings of the files are added to it.
     Raises ClinicalNerError as read_docbin does, for two documents of one id, and for a group of
     mentions that does not hold together.
     """
-    seen: dict[str, int] = {}
-    for index, doc in enumerate(read_docbin(path, vocab)):
-        document = str(doc.user_data.get(DOCUMENT_ID, f"{path.stem}-{index + 1}"))
-        first = seen.setdefault(document, index)
-        if first != index:
-            raise ClinicalNerError(
-                Errors.E203.format(path=path, first=first, second=index, id=document)
-            )
-        yield AnnotatedText(id=document, text=doc.text, mentions=get_gold(doc), path=path)
+    return _read(corpus_files(path, SUFFIXES), vocab)
+
+
+def _read(files: Iterable[Path], vocab: Vocab) -> Iterator[AnnotatedText]:
+    ids = DocumentIds()
+    for file in files:
+        for number, doc in enumerate(read_docbin(file, vocab), start=1):
+            document = str(doc.user_data.get(DOCUMENT_ID, f"{file.stem}-{number}"))
+            ids.add(document, f"{file}, document {number}")
+            yield AnnotatedText(id=document, text=doc.text, mentions=get_gold(doc), path=file)

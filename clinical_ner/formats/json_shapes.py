@@ -23,7 +23,8 @@ from ..errors import ClinicalNerError, Errors
 from .mentions import Mention
 from .offsets import QuotedMention, Unit
 
-#: Keys under which mentions stand. A record may have several; the first that holds a list has them.
+#: Keys under which mentions stand. Of several the first that holds any has them; the others, for
+#: instance labels of the whole text, are counted.
 MENTIONS = ("spans", "entities", "ents", "label", "labels")
 _TEXT = ("text", "data")
 _START = ("start", "start_offset")
@@ -86,7 +87,8 @@ def read_flat_record(record: Any, *, place: Place, default_id: str) -> RecordTex
     if not isinstance(record, dict):
         raise place.fault(f"the record is {kind(record)}, not an object with a text and mentions")
     text_key = next((key for key in _TEXT if key in record), None)
-    key = next((key for key in MENTIONS if isinstance(record.get(key), list)), None)
+    lists = [key for key in MENTIONS if isinstance(record.get(key), list)]
+    key = next((key for key in lists if record[key]), lists[0] if lists else None)
     is_prodigy = "answer" in record or "_input_hash" in record
     if text_key is None or (key is None and not is_prodigy):
         null = next((key for key in MENTIONS if key in record and record[key] is None), None)
@@ -97,8 +99,8 @@ def read_flat_record(record: Any, *, place: Place, default_id: str) -> RecordTex
     text = checked_text(record[text_key], place)
     skipped = beside(record)
     for other in MENTIONS:
-        if other != key and isinstance(record.get(other), (list, dict)):
-            skipped[other] += len(record[other])
+        if other != key:
+            skipped[other] += _size(record.get(other))
     return RecordText(
         id=document,
         text=text,
@@ -203,6 +205,13 @@ def keys(record: Mapping[str, Any]) -> str:
     """Name the keys of a record, without those that might come from a note."""
     named = [key for key in record if _KEY.fullmatch(key)]
     return f"keys: {', '.join(named[:12]) or 'none'}"
+
+
+def _size(value: Any) -> int:
+    """Count the items of a list, or of all lists of an object, as Doc.to_json() has its spans."""
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return len(value) if isinstance(value, list) else 0
 
 
 def _first(item: Mapping[str, Any], names: tuple[str, ...]) -> Any:

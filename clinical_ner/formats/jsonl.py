@@ -38,7 +38,8 @@ def read_jsonl(
     offsets: what offsets count. None: code points, unless the texts that a record gives for its
         mentions show that it counts UTF-16 units or bytes.
     annotator: of a Label Studio task with several annotations, the one that is read: the number or
-        e-mail of "completed_by". Needed only for tasks with several, none of them ground truth.
+        e-mail of "completed_by". Needed only for tasks with several, none of them ground truth;
+        records of other shapes name no annotator.
     Raises ClinicalNerError, naming the file and the line, for a record that is not JSON, has no
     known shape or no text, for a mention without label or that does not fit the text, and for two
     documents of one id.
@@ -56,7 +57,7 @@ def _read(
         for number, (line, record) in enumerate(read_records(file), start=1):
             default_id = f"{file.stem}-{number}"
             for text in _texts(record, Place(file, line), default_id, annotator):
-                ids.add(text.id, file, line)
+                ids.add(text.id, f"{file}, line {line}")
                 yield AnnotatedText(
                     id=text.id,
                     text=text.text,
@@ -78,6 +79,10 @@ def _texts(record: Any, place: Place, default_id: str, annotator: str | None) ->
     """Read a record of whatever shape."""
     if is_task(record):
         return [read_task(record, place=place, default_id=default_id, annotator=annotator)]
+    if annotator is not None:
+        raise place.fault(
+            "an annotator was named, but the record is no Label Studio task", "Name none"
+        )
     if is_training_document(record):
         return read_paragraphs(record, place=place, default_id=default_id)
     return [read_flat_record(record, place=place, default_id=default_id)]

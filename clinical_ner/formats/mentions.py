@@ -69,23 +69,15 @@ class DocumentIds:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[Path, int]] = {}
+        self._places: dict[str, str] = {}
 
-    def add(self, document: str, path: Path, line: int) -> None:
+    def add(self, document: str, place: str) -> None:
         """Remember a document.
 
-        path, line: where it stands.
+        place: where it stands, as in "notes.jsonl, line 3".
         Raises ClinicalNerError if the id was added before; it names both places.
         """
-        if document in self._seen:
-            first_path, first_line = self._seen[document]
-            raise ClinicalNerError(
-                Errors.E126.format(
-                    path=path,
-                    line=line,
-                    document=document,
-                    first="" if first_path == path else f"{first_path}, ",
-                    first_line=first_line,
-                )
-            )
-        self._seen[document] = (path, line)
+        first = self._places.get(document)
+        if first is not None:
+            raise ClinicalNerError(Errors.E126.format(place=place, document=document, first=first))
+        self._places[document] = place

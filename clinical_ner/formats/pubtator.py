@@ -29,6 +29,8 @@ SUFFIXES = (".pubtator", ".txt")
 
 _PART = re.compile(r"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
 _OFFSET = re.compile(r"-?[0-9]{1,15}")
+# BioRED has a fifth column, which says whether the relation is new.
+_RELATION = re.compile(r"[^\W\d]")
 _HINT = (
     "Write ID|t|TITLE, ID|a|ABSTRACT, then ID, START, END, TEXT and LABEL parted by tabs; an empty "
     "line ends a document."
@@ -73,7 +75,7 @@ def _read(files: Iterable[Path], offsets: Unit | None) -> Iterator[AnnotatedText
     ids = DocumentIds()
     for file in files:
         for document in _documents(file):
-            ids.add(document.id, file, document.line)
+            ids.add(document.id, f"{file}, line {document.line}")
             text = document.title
             if document.abstract:
                 text += "\n" + document.abstract
@@ -123,15 +125,13 @@ def _documents(path: Path) -> Iterator[_Document]:
 
 
 def _add_annotation(document: _Document, fields: list[str], path: Path, number: int) -> None:
-    is_placed = len(fields) >= 3 and _OFFSET.fullmatch(fields[1]) and _OFFSET.fullmatch(fields[2])
-    if not is_placed:
-        # ID, kind, concept, concept
-        if len(fields) < 4 or not all(name.strip() for name in fields[:4]):
-            raise _fault(path, number, "neither a mention nor a relation")
+    if len(fields) >= 4 and _RELATION.match(fields[1]):
         document.skipped["relation"] += 1
         return
     if len(fields) < 5:
-        raise _fault(path, number, f"a mention of {len(fields)} columns")
+        raise _fault(path, number, f"a mention or a relation of {len(fields)} columns")
+    if not _OFFSET.fullmatch(fields[1]) or not _OFFSET.fullmatch(fields[2]):
+        raise _fault(path, number, "offsets that are no whole numbers")
     label = fields[4].strip()
     if not label:
         raise _fault(path, number, "a mention without label")

@@ -196,15 +196,28 @@ def test_what_is_no_mention_is_counted(tmp_path: Path) -> None:
         tmp_path,
         {
             "text": TEXT,
-            "entities": [],
+            "entities": [[7, 17, "Sign"]],
             "relations": [{}, {}],
             "label": ["Cardiology"],
             "cats": {"A": 1.0},
             "Comments": [],
+            "ents": [],
+            "spans": {"a": [{}, {}], "b": [{}]},
         },
     )
 
-    assert document.skipped == {"relation": 2, "label": 1, "category": 1}
+    assert document.skipped == {"relation": 2, "label": 1, "category": 1, "spans": 3}
+
+
+def test_an_empty_list_gives_way_to_one_that_is_not(tmp_path: Path) -> None:
+    [document] = _read(tmp_path, {"text": TEXT, "entities": [], "label": [[7, 17, "Sign"]]})
+
+    assert spans(document) == SIGNS[:1]
+
+
+def test_an_annotator_of_records_that_name_none(tmp_path: Path) -> None:
+    with pytest.raises(ClinicalNerError, match="line 1: an annotator was named"):
+        _read(tmp_path, SHAPES["doccano"], annotator="1")
 
 
 def test_label_studio_skips_and_counts(tmp_path: Path) -> None:

@@ -23,14 +23,22 @@ NOTE = ["7|t|Chest pain", "7|a|after a fall.", "7\t0\t10\tChest pain\tDisease\tD
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_mentions_and_what_is_counted(tmp_path: Path, end: str) -> None:
-    lines = [*NOTE, "7\t19\t23\tfall\tEvent\t-", "7\tCID\tD002637\tD000001", "", "", "8|t|Fever"]
+    lines = [
+        *NOTE,
+        "7\t19\t23\tfall\tEvent\t-",
+        "7\tCID\tD002637\tD000001",
+        "7\tCause\t7157\t1\tNovel",
+        "",
+        "",
+        "8|t|Fever",
+    ]
 
     first, second = _read(tmp_path, *lines, end=end)
 
     assert (first.id, first.text) == ("7", "Chest pain\nafter a fall.")
     assert spans(first) == [("Disease", ((0, 10),)), ("Event", ((19, 23),))]
     assert [(mention.id, mention.line) for mention in first.mentions] == [("T1", 3), ("T2", 4)]
-    assert first.skipped == {"concept": 1, "relation": 1}
+    assert first.skipped == {"concept": 1, "relation": 2}
     assert (second.id, second.text, second.mentions) == ("8", "Fever", ())
 
 
