@@ -7,6 +7,7 @@ other tools a document a line: all are read.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from ..errors import ClinicalNerError, Errors
 from .docbin import replacing
 from .files import corpus_files
 from .json_records import read_records
+from .json_shapes import is_name, is_unicode
 from .mentions import AnnotatedText, DocumentIds, Mention
 from .offsets import (
     UNITS,
@@ -110,7 +112,7 @@ def _documents(record: Any, path: Path, line: int) -> Iterator[BioCDocument]:
             raise _fault(path, line, f"document {number} has an object without {error}") from None
         except (TypeError, AttributeError):
             raise _fault(path, line, f"document {number} has a value of another type") from None
-        if not isinstance(document.id, (str, int)) or not str(document.id).strip():
+        if not is_name(document.id):
             raise _fault(path, line, f"document {number} has no id")
         document.id = str(document.id)
         yield document
@@ -194,6 +196,9 @@ def _pieces(
     for part in [passage] if passage.text else passage.sentences:
         if not isinstance(part.text, str) or type(part.offset) is not int or part.offset < 0:
             raise _fault(path, line, f"a passage of document {document} has no text or no offset")
+        if not is_unicode(part.text):
+            problem = f"a passage of document {document} holds half of a UTF-16 pair"
+            raise _fault(path, line, problem)
         # Empty ones cover nothing, wherever they stand.
         if part.text:
             yield part.offset, part.text
@@ -203,7 +208,7 @@ def _quoted(
     annotation: BioCAnnotation, number: int, document: str, path: Path, line: int
 ) -> QuotedMention:
     given = annotation.id
-    id = str(given) if isinstance(given, (str, int)) and str(given) else f"T{number}"
+    id = str(given) if is_name(given) else f"T{number}"
 
     def fault(problem: str) -> ClinicalNerError:
         return ClinicalNerError(
@@ -214,6 +219,8 @@ def _quoted(
     label = infons.get("type") if isinstance(infons, dict) else None
     if not isinstance(label, str) or not label.strip():
         raise fault("has no type")
+    if not is_unicode(label):
+        raise fault("has a type with half of a UTF-16 pair")
     if not isinstance(annotation.text, str):
         raise fault("has no text")
     pairs = [(location.offset, location.length) for location in annotation.locations]
@@ -230,7 +237,7 @@ def _fault(path: Path, line: int, problem: str) -> ClinicalNerError:
 def write_bioc_json(documents: Iterable[AnnotatedText], path: Path) -> None:
     """Write texts with all their mentions as one collection, a document being one passage.
 
-    documents: all are held in memory, as a collection is.
+    documents: they may come from a generator, one being held at a time; each is on its own line.
     path: the file to write; an existing one is replaced.
     Raises ClinicalNerError, without leaving a file, if it cannot be written or the library is not
     installed, for two documents of one id, and for a text whose annotation is unusable.
@@ -240,10 +247,15 @@ def write_bioc_json(documents: Iterable[AnnotatedText], path: Path) -> None:
 
     collection = BioCCollection()
     collection.source, collection.date, collection.key = "clinical-ner", "", ""
-    for document in checked(documents, path):
-        collection.add_document(_to_bioc(document))
+    around = {**biocjson.toJSON(collection), "documents": []}
+    # The library would hold all documents, and their JSON, at once.
+    opening, _, closing = json.dumps(around).rpartition("[]")
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        biocjson.dump(collection, file, ensure_ascii=False)
+        file.write(f"{opening}[")
+        for number, document in enumerate(checked(documents, path)):
+            converted = json.dumps(biocjson.toJSON(_to_bioc(document)), ensure_ascii=False)
+            file.write(f"{',' if number else ''}\n{converted}")
+        file.write(f"\n]{closing}\n")
 
 
 def _to_bioc(document: AnnotatedText) -> BioCDocument:

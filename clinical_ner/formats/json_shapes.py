@@ -132,7 +132,7 @@ def read_mentions(
     elif isinstance(item, dict):
         given = item.get("id") if id is None else id
         # Tools number from 0, and 0 and "" are both what an unset id is written as.
-        name = str(given) if isinstance(given, (str, int)) and str(given) else name
+        name = str(given) if is_name(given) else name
         pieces = item.get("fragments", [[_first(item, _START), _first(item, _END)]])
         labels = _first(item, _LABEL)
         quote = item.get("text")
@@ -146,6 +146,8 @@ def read_mentions(
     labels = labels if isinstance(labels, list) else [labels]
     if not labels or not all(isinstance(label, str) and label.strip() for label in labels):
         raise place.mention_fault(name, document, "has no label")
+    if not all(map(is_unicode, labels)):
+        raise place.mention_fault(name, document, "has a label with half of a UTF-16 pair")
     return [
         QuotedMention(
             Mention(name if index == 0 else f"{name}-{index + 1}", label, fragments), quote
@@ -164,10 +166,25 @@ def document_id(record: Mapping[str, Any], default: str, place: Place) -> str:
     ):
         if given is None:
             continue
-        if not isinstance(given, (str, int)) or isinstance(given, bool) or not str(given).strip():
+        if not is_name(given):
             raise place.fault("the id is neither a name nor a number")
         return str(given)
     return default
+
+
+def is_unicode(text: str) -> bool:
+    r"""Whether a text has no half of a UTF-16 pair, which JSON can write (\ud83d), but no file."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_name(value: Any) -> bool:
+    """Whether a value can be an id, which messages and reports name on a line."""
+    # type(), since true and false are whole numbers to isinstance().
+    return type(value) in (str, int) and bool(str(value).strip()) and str(value).isprintable()
 
 
 def checked_text(text: Any, place: Place) -> str:
@@ -177,7 +194,7 @@ def checked_text(text: Any, place: Place) -> str:
     """
     if not isinstance(text, str):
         raise place.fault(f"the text is {kind(text)}")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not is_unicode(text):
         raise place.fault("the text holds half of a UTF-16 pair", "Write the file as UTF-8")
     return text
 

@@ -12,7 +12,16 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import ClinicalNerError, Errors
-from .json_shapes import Place, RecordText, checked_text, document_id, keys, kind, read_mentions
+from .json_shapes import (
+    Place,
+    RecordText,
+    checked_text,
+    document_id,
+    is_name,
+    keys,
+    kind,
+    read_mentions,
+)
 from .offsets import QuotedMention
 
 #: The second is what Label Studio wrote before version 1.0.
@@ -112,8 +121,7 @@ def _mentions(
     result: Mapping[str, Any], number: int, text: str, document: str, place: Place
 ) -> list[QuotedMention]:
     value = result.get("value")
-    id = result.get("id")
-    name = id if isinstance(id, str) and id else f"T{number}"
+    name = str(result["id"]) if is_name(result.get("id")) else f"T{number}"
     if not isinstance(value, dict):
         raise place.mention_fault(name, document, f"has a value that is {kind(value)}")
     offsets = value.get("globalOffsets", value)

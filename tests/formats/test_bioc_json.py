@@ -163,6 +163,11 @@ def _broken(path: str, value: Any = None) -> Any:
         (_collection("fever"), "document 1 has a value of another type"),
         (_broken("passages.0.text", 3), "a passage of document 7 has no text or no offset"),
         (_broken("passages.0.offset", -1), "a passage of document 7 has no text or no offset"),
+        (_broken("passages.0.text", "\ud83d"), "document 7 holds half of a UTF-16 pair"),
+        (
+            _broken("passages.0.annotations.0.infons", {"type": "\ud83d"}),
+            "annotation 1 .* has a type with half",
+        ),
         (_broken("passages.1.offset", 9), "passages of document 7 overlap"),
         (_broken("passages.0.annotations.0.infons", {"a": 1}), "annotation 1 .* has no type"),
         (_broken("passages.0.annotations.0.locations", []), "annotation 1 .* has no locations"),
