@@ -20,7 +20,7 @@ Misaligned = Literal["expand", "contract", "drop", "error"]
 CHANGES = {
     "joined": "only whitespace parts its fragments",
     "discontinuous": "its longest fragment is kept",
-    "bridged": "the gaps between its fragments are filled",
+    "bridged": "gaps between its fragments are filled",
     "trimmed": "whitespace at its edges is cut off",
     "expanded": "its edges are moved out to tokens'",
     "contracted": "its edges are moved in to tokens'",
@@ -31,7 +31,7 @@ DROPS = {
     "misaligned": "its edges lie inside tokens",
     "duplicate": "same span, same label as an earlier",
     "conflict": "same span, other label than an earlier",
-    "overlap": "shares a token with one preferred to it",
+    "overlap": "shares a token with a preferred one",
 }
 
 
