@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import spacy
+from hypothesis import settings
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
@@ -17,6 +18,10 @@ from clinical_ner.cli.calibrate import calibrate
 from clinical_ner.cli.convert import convert
 from clinical_ner.cli.evaluate import evaluate
 from clinical_ner.formats.docbin import write_docbin
+
+# The same examples in every run, however slow the machine is.
+settings.register_profile("project", derandomize=True, deadline=None)
+settings.load_profile("project")
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "corpus" / "case_reports"

@@ -4,6 +4,8 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
+from hypothesis import strategies as st
+
 from clinical_ner.formats.mentions import AnnotatedText, Mention
 
 #: What breaks offsets: characters of two UTF-16 units, of several code points, and line ends.
@@ -49,3 +51,32 @@ def documents(seed: int, number: int = 4) -> list[AnnotatedText]:
 def spans(document: AnnotatedText) -> list[tuple[str, tuple[tuple[int, int], ...]]]:
     """What a mention says: not its id, and not where in a file it stands."""
     return [(mention.label, mention.fragments) for mention in document.mentions]
+
+
+@st.composite
+def corpora(draw: st.DrawFn) -> list[AnnotatedText]:
+    """One to three texts of any characters, with any mentions within them."""
+    contents = draw(
+        st.lists(
+            st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=12).map("".join),
+            min_size=1,
+            max_size=3,
+        )
+    )
+    return [
+        AnnotatedText(f"note-{index}", content, draw(_mentions(content)), Path("corpus"))
+        for index, content in enumerate(contents)
+    ]
+
+
+@st.composite
+def _mentions(draw: st.DrawFn, content: str) -> tuple[Mention, ...]:
+    offset = st.integers(0, len(content))
+    fragment = st.tuples(offset, offset).map(lambda pair: (min(pair), max(pair)))
+    labelled = st.tuples(
+        st.sampled_from(LABELS), st.lists(fragment, min_size=1, max_size=3).map(tuple)
+    )
+    return tuple(
+        Mention(f"T{number}", label, fragments)
+        for number, (label, fragments) in enumerate(draw(st.lists(labelled, max_size=6)), start=1)
+    )
