@@ -2,6 +2,7 @@
 
 from . import bias as _bias  # noqa: F401
 from . import calibrate as _calibrate  # noqa: F401
+from . import check as _check  # noqa: F401
 from . import compare as _compare  # noqa: F401
 from . import convert as _convert  # noqa: F401
 from . import evaluate as _evaluate  # noqa: F401

@@ -1,0 +1,56 @@
+"""Mentions of an unlikely form: empty, cut, too long, or of one sign."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from ..formats.mentions import Mention
+from .corpus import Part, all_documents, count_words, cuts_word, mention_text, pieces
+from .findings import Finding, Place, found, mention_place
+
+MAX_WORDS = 15
+
+
+def find_forms(parts: Sequence[Part], *, max_words: int = MAX_WORDS) -> list[Finding]:
+    """Find mentions whose form is unlikely.
+
+    max_words: mentions with more words are too long; most clinical entities have one to five.
+    """
+    places: dict[str, list[Place]] = defaultdict(list)
+    number = 0
+    for part, document in all_documents(parts):
+        for mention in document.mentions:
+            number += 1
+            for code, note in forms(document.text, mention, max_words=max_words):
+                places[code].append(mention_place(part, document, mention, note))
+    details = {"C043": f"over {max_words}"}
+    return [
+        finding
+        for code in sorted(places)
+        for finding in found(code, places[code], of=number, detail=details.get(code, ""))
+    ]
+
+
+def forms(text: str, mention: Mention, *, max_words: int) -> Iterator[tuple[str, str]]:
+    """Give the code (a key of KINDS) of all that is unlikely in a mention's form, and a note."""
+    content = mention_text(text, mention)
+    bare = content.strip()
+    if not bare:
+        yield "C040", ""
+        return
+    if any(text[start:end] != text[start:end].strip() for start, end in mention.fragments):
+        yield "C041", ""
+    if cuts_word(text, mention):
+        yield "C042", ""
+    length = count_words(content)
+    if length > max_words:
+        yield "C043", f"{length} words"
+    if any("\n" in text[start:end].strip() for start, end in pieces(text, mention)):
+        yield "C044", ""
+    if len(bare) == 1:
+        yield "C045", ""
+    if not any(char.isalnum() for char in bare):
+        yield "C046", ""
+    elif not any(char.isalpha() for char in bare):
+        yield "C047", ""

@@ -1,0 +1,164 @@
+"""clinical-ner check: what is wrong with a corpus, and what to know of it, before training."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import typer
+from rich.console import Console
+
+from ..checks.corpus import Part
+from ..checks.duplicates import THRESHOLD
+from ..checks.lengths import MAX_WORDS
+from ..checks.report import Report, check_parts, texts_of, to_dict
+from ..checks.windows import ENCODER
+from ..errors import ClinicalNerError, Errors
+from ..formats.detect import FORMATS, Format
+from ..formats.reading import read_texts
+from ._app import app
+from ._check_tables import print_report
+
+#: What --encoder says so that no document is measured in wordpieces.
+NO_ENCODER = "none"
+PLACES = 10
+
+
+def _quiet(message: str) -> None:
+    """Say nothing."""
+
+
+@app.command("check", no_args_is_help=True)
+def check_cli(
+    corpus: list[Path] = typer.Argument(
+        ..., metavar="CORPUS...", help="Files or flat folders; several are parts of one corpus."
+    ),
+    format: str = typer.Option("auto", "--format", help=f"auto, {', '.join(FORMATS)}."),
+    annotator: str | None = typer.Option(
+        None, help="Whose annotations to read (brat, JSON of Label Studio)."
+    ),
+    offsets: str | None = typer.Option(
+        None, help="What offsets count: code-points, utf-16 or bytes (jsonl, pubtator, bioc)."
+    ),
+    label_column: int | None = typer.Option(None, help="Column of the tags, from 0 (conll)."),
+    word_column: int | None = typer.Option(None, help="Column of the words, from 0 (conll)."),
+    scheme: str | None = typer.Option(None, help="Scheme of the tags (conll)."),
+    near_duplicate: float = typer.Option(
+        THRESHOLD,
+        "--near-duplicate",
+        help="Share in (0, 1] of runs of three words that nearly the same documents have in common "
+        "(Jaccard index).",
+    ),
+    max_words: int = typer.Option(
+        MAX_WORDS, "--max-words", min=1, help="Words that a mention may have."
+    ),
+    encoder: str = typer.Option(
+        ENCODER,
+        "--encoder",
+        help="Transformer whose window documents are measured against, by name or folder; it must "
+        f"be installed. '{NO_ENCODER}' to leave this out.",
+    ),
+    places: int | None = typer.Option(
+        None, "--places", min=0, help=f"Places to print per finding, {PLACES} by default."
+    ),
+    show_text: bool = typer.Option(
+        False, "--show-text", help="Quote the text at the places. It may be confidential."
+    ),
+    as_json: bool = typer.Option(
+        False, "--json", help="Print one JSON object, with all places, instead of tables."
+    ),
+) -> None:
+    """Check annotated notes of any readable format before training on them.
+
+    Several paths are parts of one corpus, named after their files: train.spacy is "train", which
+    is what is learned from. Parts come in the order given, so that what stands in two is reported
+    where it stands again. Words are the longest runs of letters, digits and underscores.
+
+    Exit code 0: no errors, whatever the warnings; 1: errors (leaks between parts, labels spelled
+    in two ways, a part without mentions), or a file that cannot be read.
+
+    \b
+    Example:
+      clinical-ner check corpus/train.spacy corpus/dev.spacy corpus/test.spacy
+      clinical-ner check corpus/case_reports --encoder none --json
+    """
+    if as_json and places is not None:
+        raise typer.BadParameter("--json prints all places", param_hint="'--places'")
+    # Not min and max of typer: they would take 0 and what is no number.
+    if not 0 < near_duplicate <= 1:
+        raise typer.BadParameter("a number in (0, 1]", param_hint="'--near-duplicate'")
+    if format not in ("auto", *FORMATS):
+        raise typer.BadParameter(f"auto or one of {', '.join(FORMATS)}", param_hint="'--format'")
+    with ExitStack() as stack:
+        say: Callable[[str], None] = _quiet
+        if sys.stderr.isatty():
+            say = stack.enter_context(Console(stderr=True).status("reading")).update
+        parts, report = check(
+            corpus,
+            format=cast(Format, format),
+            near_duplicate=near_duplicate,
+            max_words=max_words,
+            encoder=None if encoder == NO_ENCODER else encoder,
+            say=say,
+            annotator=annotator,
+            offsets=offsets,
+            label_column=label_column,
+            word_column=word_column,
+            scheme=scheme,
+        )
+    texts = texts_of(parts) if show_text else None
+    if as_json:
+        print(json.dumps(to_dict(report, texts), indent=2, allow_nan=False))
+    else:
+        shown = PLACES if places is None else places
+        print_report(report, Console(), places=shown, texts=texts)
+    if report.number("error"):
+        raise typer.Exit(1)
+
+
+def check(
+    corpus: Sequence[Path],
+    *,
+    format: Format | Literal["auto"] = "auto",
+    near_duplicate: float = THRESHOLD,
+    max_words: int = MAX_WORDS,
+    encoder: str | None = ENCODER,
+    say: Callable[[str], None] = _quiet,
+    **settings: Any,
+) -> tuple[list[Part], Report]:
+    """Read a corpus and check it.
+
+    corpus: a file or flat folder for each part.
+    format, settings: see formats.reading.read_texts; they hold for all parts.
+    near_duplicate, max_words, encoder: see checks.report.check_parts.
+    say: is told what comes next.
+
+    RETURNS: the parts, each named after its file without the ending, or after its folder; and the
+        report, which holds no text of theirs.
+    RAISES ClinicalNerError: a path cannot be read, or two of them have one name.
+    """
+    paths: dict[str, Path] = {}
+    for path in corpus:
+        # Resolved, since "." has no name.
+        name = path.resolve().name if path.is_dir() else path.stem
+        if name in paths:
+            raise ClinicalNerError(Errors.E181.format(first=paths[name], second=path, name=name))
+        paths[name] = path
+    parts = []
+    for name, path in paths.items():
+        say(f"reading {name}")
+        documents = list(read_texts(path, format=format, **settings))
+        parts.append(
+            Part(
+                name,
+                tuple(document for document in documents if document.unusable is None),
+                tuple(document for document in documents if document.unusable is not None),
+            )
+        )
+    return parts, check_parts(
+        parts, near_duplicate=near_duplicate, max_words=max_words, encoder=encoder, say=say
+    )

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clinical_ner.checks.overlaps import find_overlaps, overlaps
+
+from .examples import counts, document, notes, part
+
+TEXT = "abcdefghijkl"
+
+
+def found(*mentions: tuple[object, ...]) -> list[tuple[str, int]]:
+    return [(code, index) for code, index, _ in overlaps(document("a", TEXT, *mentions))]
+
+
+@pytest.mark.parametrize(
+    ("mentions", "expected"),
+    [
+        ([(0, 3, "A"), (3, 5, "A")], []),
+        ([(0, 3, "A"), (0, 3, "A"), (0, 3, "A")], [("C060", 1), ("C060", 2)]),
+        ([(0, 3, "A"), (0, 3, "B"), (0, 3, "A")], [("C060", 2), ("C061", 1)]),
+        ([(0, 3, "A"), (0, 5, "A")], [("C062", 0)]),
+        ([(0, 3, "A"), (1, 1, "B")], []),
+        ([(0, 5, "A"), (1, 2, "B"), (1, 2, "B")], [("C060", 2), ("C062", 1), ("C062", 2)]),
+        ([(0, 3, "A"), (2, 5, "B")], [("C063", 0), ("C063", 1)]),
+        ([(0, 2, 4, 6, "A"), (2, 4, "B")], [("C064", 0)]),
+        ([(0, 2, 4, 6, "A"), (4, 5, "B")], [("C062", 1), ("C064", 0)]),
+        ([(0, 2, 4, 6, "A"), (3, 5, "B")], [("C063", 0), ("C063", 1), ("C064", 0)]),
+        # In another order of the file, and in pieces that lie side by side.
+        ([(4, 6, 0, 2, "A"), (0, 2, 4, 6, "A")], [("C060", 1), ("C064", 0), ("C064", 1)]),
+        ([(0, 2, 2, 6, "A"), (0, 6, "A")], [("C060", 1)]),
+    ],
+)
+def test_mentions_that_share_text(
+    mentions: list[tuple[object, ...]], expected: list[tuple[str, int]]
+) -> None:
+    assert found(*mentions) == expected
+
+
+spans = st.tuples(st.integers(0, 11), st.integers(0, 11)).map(sorted).filter(lambda s: s[0] < s[1])
+
+
+@given(st.lists(spans, max_size=8))
+def test_nested_and_crossing_are_those_of_all_pairs(chosen: list[list[int]]) -> None:
+    sets = [set(range(start, end)) for start, end in chosen]
+    nested = {i for i, a in enumerate(sets) if any(a < b for b in sets)}
+    crossing = {i for i, a in enumerate(sets) if any(a & b and a - b and b - a for b in sets)}
+    result = found(*((start, end, "A") for start, end in chosen))
+    assert {index for code, index in result if code == "C062"} == nested
+    assert {index for code, index in result if code == "C063"} == crossing
+
+
+def test_the_other_label_and_the_pieces_are_said() -> None:
+    marked = document("a", TEXT, (0, 3, "A"), (0, 3, "B"), (4, 5, 7, 8, "A"))
+    findings = find_overlaps([part("x", marked), part("y", marked)])
+    assert counts(findings) == {"C061": 2, "C064": 2}
+    assert notes(findings, "C061") == ["also A", "also A"]
+    assert notes(findings, "C064") == ["2 pieces", "2 pieces"]
+    assert {finding.of for finding in findings} == {6}

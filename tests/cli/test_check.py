@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from clinical_ner.cli import main
+from clinical_ner.formats.docbin import DOCUMENT_ID, write_docbin
+
+NOTE = "Fever and chest pain for three days, then a cough."
+
+
+def write(folder: Path, name: str, text: str, *lines: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    annotation = "".join(f"{line}\n" for line in lines)
+    (folder / f"{name}.ann").write_text(annotation, encoding="utf-8")
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Path:
+    folder = tmp_path / "train"
+    write(folder, "a", NOTE, "T1\tSign 0 5\tFever", "T2\tSign 10 20\tchest pain")
+    write(folder, "b", "No cough.", "T1\tSign 3 8\tcough")
+    write(folder, "c", "Fevers.", "T1\tSign 0 5\tFever")
+    return folder
+
+
+@pytest.fixture
+def leaking(tmp_path: Path) -> Path:
+    folder = tmp_path / "test"
+    write(folder, "z", NOTE.upper(), "T1\tSign 0 5\tFEVER")
+    return folder
+
+
+def run(*args: object) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["check", *map(str, args)])
+    return int(caught.value.code or 0)
+
+
+def test_warnings_leave_the_exit_code_0(train: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(train, "--encoder", "none") == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[-1].startswith("0 errors, ") and not lines[-1].endswith(" 0 warnings")
+    assert "  train c, 0 to 5, Sign" in lines
+    assert captured.err == ""
+
+
+def test_errors_make_the_exit_code_1(
+    train: Path, leaking: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(train, leaking, "--encoder", "none") == 1
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[-1].startswith("1 errors, ")
+    assert "  test z, as a of train" in lines
+    assert captured.err == ""
+
+
+def test_no_text_is_shown_unless_asked_for(
+    train: Path, leaking: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in ([], ["--json"]):
+        run(train, leaking, "--encoder", "none", *arguments)
+        shown = capsys.readouterr().out.lower()
+        assert "fever" not in shown and "cough" not in shown
+        run(train, leaking, "--encoder", "none", "--show-text", *arguments)
+        assert "fever" in capsys.readouterr().out.lower()
+
+
+def test_json_is_one_object_with_all_places(
+    train: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(12):
+        write(train, f"n{number}", f"Word {number} and no more.")
+    assert run(train, "--encoder", "none", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    silent = next(of for of in report["findings"] if of["code"] == "C003")
+    assert silent["count"] == len(silent["places"]) == 12
+    assert report["parts"]["train"]["documents"] == 15
+    assert report["labels"]["Sign"]["mentions"] == 4
+
+
+def test_places_are_cut_and_counted(train: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(12):
+        write(train, f"n{number}", f"Word {number} and no more.")
+    run(train, "--encoder", "none")
+    assert capsys.readouterr().out.count("  and 2 more\n") == 1
+    run(train, "--encoder", "none", "--places", 0)
+    assert "train n1" not in capsys.readouterr().out
+
+
+def test_thresholds_are_passed_on(train: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def codes(*arguments: object) -> set[str]:
+        run(train, "--encoder", "none", "--json", *arguments)
+        return {of["code"] for of in json.loads(capsys.readouterr().out)["findings"]}
+
+    write(train, "d", NOTE.replace("three", "four"))
+    assert "C023" not in codes("--near-duplicate", "0.9")
+    assert "C023" in codes("--near-duplicate", "0.4")
+    assert "C043" not in codes("--max-words", "2")
+    assert "C043" in codes("--max-words", "1")
+
+
+def test_an_encoder_that_is_not_installed_is_reported(
+    train: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(train, "--encoder", "nobody/has-this-encoder", "--json") == 0
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    [finding] = [of for of in findings if of["code"] == "C071"]
+    assert "nobody/has-this-encoder is not installed" in finding["detail"]
+
+
+def test_files_of_other_formats_are_parts_too(
+    corpus_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = corpus_file.with_name("dev.jsonl")
+    lines.write_text(
+        '{"id": "x", "text": "A rash.", "spans": [{"start": 2, "end": 6, "label": "Sign"}]}\n'
+    )
+    run(corpus_file, lines, "--encoder", "none", "--json")
+    report = json.loads(capsys.readouterr().out)
+    assert {name: of["mentions"] for name, of in report["parts"].items()} == {
+        "corpus": 12,
+        "dev": 1,
+    }
+    assert report["labels"]["Sign"]["by_part"] == {"corpus": 6, "dev": 1}
+
+
+def test_settings_of_a_format_are_passed_on(
+    train: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(train, "--offsets", "bytes") == 1
+    assert "E173" in capsys.readouterr().err
+
+
+def test_progress_is_drawn_on_a_terminal_only(
+    train: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    run(train, "--encoder", "none", "--json")
+    captured = capsys.readouterr()
+    json.loads(captured.out)
+    assert "documents that stand twice" in captured.err
+
+
+def test_parts_of_one_name_are_refused(train: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(train, train) == 1
+    captured = capsys.readouterr()
+    assert "[E181]" in captured.err and captured.err.count("\n") == 1
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "none.spacy") == 1
+    captured = capsys.readouterr()
+    assert "none.spacy" in captured.err and captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_labels_are_whole_on_a_narrow_terminal(
+    train: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label = "Nonbiological_location_of_care"
+    write(train.with_name("dev"), "e", "At home.", f"T1\t{label} 3 7\thome")
+    write(train.with_name("test"), "f", "In a ward.", f"T1\t{label} 5 9\tward")
+    monkeypatch.setenv("COLUMNS", "80")
+    run(train, train.with_name("dev"), train.with_name("test"), "--encoder", "none", "--places", 0)
+    assert f"│ {label} │" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--near-duplicate", "0"],
+        ["--near-duplicate", "nan"],
+        ["--max-words", "0"],
+        ["--format", "word"],
+        ["--json", "--places", "3"],
+    ],
+)
+def test_wrong_calls_have_exit_code_2(train: Path, arguments: list[str]) -> None:
+    assert run(train, *arguments) == 2
+
+
+def test_docs_without_ids_can_be_checked(tmp_path: Path, corpus_file: Path) -> None:
+    from spacy.vocab import Vocab
+
+    from clinical_ner.formats.docbin import read_docbin
+
+    docs = read_docbin(corpus_file, Vocab())
+    assert not any(DOCUMENT_ID in doc.user_data for doc in docs)
+    write_docbin(docs, tmp_path / "train.spacy")
+    assert run(tmp_path / "train.spacy", "--encoder", "none") == 0
