@@ -211,8 +211,8 @@ class Errors(metaclass=_WithCodes):
         "...), * or # and a tab. Mend or remove it."
     )
     E112 = (
-        "{path}: without entities, none of its {read} mentions can be used. Annotate at least one "
-        "(T lines in the .ann files); clinical-ner train needs them."
+        "{path}: without entities, none of its {read} mentions can be used. Annotate at least one; "
+        "clinical-ner train needs them."
     )
     E113 = (
         "The tokenizer of language '{lang}' alters the text of document {doc}, so that offsets no "
@@ -365,6 +365,59 @@ class Errors(metaclass=_WithCodes):
         "{formats}. Leave it away."
     )
 
+    # Conversion: E174 to E179.
+    E174 = (
+        "{path}, line {line}: {problem}. Write OldName: NewName on each line, or OldName: null to "
+        "drop it; put names with other signs than letters, digits and _ in quotes."
+    )
+    E175 = (
+        "{path}: {dropped} of {read} mentions are dropped ({share}), more than {limit}: {reasons}. "
+        "Nothing was written but what --report names."
+    )
+    E176 = "{path}: is {source}, which is read. Name another file to write."
+    E177 = (
+        "{path}: lies in {source}, whose files of this kind are read: the next run would read it "
+        "too. Name a file elsewhere."
+    )
+    E178 = (
+        "{path}: {number} documents are too much for one .spacy file. Write several, with "
+        "--docs-per-file."
+    )
+
+    # Tokenization: E195 to E199.
+    E195 = (
+        "[nlp] tokenizer: clinical_ner.ClinicalTokenizer.v1 cuts text at spaces, which language "
+        "'{lang}' is not written with. Choose the language's own tokenizer."
+    )
+    # Groups and folds of a division: E190 to E194.
+    E190 = (
+        "{source}: the ids of {number} documents, the first of them '{id}', do not match the regex "
+        "'{regex}'. Give one that names the group of every document."
+    )
+    E191 = (
+        "{source}: {groups} groups are too few for {parts} parts with a share above 0. Give more "
+        "documents, set --dev or --test to 0, or name smaller groups."
+    )
+    E192 = (
+        "{source}: {number} {kind} are too few for {folds} folds. Lower --folds, or give more "
+        "documents."
+    )
+    E193 = (
+        "{path}: is of another division, since there are to be {folds} folds. Remove it, or choose "
+        "another output folder."
+    )
+    E194 = (
+        "{path}: is the folder of the input, so that the parts would be read as input the next "
+        "time. Choose another output folder."
+    )
+
+    # Checking a corpus: E180 to E189.
+    E180 = "Package datasketch is needed to find notes that stand twice: pip install datasketch."
+    E181 = (
+        "{first} and {second}: both would be the part '{name}'. Rename one, so that a report can "
+        "tell them apart."
+    )
+
     # Split and evaluation: E200 to E229.
     E200 = (
         "The shares of dev ({dev}) and test ({test}) must lie in [0, 1) and sum to less than 1: "
@@ -377,10 +430,6 @@ class Errors(metaclass=_WithCodes):
     E202 = (
         "{source}: of {documents} documents, {dev} for dev and {test} for test leave none for "
         "train. Lower --dev or --test."
-    )
-    E203 = (
-        "{path}: documents {first} and {second} (counted from 0) both have the id '{id}', so "
-        "split.json could not tell them apart. Give every document its own id."
     )
     E204 = "{path}: is the input and would be overwritten. Choose another output folder."
     E205 = "{path}: is not a folder. Choose another output folder."
@@ -460,3 +509,4 @@ class Warnings(metaclass=_WithCodes):
         "Component '{name}' was changed: its calibration is that of other probabilities, and is "
         "dropped. Run clinical-ner calibrate when all else is done."
     )
+    W174 = "{source}: no mention read has label {labels}. {hint}"

@@ -74,6 +74,19 @@ def type_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
+def mention_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """What recall is out of reach of flat entities, and what it is over all mentions, if known."""
+    mentions = metrics["gold_mentions"]
+    if not mentions:
+        return []
+    return [
+        f"Recall ceiling: {100 * metrics['recall_ceiling']:.1f} % (flat entities state "
+        f"{metrics['stated_mentions']:,} of {mentions:,} annotated mentions).",
+        f"Recall over all annotated mentions: {100 * metrics['recall_all_mentions']:.1f} % "
+        f"({metrics['found_mentions']:,} of {mentions:,}).",
+    ]
+
+
 def notes(metrics: Mapping[str, Any]) -> list[str]:
     """What must be known of the probabilities, a line each; nothing without probabilities."""
     if metrics["calibrated"] is None:

@@ -27,10 +27,11 @@ from ..experiments.prediction import (
 from ..formats.docbin import replacing
 from ..report.comparison import check_can_draw
 from ..report.evaluation import FIGURES, draw, missing
-from ..scoring.bootstrap import RESAMPLES, resample_weights
+from ..scoring.bootstrap import RESAMPLES, intervals, resample_weights
+from ..scoring.ceiling import mention_scores, mention_statistics
 from ..scoring.evaluation import evaluation_metrics
 from ._app import app
-from ._evaluation_tables import notes, overall_table, type_table
+from ._evaluation_tables import mention_lines, notes, overall_table, type_table
 from ._gold import read_gold_for
 from ._gpu import use_gpu
 
@@ -64,6 +65,10 @@ def evaluate_cli(
     for its probabilities: how well those of tokens and of entities fit how often they are right
     (ECE, Brier, log likelihood), before and after calibration; how well they rank the spans that
     might be entities (average precision); and how much mass each type gets.
+
+    Where the documents also tell the mentions that entities cannot hold (nested, discontinuous;
+    clinical-ner convert keeps them in doc.spans["gold_all"]), the recall that these set a ceiling
+    to is scored as well.
 
     \b
     Example:
@@ -99,7 +104,7 @@ def evaluate_cli(
         console = Console()
         for table in (overall_table(metrics), type_table(metrics)):
             console.print(table)
-        for note in notes(metrics):
+        for note in [*mention_lines(metrics), *notes(metrics)]:
             console.print(note, soft_wrap=True)
 
 
@@ -189,13 +194,17 @@ def metrics_of(
     """Scores of a pass, ready for JSON.
 
     RETURNS: the scores and intervals of `evaluation_metrics`, None where the pipeline cannot have
-        them, the ``prior_strength`` of the decision, the numbers of ``documents`` and of ``tokens``
-        as the pipeline made them, ``words_per_second`` (tokens per second of wall time, from text
-        to entities), and the settings.
+        them; those of `mention_scores`, None where the data do not tell all mentions; the
+        ``prior_strength`` of the decision, the numbers of ``documents`` and of ``tokens`` as the
+        pipeline made them, ``words_per_second`` (tokens per second of wall time, from text to
+        entities), and the settings.
     """
     weights = resample_weights(len(evaluation.counts.documents), resamples=resamples, seed=seed)
+    metrics = evaluation_metrics(evaluation.counts, weights)
+    metrics["intervals"] |= intervals(mention_statistics(evaluation.mentions, weights))
     return {
-        **evaluation_metrics(evaluation.counts, weights),
+        **metrics,
+        **mention_scores(evaluation.mentions),
         "prior_strength": evaluation.prior_strength,
         "documents": len(evaluation.counts.documents),
         "tokens": evaluation.tokens,

@@ -1,124 +1,261 @@
-"""clinical-ner split: one .spacy file into train, dev and test."""
+"""clinical-ner split: annotated documents into train, dev and test, once or in folds."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from ..errors import ClinicalNerError, Errors
 from ..formats.docbin import DOCUMENT_ID, read_docbin, replacing, write_docbin
-from ..training.split import PARTS, split_documents, split_shares
+from ..formats.files import corpus_files
+from ..formats.gold import SUFFIXES
+from ..formats.mentions import DocumentIds
+from ..training.split import PARTS, fold_documents, split_documents, split_shares
+from ..training.split_units import group_documents
 from ._app import app
+from ._split_report import UNMET, Corpus, division_report, fold_gaps, gap_records
+from ._split_tables import fold_tables, gap_lines, parts_table
 
 REPORT = "split.json"
+FOLD = "fold-{}"
+TEST = 0.2
 
 
 @app.command("split")
 def split_cli(
-    source: Path = typer.Argument(..., metavar="IN.spacy", help="The documents to divide."),
+    source: Path = typer.Argument(
+        ..., metavar="IN", help="The documents to divide: a .spacy file, or a folder of such files."
+    ),
     out_dir: Path = typer.Argument(..., metavar="OUT_DIR", help="Folder of the output files."),
-    dev: float = typer.Option(0.1, "--dev", help="Share of the documents for dev, in [0, 1)."),
-    test: float = typer.Option(0.2, "--test", help="Share of the documents for test, in [0, 1)."),
+    dev: float = typer.Option(
+        0.1,
+        "--dev",
+        help="Share of the documents for dev, in [0, 1); of those not in test, of folds.",
+    ),
+    test: float | None = typer.Option(
+        None, "--test", help=f"Share of the documents for test, in [0, 1): {TEST} if not given."
+    ),
     seed: int = typer.Option(0, "--seed", min=0, max=2**32 - 1, help="Seed of the division."),
+    folds: int | None = typer.Option(
+        None, "--folds", min=2, metavar="K", help="Divide for a cross-validation with K tests."
+    ),
+    group_by: str | None = typer.Option(
+        None,
+        "--group-by",
+        metavar="REGEX",
+        help="Keep documents together whose ids give the same first capture group, or without one "
+        "the same match, as in '^(patient\\d+)_'.",
+    ),
 ) -> None:
     """Divide annotated documents into train, dev and test.
 
-    Whole documents go to one part each, so that every part holds its share of each entity type.
-    Writes train.spacy, dev.spacy, test.spacy and split.json (seed, shares, document ids and entity
-    counts of each part) into OUT_DIR; a part with share 0 becomes an empty file.
+    Whole documents go to one part each, so that every part holds its share of each entity type,
+    and none lacks a type that at least as many documents hold as there are parts; what that leaves
+    is named. Writes train.spacy, dev.spacy, test.spacy and split.json (seed, shares, document ids,
+    and by type the entities and documents of each part) into OUT_DIR; a part with share 0 becomes
+    an empty file. With --folds K these are in OUT_DIR/fold-1 to OUT_DIR/fold-K, and each document
+    is in the test of one fold.
 
     \b
-    Example:
+    Examples:
       clinical-ner split corpus/all.spacy corpus --dev 0.1 --test 0.2 --seed 0
+      clinical-ner split corpus/all.spacy folds --folds 5 --group-by '^(patient\\d+)_'
     """
+    if folds is not None and test is not None:
+        raise typer.BadParameter("with --folds, each test is 1/K", param_hint="'--test'")
+    share = 0.0 if folds is not None else TEST if test is None else test
     try:
-        split_shares(dev=dev, test=test)
+        split_shares(dev=dev, test=share)
     except ClinicalNerError as error:
         raise typer.BadParameter(str(error), param_hint="'--dev' / '--test'") from error
-    report = split(source, out_dir, dev=dev, test=test, seed=seed)
-    Console().print(_table(report))
+    try:
+        pattern = None if group_by is None else re.compile(group_by)
+    except re.error as error:
+        raise typer.BadParameter(f"not a regex: {error}", param_hint="'--group-by'") from error
+    console = Console()
+    if folds is None:
+        report = split(source, out_dir, dev=dev, test=share, seed=seed, group_by=pattern)
+        console.print(parts_table(report))
+        lines = gap_lines(report["not_in_every_part"], parts="part")
+    else:
+        reports = split_folds(source, out_dir, folds=folds, dev=dev, seed=seed, group_by=pattern)
+        for table in fold_tables(reports):
+            console.print(table)
+        lines = _fold_lines(reports)
+    for line in lines:
+        print(line)
 
 
-def split(source: Path, out_dir: Path, *, dev: float, test: float, seed: int) -> dict[str, Any]:
-    """Divide the documents of a .spacy file and write the parts, all or none.
+def split(
+    source: Path,
+    out_dir: Path,
+    *,
+    dev: float,
+    test: float,
+    seed: int,
+    group_by: re.Pattern[str] | None = None,
+) -> dict[str, Any]:
+    """Divide annotated documents and write the parts, all or none.
 
-    source: the .spacy file to divide.
+    source: the .spacy file to divide, or a flat folder of .spacy files.
     out_dir: folder of the four output files; existing ones are replaced.
     dev, test: shares of the documents, in [0, 1) and with a sum below 1.
     seed: of the random choices of the stratification.
+    group_by: names each document's group by its id; see `group_documents`.
 
-    RETURNS: what split.json holds.
+    RETURNS: what split.json holds: ``seed``, ``shares``, what `division_report` says, and
+        ``not_in_every_part``, see `gap_records`.
     RAISES ClinicalNerError: a file cannot be read or written, would overwrite the input, two
-        documents share an id, a share is out of range, or there are too few documents.
+        documents share an id, an id has no group, a share is out of range, or there are too few
+        documents or groups.
     """
-    if out_dir.exists() and not out_dir.is_dir():
-        raise ClinicalNerError(Errors.E205.format(path=out_dir))
-    files = {part: out_dir / f"{part}.spacy" for part in PARTS}
-    for path in files.values():
-        if path.exists() and source.exists() and path.samefile(source):
-            raise ClinicalNerError(Errors.E204.format(path=path))
-    docs = read_docbin(source, Vocab())
-    ids = _document_ids(docs, source)
-    entities = [Counter(ent.label_ for ent in doc.ents) for doc in docs]
-    labels = sorted({label for counts in entities for label in counts})
-    presence = np.array([[label in counts for label in labels] for counts in entities], dtype=bool)
+    if source.is_dir() and out_dir.exists() and source.samefile(out_dir):
+        raise ClinicalNerError(Errors.E194.format(path=out_dir))
+    _check_output(source, out_dir)
+    corpus = _read(source, group_by)
+    shares = split_shares(dev=dev, test=test)
     parts = split_documents(
-        presence.reshape(len(docs), len(labels)), dev=dev, test=test, seed=seed, source=str(source)
+        corpus.presence, dev=dev, test=test, seed=seed, source=str(source), groups=corpus.groups
     )
     report = {
         "seed": seed,
-        "shares": split_shares(dev=dev, test=test),
-        "documents": {part: [ids[row] for row in rows] for part, rows in parts.items()},
-        "entities": {
-            label: {part: sum(entities[row][label] for row in rows) for part, rows in parts.items()}
-            for label in labels
-        },
+        "shares": shares,
+        **division_report(corpus, parts),
+        "not_in_every_part": gap_records(corpus, corpus.gaps(parts)),
     }
     with ExitStack() as outputs:
-        for part, path in files.items():
-            temporary = outputs.enter_context(replacing(path))
-            write_docbin([docs[row] for row in parts[part]], temporary)
-        temporary = outputs.enter_context(replacing(out_dir / REPORT))
-        temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf8")
+        _write(corpus.docs, parts, report, out_dir, outputs)
     return report
 
 
-def _document_ids(docs: Sequence[Doc], source: Path) -> list[str]:
-    ids = [str(doc.user_data.get(DOCUMENT_ID, index)) for index, doc in enumerate(docs)]
-    first_with: dict[str, int] = {}
-    for index, id_ in enumerate(ids):
-        first = first_with.setdefault(id_, index)
-        if first != index:
-            raise ClinicalNerError(
-                Errors.E203.format(path=source, first=first, second=index, id=id_)
-            )
-    return ids
+def split_folds(
+    source: Path,
+    out_dir: Path,
+    *,
+    folds: int,
+    dev: float,
+    seed: int,
+    group_by: re.Pattern[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Divide annotated documents for a cross-validation and write the folds, all or none.
+
+    source, seed, group_by: as in `split`.
+    out_dir: gets a folder fold-1, fold-2, ... with the files of `split` for each fold; existing
+        files are replaced.
+    folds: their number, at least 2.
+    dev: share of the documents that are not in the test of a fold, in [0, 1).
+
+    RETURNS: by fold, what its split.json holds: as in `split`, with ``fold``, ``folds`` and ``dev``
+        for the shares. In ``not_in_every_part``, a type is missing in test with regard to all
+        tests, and in train and dev with regard to what is not in the fold's test.
+    RAISES ClinicalNerError: as in `split`, or the folder holds a fold of more folds.
+    """
+    targets = [out_dir / FOLD.format(fold) for fold in range(1, folds + 1)]
+    for target in (out_dir, *targets):
+        _check_output(source, target)
+    if out_dir.exists():
+        others = sorted(path for path in out_dir.glob(FOLD.format("*")) if path not in targets)
+        if others:
+            raise ClinicalNerError(Errors.E193.format(path=others[0], folds=folds))
+    corpus = _read(source, group_by)
+    divided = fold_documents(
+        corpus.presence, folds=folds, dev=dev, seed=seed, source=str(source), groups=corpus.groups
+    )
+    names = [target.name for target in targets]
+    tests = corpus.gaps({name: parts["test"] for name, parts in zip(names, divided, strict=True)})
+    reports = [
+        {
+            "seed": seed,
+            "fold": fold,
+            "folds": folds,
+            "dev": dev,
+            **division_report(corpus, parts),
+            "not_in_every_part": fold_gaps(corpus, parts, tests, name),
+        }
+        for fold, (name, parts) in enumerate(zip(names, divided, strict=True), start=1)
+    ]
+    with ExitStack() as outputs:
+        for target, parts, report in zip(targets, divided, reports, strict=True):
+            _write(corpus.docs, parts, report, target, outputs)
+    return reports
 
 
-def _table(report: dict[str, Any]) -> Table:
-    """Entities of each type by part, the commonest type first."""
-    table = Table("Type", title="Entities per part")
+def _check_output(source: Path, folder: Path) -> None:
+    """Raise ClinicalNerError if a folder is a file, or its part would overwrite the input."""
+    if folder.exists() and not folder.is_dir():
+        raise ClinicalNerError(Errors.E205.format(path=folder))
     for part in PARTS:
-        table.add_column(part, justify="right")
-    entities: dict[str, dict[str, int]] = report["entities"]
-    for label, counts in sorted(
-        entities.items(), key=lambda item: (-sum(item[1].values()), item[0])
-    ):
-        table.add_row(Text(label), *(str(counts[part]) for part in PARTS))
-    table.add_section()
-    totals = [sum(counts[part] for counts in entities.values()) for part in PARTS]
-    table.add_row("all entities", *map(str, totals))
-    table.add_row("documents", *(str(len(report["documents"][part])) for part in PARTS))
-    return table
+        path = folder / f"{part}.spacy"
+        if path.exists() and source.exists() and path.samefile(source):
+            raise ClinicalNerError(Errors.E204.format(path=path))
+
+
+def _read(source: Path, group_by: re.Pattern[str] | None) -> Corpus:
+    vocab, known = Vocab(), DocumentIds()
+    docs: list[Doc] = []
+    ids: list[str] = []
+    for file in corpus_files(source, SUFFIXES) if source.is_dir() else [source]:
+        for number, doc in enumerate(read_docbin(file, vocab), start=1):
+            id_ = str(doc.user_data.get(DOCUMENT_ID, len(docs)))
+            known.add(id_, f"{file}, document {number}")
+            docs.append(doc)
+            ids.append(id_)
+    if group_by is None:
+        return Corpus.of(docs, ids)
+    groups = group_documents(ids, group_by, source=str(source))
+    return Corpus.of(docs, ids, groups=groups, regex=group_by.pattern)
+
+
+def _write(
+    docs: Sequence[Doc],
+    parts: Mapping[str, Sequence[int]],
+    report: Mapping[str, Any],
+    folder: Path,
+    outputs: ExitStack,
+) -> None:
+    """Write a division beside its place; it gets there when `outputs` is closed."""
+    outputs.enter_context(_unless_empty(folder))
+    for part, rows in parts.items():
+        temporary = outputs.enter_context(replacing(folder / f"{part}.spacy"))
+        write_docbin([docs[row] for row in rows], temporary)
+    temporary = outputs.enter_context(replacing(folder / REPORT))
+    temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf8")
+
+
+@contextmanager
+def _unless_empty(folder: Path) -> Iterator[None]:
+    """Remove a folder that the block made, if it fails and leaves nothing there."""
+    existed = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _fold_lines(reports: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What is not in every test; of train and dev, only what should be there."""
+    in_tests: dict[str, dict[str, Any]] = {}
+    lines = []
+    for report in reports:
+        name = FOLD.format(report["fold"])
+        others = []
+        for record in report["not_in_every_part"]:
+            if record["missing"] == ["test"]:
+                missing = in_tests.setdefault(record["label"], {**record, "missing": []})["missing"]
+                missing.append(name)
+            elif record["reason"] == UNMET:
+                others.append(record)
+        lines += gap_lines(others, parts=f"part of {name}")
+    return gap_lines(list(in_tests.values()), parts="test") + lines

@@ -16,8 +16,11 @@ from ..formats.docbin import DOCUMENT_ID
 from ..labels.statistics import TagStatistics
 from ..pipeline.labelled_tokens import unannotated
 from ..pipeline.recognizer import ClinicalNer
+from ..scoring import ceiling
+from ..scoring.counts import DocumentCounts
 from ..scoring.evaluation import EvaluationCounts
 from ..scoring.scorers import count_entities
+from .mentions import document_mentions, has_all_mentions
 from .recording import Recorder
 
 
@@ -31,6 +34,9 @@ class Evaluation:
     tokens: as the pipeline made them.
     entities: number of those that were predicted.
     seconds: wall time of the pipeline, from text to entities, without that of counting.
+    mentions: all that is annotated, see `ceiling.count_mentions`, and found under the pipeline's
+        own decision; None where the references do not tell.
+        *Shape of its counts:* ``(documents, labels, 3)``.
     """
 
     counts: EvaluationCounts
@@ -39,6 +45,7 @@ class Evaluation:
     tokens: int
     entities: int
     seconds: float
+    mentions: DocumentCounts | None
 
 
 def recognizer_of(nlp: Language) -> tuple[str, ClinicalNer] | None:
@@ -91,6 +98,8 @@ def evaluate_pipeline(
         training_mentions = _mentions(recorder.component.statistics)
     decided: dict[float, list[Example]] = {strength: [] for strength in further}
     meter = _Meter()
+    knows_mentions = has_all_mentions(references)
+    mentions: list[dict[str, list[int]]] = []
 
     def predict() -> Iterator[Example]:
         for reference, predicted in meter.run(nlp, references, track):
@@ -99,6 +108,8 @@ def evaluate_pipeline(
                 for strength, examples in decided.items():
                     doc = recorder.decide(bare, log_probs, strength)
                     examples.append(Example(doc, reference))
+            if knows_mentions:
+                mentions.append(document_mentions(reference, predicted))
             yield Example(predicted, reference)
 
     with _recording(recorder):
@@ -123,6 +134,7 @@ def evaluate_pipeline(
         tokens=meter.tokens,
         entities=meter.entities,
         seconds=meter.seconds - (0.0 if recorder is None else recorder.seconds),
+        mentions=DocumentCounts.stack(mentions, kinds=ceiling.KINDS) if knows_mentions else None,
     )
 
 

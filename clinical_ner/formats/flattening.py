@@ -100,7 +100,7 @@ def align(
         return "empty"
     if len(mention.fragments) > 1 and rules.discontinuous == "drop":
         return "fragments"
-    pieces = _joined(text, mention.fragments)
+    pieces = joined(text, mention.fragments)
     if len(pieces) == 1:
         if len(mention.fragments) > 1:
             codes.append("joined")
@@ -174,7 +174,7 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _joined(text: str, fragments: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def joined(text: str, fragments: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Sort fragments, and join neighbours that have only whitespace between them.
 
     They are one mention in every sense: brat itself cuts a mention in two where the line ends.

@@ -17,6 +17,8 @@ from clinical_ner.cli import main
 from clinical_ner.cli.evaluate import evaluate
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.formats.docbin import DOCUMENT_ID, write_docbin
+from clinical_ner.formats.gold import get_gold, set_gold
+from clinical_ner.formats.mentions import Mention
 from clinical_ner.report.evaluation import FIGURES
 from clinical_ner.scoring.probabilities import DETAIL_SCORES
 
@@ -112,7 +114,9 @@ def test_gold_words_are_kept_where_spaces_are_unknown(model: Path, tmp_path: Pat
 def test_intervals_enclose_the_scores(model: Path, data: Path) -> None:
     metrics = evaluate(str(model), data, resamples=200, seed=3)
     of_probabilities = {"ents_macro_f_rare", "token_ece", "mass_ratio_rarest_third", *DETAIL_SCORES}
-    assert {metrics["intervals"].pop(name) for name in of_probabilities} == {None}
+    of_all_mentions = {"recall_ceiling", "recall_all_mentions"}
+    unknown = of_probabilities | of_all_mentions
+    assert {metrics["intervals"].pop(name) for name in unknown} == {None}
     assert set(metrics["intervals"]) == {
         "ents_p",
         "ents_r",
@@ -247,6 +251,80 @@ def test_settings_out_of_range_are_a_usage_error(
     model: Path, data: Path, option: tuple[str, str]
 ) -> None:
     assert run("evaluate", model, data, *option) == 2
+
+
+def test_data_that_do_not_tell_all_mentions_have_no_ceiling(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docs = make_docs()
+    # One document with its mentions does not tell those of the others.
+    set_gold(docs[0], get_gold(docs[0]))
+    write_docbin(docs, tmp_path / "gold.spacy")
+    assert run("evaluate", model, tmp_path / "gold.spacy", "--resamples", 5) == 0
+    assert "mentions" not in capsys.readouterr().out
+    metrics = evaluate(str(model), tmp_path / "gold.spacy", resamples=5)
+    keys = ("gold_mentions", "recall_ceiling", "recall_all_mentions", "mentions_per_type")
+    assert [metrics[key] for key in keys] == [None] * 4
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> Path:
+    """The same documents with seven mentions, which differ from their four entities."""
+    docs = make_docs()
+    # "Man with fever and cough.", "No fever.", "Cough, rash."
+    mentions = [
+        [
+            Mention("T1", "Sex", ((0, 3),)),
+            Mention("T2", "Sign", ((9, 14),)),
+            Mention("T3", "Sign", ((9, 15),)),  # the same but for whitespace
+            Mention("T4", "Sign", ((19, 24),)),
+            Mention("T5", "History", ((0, 24),)),  # overlaps the others
+            Mention("T6", "Sign", ((0, 3), (19, 24))),  # in two pieces
+        ],
+        [],
+        [Mention("T1", "Sign", ((3, 8),))],  # no entity in gold
+        [Mention("T1", "Rare", ((7, 10),))],  # its entity is one letter longer
+    ]
+    for doc, of_doc in zip(docs, mentions, strict=True):
+        set_gold(doc, of_doc)
+    write_docbin(docs, tmp_path / "nested.spacy")
+    return tmp_path / "nested.spacy"
+
+
+def test_the_ceiling_is_the_one_counted_by_hand(model: Path, nested: Path) -> None:
+    metrics = evaluate(str(model), nested, resamples=200)
+    # Stated by entities: Man, fever, cough. Found: Man, and both fevers.
+    assert metrics["gold_mentions"] == 7
+    assert (metrics["stated_mentions"], metrics["found_mentions"]) == (3, 3)
+    assert metrics["recall_ceiling"] == metrics["recall_all_mentions"] == 3 / 7
+    assert metrics["mentions_per_type"]["Sign"] == {
+        "gold_mentions": 4,
+        "stated_mentions": 2,
+        "found_mentions": 2,
+        "recall_ceiling": 0.5,
+        "recall_all_mentions": 0.5,
+    }
+    assert metrics["mentions_per_type"]["Rare"]["recall_ceiling"] == 0
+    low, high = metrics["intervals"]["recall_ceiling"]
+    assert 0 <= low < 3 / 7 < high <= 1
+
+
+def test_the_ceiling_is_printed_below_the_scores(
+    model: Path, nested: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("evaluate", model, nested, "--resamples", 5) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "Recall ceiling: 42.9 % (flat entities state 3 of 7 annotated mentions).",
+        "Recall over all annotated mentions: 42.9 % (3 of 7).",
+    ]
+
+
+def test_fragments_that_only_whitespace_parts_are_one_mention(model: Path, tmp_path: Path) -> None:
+    doc = Doc(Vocab(), words=["Man", "with", "\n", "fever"], spaces=[True, True, False, False])
+    doc.set_ents([Span(doc, 0, 4, "Sign")], default="outside")
+    set_gold(doc, [Mention("T1", "Sign", ((0, 8), (10, 15)))])
+    write_docbin([doc], tmp_path / "wrapped.spacy")
+    assert evaluate(str(model), tmp_path / "wrapped.spacy", resamples=5)["recall_ceiling"] == 1
 
 
 needs_matplotlib = pytest.mark.skipif(

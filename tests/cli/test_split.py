@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
-from clinical_ner.cli.split import split
+from clinical_ner.cli.split import split, split_folds
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
+from clinical_ner.training.split import PARTS
 
 FILES = ["dev.spacy", "split.json", "test.spacy", "train.spacy"]
 
@@ -44,6 +46,11 @@ def run(*args: object) -> int:
 
 def ids_of(path: Path) -> list[str]:
     return [doc.user_data[DOCUMENT_ID] for doc in read_docbin(path, Vocab())]
+
+
+def rows_of(output: str) -> list[list[str]]:
+    """The cells of the tables printed."""
+    return [line.replace("│", " ").split() for line in output.splitlines()]
 
 
 def names_in(folder: Path) -> list[str]:
@@ -98,12 +105,16 @@ def test_command_prints_types_by_part(
 ) -> None:
     assert run("split", source, tmp_path / "out", "--dev", 0.1, "--test", 0.2) == 0
     out, err = capsys.readouterr()
-    lines = [line.replace("│", " ").split() for line in out.splitlines()]
-    entities = json.loads((tmp_path / "out" / "split.json").read_text())["entities"]
+    report = json.loads((tmp_path / "out" / "split.json").read_text())
+    rows = rows_of(out)
     for label in ("Sign", "Rare"):
-        assert [label, *(str(entities[label][part]) for part in ("train", "dev", "test"))] in lines
-    assert ["documents", "14", "2", "4"] in lines
+        counts = [report[kind][label] for kind in ("documents_with", "entities")]
+        parts = ("train", "dev", "test")
+        assert [label, *(str(of[part]) for of in counts for part in parts)] in rows
+    totals = [sum(of[part] for of in report["entities"].values()) for part in parts]
+    assert ["all", "14", "2", "4", *map(str, totals)] in rows
     assert err == ""
+    assert all(len(line) <= 80 for line in out.splitlines())
 
 
 @pytest.mark.parametrize("shares", [("--dev", "1.0"), ("--test", "-0.1"), ("--dev", "0.8")])
@@ -129,7 +140,8 @@ def test_duplicate_ids_are_an_error(tmp_path: Path) -> None:
     docs = make_docs(5)
     docs[3].user_data[DOCUMENT_ID] = docs[0].user_data[DOCUMENT_ID]
     write_docbin(docs, tmp_path / "all.spacy")
-    with pytest.raises(ClinicalNerError, match=r"E203.*all\.spacy: documents 0 and 3 .*case-5"):
+    message = r"E126.*all\.spacy, document 4: .*case-5 stands at .*all\.spacy, document 1"
+    with pytest.raises(ClinicalNerError, match=message):
         split(tmp_path / "all.spacy", tmp_path / "out", dev=0.2, test=0.2, seed=0)
     assert names_in(tmp_path / "out") == []
 
@@ -155,3 +167,204 @@ def test_a_part_that_cannot_be_written_leaves_no_file(source: Path, tmp_path: Pa
     with pytest.raises(ClinicalNerError, match="E101"):
         split(source, tmp_path / "out", dev=0.1, test=0.2, seed=0)
     assert names_in(tmp_path / "out") == ["test.spacy"]
+
+
+def labelled(id_: str, *labels: str) -> Doc:
+    doc = Doc(Vocab(), words=["x"] * (len(labels) + 1))
+    ents = [Span(doc, i, i + 1, label) for i, label in enumerate(labels)]
+    doc.set_ents(ents, default="outside")
+    doc.user_data[DOCUMENT_ID] = id_
+    return doc
+
+
+def write(path: Path, docs: list[Doc]) -> Path:
+    write_docbin(docs, path)
+    return path
+
+
+def test_types_that_are_not_in_every_part_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docs = [labelled("a", "Two", "All"), labelled("b", "Two", "Two", "All"), labelled("c", "All")]
+    source = write(tmp_path / "all.spacy", docs)
+    assert run("split", source, tmp_path / "out", "--dev", 0.33, "--test", 0.33) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[-1] == "Not in every part, too few documents: Two (2 documents)."
+    report = json.loads((tmp_path / "out" / "split.json").read_text())
+    (record,) = report["not_in_every_part"]
+    (missing,) = record.pop("missing")
+    assert record == {"label": "Two", "documents": 2, "reason": "too few documents"}
+    assert report["documents_with"]["Two"][missing] == 0
+    assert report["documents"][missing] == ["c"]
+
+
+def test_a_type_that_enough_documents_hold_but_cannot_be_everywhere_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Train and test of two documents each: A and B, and C and D, share a part in any division that
+    # has X and Y in both; Z would need A and D, or B and C, apart.
+    types = {"a": "XY", "b": "XZ", "c": "YZ", "d": ""}
+    docs = [labelled(id_, *labels) for id_, labels in types.items()]
+    source = write(tmp_path / "all.spacy", docs)
+    assert run("split", source, tmp_path / "out", "--dev", 0, "--test", 0.5) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(
+        r"Not in every part, could not be met: [XYZ] \(2 documents, not in (train|test)\)\.", line
+    )
+
+
+def test_a_folder_of_files_is_one_corpus(tmp_path: Path) -> None:
+    docs = make_docs(8)
+    (tmp_path / "in").mkdir()
+    write_docbin(docs[:3], tmp_path / "in" / "a.spacy")
+    write_docbin(docs[3:], tmp_path / "in" / "b.spacy")
+    write_docbin(docs, tmp_path / "all.spacy")
+    settings = {"dev": 0.2, "test": 0.2, "seed": 0}
+    report = split(tmp_path / "in", tmp_path / "out", **settings)
+    assert report == split(tmp_path / "all.spacy", tmp_path / "whole", **settings)
+    parts = [(tmp_path / name / "train.spacy").read_bytes() for name in ("out", "whole")]
+    assert parts[0] == parts[1]
+
+
+def test_ids_are_unique_over_the_files_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        write_docbin(make_docs(4), tmp_path / "in" / f"{name}.spacy")
+    with pytest.raises(ClinicalNerError, match=r"E126.*b\.spacy, document 1.*a\.spacy"):
+        split(tmp_path / "in", tmp_path / "out", dev=0.2, test=0.2, seed=0)
+
+
+def test_the_folder_of_the_input_is_not_written_to(source: Path) -> None:
+    with pytest.raises(ClinicalNerError, match="E194"):
+        split(source.parent, source.parent, dev=0.1, test=0.2, seed=0)
+    assert names_in(source.parent) == ["all.spacy"]
+
+
+@pytest.fixture
+def patients(tmp_path: Path) -> Path:
+    """Six patients with one to three notes each, twelve in all."""
+    ids = [f"p{p}_{n}" for p, notes in enumerate((3, 2, 1, 1, 2, 3)) for n in range(notes)]
+    return write(tmp_path / "patients.spacy", [labelled(id_, "Sign") for id_ in ids])
+
+
+@pytest.mark.parametrize("regex", [r"^(p\d)_", r"p\d"])
+def test_a_group_is_not_divided(
+    patients: Path, tmp_path: Path, regex: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ("--dev", 0.25, "--test", 0.25, "--group-by", regex)
+    assert run("split", patients, tmp_path / "out", *args) == 0
+    report = json.loads((tmp_path / "out" / "split.json").read_text())
+    groups = {part: {id_[:2] for id_ in ids} for part, ids in report["documents"].items()}
+    assert sorted(name for names in groups.values() for name in names) == [
+        f"p{i}" for i in range(6)
+    ]
+    numbers = {part: len(names) for part, names in groups.items()}
+    assert report["group_by"] == {"regex": regex, "groups": numbers}
+    assert {part: len(ids) for part, ids in report["documents"].items()} == {
+        "train": 6,
+        "dev": 3,
+        "test": 3,
+    }
+    assert ["groups", *map(str, numbers.values())] in rows_of(capsys.readouterr().out)
+
+
+def test_ids_without_a_group_are_one_line_and_no_output(
+    patients: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("split", patients, tmp_path / "out", "--group-by", "^p[0-3]_") == 1
+    err = capsys.readouterr().err
+    assert "E190" in err and "5 documents" in err and "'p4_0'" in err and err.count("\n") == 1
+    assert names_in(tmp_path / "out") == []
+
+
+def test_a_regex_that_is_none_is_a_usage_error(
+    patients: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("split", patients, tmp_path / "out", "--group-by", "(p") == 2
+    assert "--group-by" in capsys.readouterr().err
+
+
+def test_fewer_groups_than_parts_are_an_error(patients: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClinicalNerError, match="E191.*1 groups"):
+        split(patients, tmp_path / "out", dev=0.1, test=0.2, seed=0, group_by=re.compile("p"))
+
+
+def test_each_document_is_in_the_test_of_one_fold(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    reports = split_folds(source, out, folds=3, dev=0.25, seed=0)
+    assert names_in(out) == ["fold-1", "fold-2", "fold-3"]
+    tests = []
+    for fold, report in enumerate(reports, start=1):
+        assert names_in(out / f"fold-{fold}") == FILES
+        assert json.loads((out / f"fold-{fold}" / "split.json").read_text()) == report
+        assert (report["fold"], report["folds"], report["dev"]) == (fold, 3, 0.25)
+        parts = {part: ids_of(out / f"fold-{fold}" / f"{part}.spacy") for part in PARTS}
+        assert parts == report["documents"]
+        assert sorted(sum(parts.values(), [])) == sorted(ids_of(source))
+        tests.append(parts["test"])
+        assert len(parts["dev"]) == round((20 - len(parts["test"])) / 4)
+    assert sorted(map(len, tests)) == [6, 7, 7]
+    assert sorted(sum(tests, [])) == sorted(ids_of(source))
+
+
+def test_command_prints_types_by_fold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    docs = [labelled(f"n{i}", *["Sign"] * 2, *["Rare"] * (i < 3)) for i in range(14)]
+    source = write(tmp_path / "all.spacy", docs)
+    assert run("split", source, tmp_path / "out", "--folds", 7, "--dev", 0) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    rows = rows_of(out)
+    # Five folds to a table.
+    assert rows.count(["Sign", "14", "28", "2", "2", "2", "2", "2"]) == 1
+    assert rows.count(["Sign", "14", "28", "2", "2"]) == 1
+    assert ["documents", "of", "test", "14", "31", "2", "2"] in rows
+    assert ["documents", "of", "train", "12", "12"] in rows
+    assert lines[-1] == "Not in every test, too few documents: Rare (3 documents)."
+    report = json.loads((tmp_path / "out" / "fold-1" / "split.json").read_text())
+    rare = [gap for gap in report["not_in_every_part"] if gap["label"] == "Rare"]
+    lacks = report["documents_with"]["Rare"]["test"] == 0
+    expected = {"label": "Rare", "documents": 3, "reason": "too few documents"}
+    assert rare == ([{**expected, "missing": ["test"]}] if lacks else [])
+
+
+def test_a_group_is_in_the_test_of_one_fold(patients: Path, tmp_path: Path) -> None:
+    reports = split_folds(
+        patients, tmp_path / "out", folds=3, dev=0.3, seed=0, group_by=re.compile("p.")
+    )
+    tests = [{id_[:2] for id_ in report["documents"]["test"]} for report in reports]
+    assert sum(map(len, tests)) == 6 == len(set.union(*tests))
+    assert [len(report["documents"]["test"]) for report in reports] == [4, 4, 4]
+    for report in reports:
+        train, dev = ({id_[:2] for id_ in report["documents"][part]} for part in ("train", "dev"))
+        assert not train & dev
+
+
+def test_a_share_of_test_with_folds_is_a_usage_error(source: Path, tmp_path: Path) -> None:
+    assert run("split", source, tmp_path / "out", "--folds", 3, "--test", 0.2) == 2
+    assert run("split", source, tmp_path / "out", "--folds", 1) == 2
+    assert names_in(tmp_path / "out") == []
+
+
+def test_more_folds_than_documents_are_an_error(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClinicalNerError, match=r"E192.*20 documents.*21 folds"):
+        split_folds(source, tmp_path / "out", folds=21, dev=0.1, seed=0)
+    assert names_in(tmp_path / "out") == []
+
+
+def test_folds_of_an_earlier_division_are_not_mixed_in(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    split_folds(source, out, folds=3, dev=0.1, seed=0)
+    with pytest.raises(ClinicalNerError, match="E193.*fold-3"):
+        split_folds(source, out, folds=2, dev=0.1, seed=0)
+    split_folds(source, out, folds=3, dev=0.1, seed=1)
+    assert json.loads((out / "fold-3" / "split.json").read_text())["seed"] == 1
+
+
+def test_a_fold_that_cannot_be_written_leaves_none(source: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "out" / "fold-2" / "test.spacy"
+    blocked.mkdir(parents=True)
+    with pytest.raises(ClinicalNerError, match="E101"):
+        split_folds(source, tmp_path / "out", folds=3, dev=0.1, seed=0)
+    assert names_in(tmp_path / "out") == ["fold-2"]
+    assert names_in(blocked.parent) == ["test.spacy"]
