@@ -14,6 +14,7 @@ from hypothesis import settings
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
+from clinical_ner.cli._conversion_options import blank
 from clinical_ner.cli.calibrate import calibrate
 from clinical_ner.cli.convert import convert
 from clinical_ner.cli.evaluate import evaluate
@@ -83,7 +84,7 @@ def train_and_package(folder: Path, recipe: str, *, documents: int, epochs: int)
     before = build_products()
     hub, data = folder / "hub", folder / "all.spacy"
     hub.mkdir()
-    convert(corpus, data, nlp=spacy.blank("en"))
+    convert(corpus, data, nlp=blank("en", "clinical"))
     done = command(
         *["train", ROOT / "configs" / f"{recipe}.cfg", folder / "training"],
         *["--train", data, "--dev", data, "--epochs", epochs],

@@ -7,12 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import spacy
 from spacy.vocab import Vocab
 
 from ..errors import ClinicalNerError, Errors
 from ..experiments.runs import sha256
 from ..training.split import PARTS
+from ._conversion_options import blank
 from ._gold import read_gold
 from .convert import convert
 from .split import REPORT, split
@@ -55,7 +55,7 @@ def divide(
         "test": TEST if test is None else test,
         "seed": SEED if seed is None else seed,
     }
-    convert(corpus, folder / "all.spacy", nlp=spacy.blank("en"))
+    convert(corpus, folder / "all.spacy", nlp=blank("en", "clinical"))
     split(folder / "all.spacy", folder, **division)
     files = {part: folder / path.name for part, path in files.items()}
     _check_different(files)

@@ -1,161 +1,249 @@
-"""clinical-ner convert: annotated notes to a .spacy file, with an account of every mention."""
+"""clinical-ner convert: a corpus from one format to another, with an account of every mention."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import spacy
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from spacy.language import Language
-from spacy.tokens import Doc
 
-from ..errors import ClinicalNerError, Errors
-from ..formats.brat import read_brat
-from ..formats.conversion import (
-    EMPTY_DOCUMENT,
-    Action,
-    ActionCounts,
-    ConversionCounts,
-    ConversionRow,
-    to_flat_doc,
-)
-from ..formats.docbin import replacing, write_docbin
-from ..formats.flattening import CHANGES, DROPS
-from ..formats.mentions import AnnotatedText
+from ..formats.conversion import ConversionCounts
+from ..formats.detect import FORMATS, Format, detect_format
+from ..formats.flattening import FlatRules
+from ..formats.label_map import LabelMap, read_label_map
+from ..formats.offsets import UNITS
+from ..formats.reading import read_texts
+from ..formats.tags import SCHEMES
 from ._app import app
+from ._conversion_documents import Conversion, ConversionRefusedError
+from ._conversion_limit import DropLimit, parse_limit
+from ._conversion_options import blank, flat_rules, limit, one_of, output_format, refuse
+from ._conversion_output import (
+    FLAT,
+    check_apart,
+    leaving_no_empty_folder,
+    write_docs,
+    write_texts,
+    writing_report,
+)
+from ._conversion_tables import print_counts, warn_of_unread
+
+_FORMATS = "|".join(("auto", *FORMATS))
 
 
 @app.command("convert", no_args_is_help=True)
 def convert_cli(
-    folder: Path = typer.Argument(
-        ..., metavar="FOLDER", help="Flat folder with pairs of NAME.txt and NAME.ann (brat)."
+    source: Path = typer.Argument(..., help="A file, or a flat folder of files of one format."),
+    output: Path = typer.Argument(..., help="The file or folder to write."),
+    format: str = typer.Option(
+        "auto", metavar=_FORMATS, callback=one_of("auto", *FORMATS),
+        help="Format of SOURCE; auto tells it from what is in the files.",
     ),
-    output: Path = typer.Argument(..., metavar="OUT.spacy", help="The file to write."),
-    lang: str = typer.Option("en", help="Language whose tokenizer is used, as in spacy.blank()."),
+    to: str = typer.Option(
+        "auto", metavar=_FORMATS, callback=one_of("auto", *FORMATS),
+        help="Format of OUTPUT; auto tells it from the ending: .spacy, .conll, .iob, .iob2, .bio, "
+        ".jsonl, .ndjson, .pubtator, .bioc.json; a folder is brat.",
+    ),
+    annotator: str | None = typer.Option(
+        None, metavar="NAME", help="brat: whose files NAME_ANNOTATOR.ann are read (- for those "
+        "without, * for all). Label Studio: whose annotation."
+    ),
+    label_column: int | None = typer.Option(
+        None, metavar="N", help="conll: column of the tags, from 0, or from the end if negative "
+        "[default: -1]."
+    ),
+    word_column: int | None = typer.Option(
+        None, metavar="N", help="conll: column of the words [default: 0]."
+    ),
+    scheme: str | None = typer.Option(
+        None, metavar="|".join(SCHEMES), callback=one_of(*SCHEMES),
+        help="conll: scheme of the tags [default: told from them].",
+    ),
+    offsets: str | None = typer.Option(
+        None, metavar="|".join(UNITS), callback=one_of(*UNITS),
+        help="jsonl, pubtator, bioc: what offsets count [default: told from the quoted mentions, "
+        "otherwise code-points].",
+    ),
+    overlap: str | None = typer.Option(
+        None, metavar="longest|first|priority",
+        help="Which mention becomes the entity of those that share a token [default: longest].",
+    ),
+    priority: str | None = typer.Option(
+        None, metavar="A,B,C",
+        help="For --overlap priority: labels, most wanted first, as they are after --label-map.",
+    ),
+    discontinuous: str | None = typer.Option(
+        None, metavar="merge-wrapped|longest|span|drop",
+        help="Mentions in several fragments: merge-wrapped joins those that only whitespace parts "
+        "and drops others; longest joins likewise, otherwise keeps the longest fragment; span "
+        "fills the gaps; drop drops all [default: longest].",
+    ),
+    misaligned: str | None = typer.Option(
+        None, metavar="expand|contract|drop|error",
+        help="Mentions whose edges lie inside tokens [default: expand].",
+    ),
+    lang: str | None = typer.Option(
+        None, help="Language whose tokenizer is used, as in spacy.blank() [default: en]."
+    ),
+    tokenizer: str | None = typer.Option(
+        None, metavar="clinical|language", callback=one_of("clinical", "language"),
+        help="The language's tokenizer adapted to clinical text, or as spaCy has it "
+        "[default: clinical].",
+    ),
+    label_map: Path | None = typer.Option(
+        None, metavar="FILE.yml",
+        help="YAML: 'OldName: NewName' renames a label (two to one: merges them), "
+        "'OldName: null' drops it.",
+    ),
+    max_dropped: str | None = typer.Option(
+        None, metavar="P%|N", callback=limit,
+        help="Write no output and end with exit code 1 if more mentions are dropped: a "
+        "percentage of them (1%) or a number (5). Those that --label-map drops, or whose document "
+        "was rejected, do not count; --report is written all the same.",
+    ),
+    docs_per_file: int | None = typer.Option(
+        None, metavar="N", min=1,
+        help="Write .spacy files of N documents each into the folder OUTPUT. No more than N are "
+        "held in memory, whatever the size of the corpus.",
+    ),
     report: Path | None = typer.Option(
         None, metavar="FILE.jsonl", help="Write what became of each document and mention."
     ),
-) -> None:
-    """Convert annotated notes (brat standoff) to spaCy's .spacy format.
+) -> None:  # fmt: skip
+    """Convert an annotated corpus to spaCy's .spacy format, or from any format here to another.
 
-    Entities in spaCy can neither overlap nor have gaps: every mention is kept, changed or dropped,
-    and the tables say how often and why. No text of a note is printed or written to the report.
+    Formats: brat standoff, CoNLL columns, JSON of annotation tools (doccano, Prodigy, Label Studio,
+    spaCy), PubTator, BioC JSON, and .spacy.
+
+    Entities in .spacy and conll can neither overlap nor have gaps, nor cut tokens: every mention is
+    kept, changed or dropped, after --overlap, --discontinuous and --misaligned. In .spacy all of
+    them stay in doc.spans["gold_all"], from which the other formats are written again. brat, jsonl,
+    pubtator and bioc hold mentions as they are (pubtator: without those in several fragments), so
+    these rules, --lang and --tokenizer are refused for them. jsonl is written as doccano has it,
+    with code points; conll as IOB2.
+
+    The tables say how often and why: read = kept + renamed + merged (fragments became one) + moved
+    (edges did) + dropped. No text of a note is printed or written to the report.
 
     \b
-    Example:
+    Examples:
       clinical-ner convert corpus/case_reports corpus/all.spacy --report corpus/all.jsonl
+      clinical-ner convert export.json all.spacy --offsets utf-16 --max-dropped 1%
+      clinical-ner convert train.bioes train.spacy --label-column 3 --label-map labels.yml
+      clinical-ner convert all.spacy brat_folder
     """
-    if output.suffix != ".spacy":
-        raise typer.BadParameter("the name must end in .spacy", param_hint="OUT.spacy")
+    format_to = output_format(output, to, docs_per_file=docs_per_file)
     if report is not None and report.suffix != ".jsonl":
         raise typer.BadParameter("the name must end in .jsonl", param_hint="--report")
+    if format_to not in FLAT:
+        refuse(
+            format_to, overlap=overlap, priority=priority, discontinuous=discontinuous,
+            misaligned=misaligned, lang=lang, tokenizer=tokenizer,
+        )  # fmt: skip
+    rules = flat_rules(overlap, priority, discontinuous, misaligned)
+    nlp = blank(lang or "en", tokenizer or "clinical") if format_to in FLAT else None
+    mapping = LabelMap({}) if label_map is None else read_label_map(label_map)
+    found = detect_format(source) if format == "auto" else format
+    console = Console()
     try:
-        nlp = spacy.blank(lang)
-    except ImportError as error:
-        # spaCy's own errors (no such language, or its tokenizer needs a package that is not
-        # installed) name no module; one that does is a broken installation.
-        if error.name is not None:
-            raise
-        reason = " ".join(str(error).split())
-        raise typer.BadParameter(reason, param_hint="--lang") from error
-    counts = convert(folder, output, nlp=nlp, report=report)
-    _print_counts(counts, Console())
+        with _progress() as progress:
+            task = progress.add_task(str(source), total=None)
+            counts = convert(
+                source,
+                output,
+                nlp=nlp,
+                format=found,  # type: ignore[arg-type]
+                to=format_to,
+                settings={
+                    "annotator": annotator,
+                    "label_column": label_column,
+                    "word_column": word_column,
+                    "scheme": scheme,
+                    "offsets": offsets,
+                },
+                rules=rules,
+                label_map=mapping,
+                max_dropped=None if max_dropped is None else parse_limit(max_dropped),
+                docs_per_file=docs_per_file,
+                report=report,
+                advance=lambda: progress.advance(task),
+            )
+    except ConversionRefusedError as error:
+        print_counts(error.counts, console, None if label_map is None else mapping)
+        raise
+    print_counts(counts, console, None if label_map is None else mapping)
+    if label_map is not None:
+        warn_of_unread(mapping.names, counts.labels, source=str(label_map))
+    new = {mapping.names.get(label, label) for label in counts.labels}
+    warn_of_unread(rules.priority, filter(None, new), source="--priority")
 
 
 def convert(
-    folder: Path, output: Path, *, nlp: Language, report: Path | None = None
+    source: Path,
+    output: Path,
+    *,
+    nlp: Language | None = None,
+    format: Format | Literal["auto"] = "auto",
+    to: Format = "docbin",
+    settings: dict[str, Any] | None = None,
+    rules: FlatRules = FlatRules(),
+    label_map: LabelMap = LabelMap({}),
+    max_dropped: DropLimit | None = None,
+    docs_per_file: int | None = None,
+    report: Path | None = None,
+    advance: Callable[[], object] = lambda: None,
 ) -> ConversionCounts:
-    """Convert a flat brat folder to one .spacy file, and count what became of every mention.
+    """Convert a corpus, one document at a time, and count what became of every mention.
 
-    folder: pairs of NAME.txt and NAME.ann.
-    output: the .spacy file; each Doc has its file's name in ``user_data["clinical_ner.id"]``.
-    nlp: the pipeline whose tokenizer is used.
+    source: a file or a flat folder.
+    output: the file or folder to write; each Doc has its id in ``user_data["clinical_ner.id"]``.
+    nlp: the pipeline whose tokenizer is used; needed for the formats of FLAT, docbin and conll.
+    format, to: of the source and of the output.
+    settings: those of the source's reader; see read_texts.
+    rules: how flat entities are chosen; without effect for formats that hold all mentions.
+    label_map: what becomes of labels, before the rules are used.
+    max_dropped: the most mentions that may be dropped.
+    docs_per_file: write a folder of .spacy files of so many documents; only for docbin.
     report: a file for one JSON object per document (``"kind": "document"``), followed by one per
         mention of it (``"kind": "mention"``, the fields of ConversionRow).
-    Raises ClinicalNerError, without leaving output, if a file cannot be read or written, if an
-    annotation is at fault, or if no mention survives.
+    advance: is called once a document.
+    Raises ClinicalNerError, without leaving output, if a file cannot be read or written, or an
+    annotation is at fault; ConversionRefusedError, leaving the report only, if more is dropped than
+    `max_dropped`, or if no mention survives in docbin.
     """
-    counts = ConversionCounts()
-    docs: list[Doc] = []
-    records: list[dict[str, Any]] = []
-    for document in read_brat(folder):
-        doc, rows = to_flat_doc(document.text, document.mentions, nlp, document=document.id)
-        is_empty = not document.text.strip()
-        if not is_empty:
-            docs.append(doc)
-        counts.documents.add("dropped" if is_empty else "kept")
-        counts.other_lines.update(document.skipped)
-        counts.add(rows)
-        if report is not None:
-            records.extend(_records(document, doc, rows, is_empty))
-    total = counts.total
-    if total.kept + total.changed == 0:
-        raise ClinicalNerError(Errors.E112.format(path=folder, read=total.read))
+    found = detect_format(source) if format == "auto" else format
+    check_apart(source, found, output, *(() if report is None else (report,)))
+    documents = read_texts(source, format=found, **(settings or {}))
+    refused: ConversionRefusedError | None = None
     with ExitStack() as stack:
-        if report is not None:
-            # Renamed last, so that neither file is left if one of them cannot be written.
-            temporary = stack.enter_context(replacing(report))
-            with temporary.open("w", encoding="utf8") as file:
-                file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-        write_docbin(docs, output)
-    return counts
+        stack.enter_context(leaving_no_empty_folder(output, *(() if report is None else (report,))))
+        # Renamed last, so that neither file is left if one of them cannot be written.
+        write = stack.enter_context(writing_report(report))
+        conversion = Conversion(source, label_map, max_dropped, write, advance)
+        try:
+            if to in FLAT:
+                assert nlp is not None, "words need a tokenizer"
+                docs = conversion.docs(documents, nlp, rules, trains=to == "docbin")
+                write_docs(docs, output, to, docs_per_file=docs_per_file)
+            else:
+                texts = conversion.texts(documents, holds_fragments=to != "pubtator")
+                write_texts(texts, output, to)
+        except ConversionRefusedError as error:
+            refused = error
+    if refused is not None:
+        raise refused
+    return conversion.counts
 
 
-def _records(
-    document: AnnotatedText, doc: Doc, rows: Iterable[ConversionRow], is_empty: bool
-) -> Iterable[dict[str, Any]]:
-    action: Action = "dropped" if is_empty else "kept"
-    yield {
-        "kind": "document",
-        "document": document.id,
-        "action": action,
-        "codes": [EMPTY_DOCUMENT] if is_empty else [],
-        "tokens": len(doc),
-        "mentions": len(document.mentions),
-        "entities": len(doc.ents),
-        "other_lines": document.skipped,
-    }
-    for row in rows:
-        yield {"kind": "mention", **asdict(row)}
-
-
-def _print_counts(counts: ConversionCounts, console: Console) -> None:
-    table = Table("label", title="Mentions", title_justify="left", show_footer=True)
-    total = counts.total
-    table.columns[0].footer = "total"
-    for column in ("read", "kept", "changed", "dropped"):
-        table.add_column(column, justify="right", footer=str(getattr(total, column)))
-    for label, row in sorted(counts.labels.items(), key=lambda item: (-item[1].read, item[0])):
-        # Text, since a label may hold what rich takes for markup.
-        table.add_row(Text(label), *_cells(row))
-    console.print(table)
-
-    reasons = Table("action", "code", "meaning", title="Reasons", title_justify="left")
-    reasons.add_column("mentions", justify="right")
-    for action, codes in (("changed", CHANGES), ("dropped", DROPS)):
-        for code, meaning in codes.items():
-            reasons.add_row(action, code, meaning, str(counts.reasons[code]))
-    console.print(reasons)
-
-    documents = counts.documents
-    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.other_lines.items()))
-    typer.echo(
-        f"Documents: {documents.read} read, {documents.kept} kept, {documents.dropped} dropped "
-        f"({EMPTY_DOCUMENT})."
+def _progress() -> Progress:
+    columns = SpinnerColumn(), TextColumn("{task.completed} documents"), TimeElapsedColumn()
+    # Not left on the screen, where the tables follow.
+    return Progress(
+        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
     )
-    typer.echo(
-        f"Lines skipped, being no text-bound annotations: {counts.other_lines.total()}"
-        + (f" ({kinds})." if kinds else ".")
-    )
-
-
-def _cells(row: ActionCounts) -> tuple[str, str, str, str]:
-    return str(row.read), str(row.kept), str(row.changed), str(row.dropped)

@@ -23,7 +23,7 @@ GOLD_ALL = "gold_all"
 """Key of ``doc.spans`` under which all mentions stand."""
 
 
-def set_gold(doc: Doc, mentions: Sequence[Mention]) -> None:
+def set_gold(doc: Doc, mentions: Sequence[Mention], *, text: str | None = None) -> None:
     """Put mentions into ``doc.spans["gold_all"]``, one span each, in the order given.
 
     A span holds every token that its mention touches, from the first fragment to the last, without
@@ -32,8 +32,9 @@ def set_gold(doc: Doc, mentions: Sequence[Mention]) -> None:
     [start, end] in code points, as read).
 
     mentions: offsets are code points over ``doc.text`` and lie within it.
+    text: that of the Doc, if it is at hand: a Doc puts it together anew each time.
     """
-    text = doc.text
+    text = doc.text if text is None else text
     spans, ids, fragments = [], [], []
     for mention in mentions:
         if not has_text(text, mention):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import ClinicalNerError, Errors
-from .conversion import ConversionRow
+from .conversion import ConversionRow, dropped_row
 from .mentions import AnnotatedText, Mention
 
 
@@ -36,14 +36,4 @@ def checked(documents: Iterable[AnnotatedText], path: Path) -> Iterator[Annotate
 
 def left_out(document: str, mention: Mention, code: str) -> ConversionRow:
     """Record a mention that a format cannot hold."""
-    return ConversionRow(
-        document=document,
-        annotation=mention.id,
-        label=mention.label,
-        start=mention.start,
-        end=mention.end,
-        action="dropped",
-        codes=(code,),
-        new_start=None,
-        new_end=None,
-    )
+    return dropped_row(document, mention, code)

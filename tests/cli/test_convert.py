@@ -73,14 +73,14 @@ def test_prints_the_table(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
         for line in captured.out.splitlines()
         if len(cells := re.split(r"\s*[│┃|]\s*", line.strip(" │┃|"))) > 3
     }
-    assert rows["label"] == ["read", "kept", "changed", "dropped"]
-    assert rows["Sign_symptom"] == ["3", "1", "1", "1"]
-    assert rows["[bold]Severity"] == ["1", "1", "0", "0"]
-    assert rows["total"] == ["4", "2", "1", "1"]
+    assert rows["label"] == ["read", "kept", "merged", "moved", "dropped"]
+    assert rows["Sign_symptom"] == ["3", "1", "0", "1", "1"]
+    assert rows["[bold]Severity"] == ["1", "1", "0", "0", "0"]
+    assert rows["total"] == ["4", "2", "0", "1", "1"]
     reasons = re.findall(r"(trimmed|expanded|overlap|conflict) .* (\d+) \W*\n", captured.out)
     assert dict(reasons) == {"trimmed": "1", "expanded": "0", "overlap": "1", "conflict": "0"}
-    assert "Documents: 2 read, 1 kept, 1 dropped (empty_document)." in captured.out
-    assert "Lines skipped, being no text-bound annotations: 2 (# 1, E 1)." in captured.out
+    assert "Documents: 2 read, 1 kept, 1 dropped (empty_document 1)." in captured.out
+    assert "Left out, being no mentions: 2 (# 1, E 1)." in captured.out
     assert captured.err == ""
 
 
@@ -113,6 +113,7 @@ def test_report_accounts_for_every_document_and_mention(
         "codes": ["trimmed"],
         "new_start": 22,
         "new_end": 27,
+        "new_label": "Sign_symptom",
     }
     for word in ("chest", "pain", "fever", "Severe"):
         assert not re.search(rf"\b{word}\b", content + capsys.readouterr().out)
@@ -123,7 +124,8 @@ def test_language_chooses_the_tokenizer(tmp_path: Path) -> None:
 
     texts = []
     for lang in ("en", "xx"):
-        assert _run(tmp_path / "notes", tmp_path / "all.spacy", "--lang", lang) == 0
+        options = ["--lang", lang, "--tokenizer", "language"]
+        assert _run(tmp_path / "notes", tmp_path / "all.spacy", *options) == 0
         [doc] = read_docbin(tmp_path / "all.spacy", Vocab())
         texts.append(doc.ents[0].text)
     assert texts == ["do", "don't"]
@@ -153,14 +155,17 @@ def test_corpus_without_entities(
 ) -> None:
     _write(tmp_path / "notes", "a", "fever \n", *lines)
 
-    message = _error(capsys, tmp_path / "notes", tmp_path / "all.spacy")
+    assert _run(tmp_path / "notes", tmp_path / "all.spacy") == 1
 
-    assert str(tmp_path / "notes") in message and "without entities" in message
+    captured = capsys.readouterr()
+    assert "Documents: 1 read" in captured.out
+    assert str(tmp_path / "notes") in captured.err and "without entities" in captured.err
+    assert captured.err.count("\n") == 1
     assert not (tmp_path / "all.spacy").exists()
 
 
-def test_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no such folder" in _error(capsys, tmp_path / "absent", tmp_path / "all.spacy")
+def test_missing_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no such file or folder" in _error(capsys, tmp_path / "absent", tmp_path / "all.spacy")
 
 
 def test_report_that_cannot_be_written_leaves_no_output(
@@ -188,11 +193,39 @@ def test_output_that_cannot_be_written_leaves_no_report(
 @pytest.mark.parametrize(
     ("args", "named"),
     [
-        (["all.bin"], "OUT.spacy"),
-        (["all"], "OUT.spacy"),
+        (["all.bin"], "OUTPUT"),
+        (["all.json"], "--to"),
+        (["all.tsv"], "--to"),
+        (["all.jsonl", "--to", "docbin"], "OUTPUT"),
+        (["all.spacy", "--to", "jsonl"], "OUTPUT"),
+        (["all.spacy", "--to", "xml"], "--to"),
+        (["all.spacy", "--format", "xml"], "--format"),
+        (["all.spacy", "--scheme", "IOB"], "--scheme"),
+        (["all.spacy", "--offsets", "utf-8"], "--offsets"),
         (["all.spacy", "--report", "all.json"], "--report"),
         (["all.spacy", "--lang", "qq"], "--lang"),
+        (["all.spacy", "--tokenizer", "nltk"], "--tokenizer"),
+        (["all.spacy", "--overlap", "shortest"], "--overlap"),
+        (["all.spacy", "--overlap", "priority"], "--priority"),
+        (["all.spacy", "--priority", "A,B"], "--priority"),
+        (["all.spacy", "--overlap", "priority", "--priority", "A,A"], "--priority"),
+        (["all.spacy", "--overlap", "priority", "--priority", "A,,B"], "--priority"),
+        (["all.spacy", "--discontinuous", "join"], "--discontinuous"),
+        (["all.spacy", "--misaligned", "move"], "--misaligned"),
+        (["all.spacy", "--max-dropped", "0.01"], "--max-dropped"),
+        (["all.spacy", "--max-dropped", "101%"], "--max-dropped"),
+        (["all.spacy", "--max-dropped", "-1"], "--max-dropped"),
+        (["all", "--docs-per-file", "0"], "--docs-per-file"),
+        (["all.spacy", "--docs-per-file", "5"], "OUTPUT"),
+        (["all.jsonl", "--to", "jsonl", "--docs-per-file", "5"], "--docs-per-file"),
+        (["all.jsonl", "--overlap", "first"], "--overlap"),
+        (["all.jsonl", "--priority", "A"], "--priority"),
+        (["brat", "--discontinuous", "span"], "--discontinuous"),
+        (["all.bioc.json", "--misaligned", "drop"], "--misaligned"),
+        (["all.pubtator", "--lang", "en"], "--lang"),
+        (["all.ndjson", "--tokenizer", "clinical"], "--tokenizer"),
     ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_usage_errors(
     folder: Path,
@@ -212,4 +245,8 @@ def test_usage_errors(
 
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("--help") == 0
-    assert "clinical-ner convert corpus/case_reports corpus/all.spacy" in capsys.readouterr().out
+    examples = re.findall(r"^ +clinical-ner convert \S+ \S+", capsys.readouterr().out, re.MULTILINE)
+    assert len(examples) >= 3
+    assert examples[0].split() == [
+        "clinical-ner", "convert", "corpus/case_reports", "corpus/all.spacy"
+    ]  # fmt: skip

@@ -15,13 +15,16 @@ from spacy.vocab import Vocab
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.formats.brat import read_brat
 from clinical_ner.formats.conversion import (
+    CHANGED,
+    DROPPED,
     ConversionCounts,
     ConversionRow,
+    OutcomeCounts,
     to_flat_doc,
 )
 from clinical_ner.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
 from clinical_ner.formats.flattening import CHANGES, DROPS
-from clinical_ner.formats.mentions import Mention
+from clinical_ner.formats.mentions import UNUSABLE, Mention
 
 MACCROBAT = Path(__file__).parents[3] / "shared" / "maccrobat"
 SPACES = [" ", "  ", "\n", "\r\n", "\t", "\u00a0", "\u2003", "\u3000", "\x1c", "\x85"]
@@ -53,7 +56,7 @@ def test_aligned_mention_is_kept(nlp: Language) -> None:
     )
 
     assert [(ent.text, ent.label_) for ent in doc.ents] == [("chest pain", "Sign")]
-    assert rows == [ConversionRow("note", "T1", "Sign", 7, 17, "kept", (), 7, 17)]
+    assert rows == [ConversionRow("note", "T1", "Sign", 7, 17, "kept", (), 7, 17, "Sign")]
 
 
 def test_doc_carries_its_id_and_text_through_a_docbin(nlp: Language, tmp_path: Path) -> None:
@@ -116,7 +119,9 @@ def test_discontinuous_keeps_its_longest_fragment(nlp: Language) -> None:
     )
 
     assert [ent.text for ent in doc.ents] == ["forearm"]
-    assert row == ConversionRow("note", "T1", "Body", 0, 22, "changed", ("discontinuous",), 15, 22)
+    assert row == ConversionRow(
+        "note", "T1", "Body", 0, 22, "changed", ("discontinuous",), 15, 22, "Body"
+    )
 
 
 @pytest.mark.parametrize("fragments", [[(0, 4), (9, 13)], [(9, 13), (0, 4)]])
@@ -289,22 +294,61 @@ def test_spacys_own_ner_trains_on_the_result() -> None:
         assert nlp.update(examples)["ner"] > 0
 
 
+def _row(label: str, action: str, *codes: str, new_label: str | None = "X") -> ConversionRow:
+    return ConversionRow("a", "T1", label, 0, 1, action, codes, 0, 1, new_label)  # type: ignore[arg-type]
+
+
 def test_counts_add_up() -> None:
     counts = ConversionCounts()
     rows = [
-        ConversionRow("a", "T1", "X", 0, 1, "kept", (), 0, 1),
-        ConversionRow("a", "T2", "X", 2, 5, "changed", ("trimmed", "expanded"), 1, 6),
-        ConversionRow("a", "T3", "Y", 0, 1, "dropped", ("conflict",), None, None),
+        _row("X", "kept"),
+        _row("X", "changed", "trimmed", "expanded"),
+        _row("X", "changed", "relabelled"),
+        _row("X", "changed", "relabelled", "joined", "expanded"),
+        _row("Y", "dropped", "conflict"),
     ]
 
     counts.add(rows)
     counts.add(rows[:1])
 
-    x, y = counts.labels["X"], counts.labels["Y"]
-    assert (x.read, x.kept, x.changed, x.dropped) == (3, 2, 1, 0)
-    assert (y.read, y.kept, y.changed, y.dropped) == (1, 0, 0, 1)
-    assert (counts.total.read, counts.total.kept) == (4, 2)
-    assert counts.reasons == {"trimmed": 1, "expanded": 1, "conflict": 1}
+    assert counts.labels["X"] == OutcomeCounts(kept=2, renamed=1, merged=1, moved=1)
+    assert counts.labels["Y"] == OutcomeCounts(dropped=1)
+    assert (counts.total.read, counts.total.changed, counts.total.dropped) == (6, 3, 1)
+    assert counts.new_labels == {"X": 5}
+    assert counts.reasons == {
+        "trimmed": 1, "expanded": 2, "relabelled": 2, "joined": 1, "conflict": 1
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("codes", "outcome"),
+    [
+        (["joined"], "merged"),
+        (["discontinuous", "trimmed"], "merged"),
+        (["relabelled", "bridged"], "merged"),
+        (["trimmed"], "moved"),
+        (["contracted"], "moved"),
+        (["relabelled", "expanded"], "moved"),
+        (["relabelled"], "renamed"),
+    ],
+)
+def test_columns_of_changed_mentions(codes: list[str], outcome: str) -> None:
+    assert _row("A", "changed", *codes).outcome == outcome
+
+
+def test_what_nobody_wanted_is_not_lost() -> None:
+    counts = ConversionCounts()
+    for code in DROPPED:
+        counts.add([_row("X", "dropped", code)])
+
+    assert counts.lost == dict.fromkeys(DROPS, 1)
+    assert counts.wanted == len(DROPS)
+
+
+def test_every_code_has_a_meaning() -> None:
+    assert CHANGED.keys() > CHANGES.keys()
+    assert DROPPED.keys() > DROPS.keys() | UNUSABLE.keys()
+    assert not CHANGED.keys() & DROPPED.keys()
 
 
 @pytest.mark.slow
