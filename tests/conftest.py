@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-import spacy
 from hypothesis import settings
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
