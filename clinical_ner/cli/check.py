@@ -19,6 +19,7 @@ from ..checks.report import Report, check_parts, texts_of, to_dict
 from ..checks.windows import ENCODER
 from ..errors import ClinicalNerError, Errors
 from ..formats.detect import FORMATS, Format
+from ..formats.docbin import replacing
 from ..formats.reading import read_texts
 from ._app import app
 from ._check_tables import print_report
@@ -68,8 +69,11 @@ def check_cli(
     show_text: bool = typer.Option(
         False, "--show-text", help="Quote the text at the places. It may be confidential."
     ),
+    output: Path | None = typer.Option(
+        None, "--output", "-o", help="JSON file for all findings with all their places."
+    ),
     as_json: bool = typer.Option(
-        False, "--json", help="Print one JSON object, with all places, instead of tables."
+        False, "--json", help="Print the same JSON object instead of tables."
     ),
 ) -> None:
     """Check annotated notes of any readable format before training on them.
@@ -91,6 +95,8 @@ def check_cli(
     # Not min and max of typer: they would take 0 and what is no number.
     if not 0 < near_duplicate <= 1:
         raise typer.BadParameter("a number in (0, 1]", param_hint="'--near-duplicate'")
+    if output is not None and output.resolve() in (path.resolve() for path in corpus):
+        raise typer.BadParameter("it would replace a corpus", param_hint="'--output'")
     if format not in ("auto", *FORMATS):
         raise typer.BadParameter(f"auto or one of {', '.join(FORMATS)}", param_hint="'--format'")
     with ExitStack() as stack:
@@ -111,8 +117,12 @@ def check_cli(
             scheme=scheme,
         )
     texts = texts_of(parts) if show_text else None
+    written = json.dumps(to_dict(report, texts), indent=2, allow_nan=False)
+    if output is not None:
+        with replacing(output) as temporary:
+            temporary.write_text(written + "\n", encoding="utf8")
     if as_json:
-        print(json.dumps(to_dict(report, texts), indent=2, allow_nan=False))
+        print(written)
     else:
         shown = PLACES if places is None else places
         print_report(report, Console(), places=shown, texts=texts)

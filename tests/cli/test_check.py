@@ -85,6 +85,26 @@ def test_json_is_one_object_with_all_places(
     assert report["labels"]["Sign"]["mentions"] == 4
 
 
+def test_findings_are_written_to_a_file_too_errors_or_not(
+    tmp_path: Path, train: Path, leaking: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "new" / "check.json"
+
+    assert run(train, leaking, "--encoder", "none", "--json", "--output", output) == 1
+
+    assert output.read_text(encoding="utf-8") == capsys.readouterr().out
+
+
+def test_no_corpus_is_replaced_by_findings(tmp_path: Path) -> None:
+    corpus = tmp_path / "notes.jsonl"
+    corpus.write_text('{"text": "Cough.", "label": [[0, 5, "Sign"]]}\n', encoding="utf-8")
+    before = corpus.read_bytes()
+
+    assert run(corpus, "--encoder", "none", "--output", corpus) == 2
+
+    assert corpus.read_bytes() == before
+
+
 def test_places_are_cut_and_counted(train: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(12):
         write(train, f"n{number}", f"Word {number} and no more.")
