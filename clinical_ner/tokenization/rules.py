@@ -2,8 +2,7 @@
 
 Each answers to places in case reports where annotators' mentions began or ended inside a token
 (benchmarks/tokenizer.py counts them): units at their numbers, dots after units, spaces lost after a
-sentence or before a citation's number, signs and brackets between words. What is looked at around a
-place is bounded, so that one look over a text takes time in proportion to its length.
+sentence or before a citation's number, signs and brackets between words.
 """
 
 from __future__ import annotations
@@ -40,9 +39,8 @@ _OF_A_NAME = "".join(
 _SIGNS = "[±≥≤≈∼≅≃≠≡×÷⇒→←↑↓↔~|•]"
 _DASHES = "(?:[–—‐‑‒―−]|--+)"
 
-#: Before the language's own, which would cut rulers ("=====") into their characters, and long runs
-#: of punctuation in time that grows with the square of their length.
-FIRST_PREFIXES = (r"(?P<ruler>[^\w\s]|_)(?P=ruler){3,}", r"(?:[^\w\s]|_){40,}")
+#: Before the language's own, which would cut rulers ("=====") into their characters.
+FIRST_PREFIXES = (r"(?P<ruler>[^\w\s]|_)(?P=ruler){3,}",)
 PREFIXES = (_SIGNS,)
 SUFFIXES = (
     _SIGNS,
@@ -81,7 +79,9 @@ INFIXES = (
     # One look at the character spares the tries of all cuts at most places.
     rf"(?![\w'’])(?:{'|'.join(_CUTS)})",
 )
-#: "b.i.d.", "p.o.", "O.R.": dots after single letters belong to them, at a sentence's end too.
-TOKEN_MATCH = rf"(?:{LETTER}\.){{2,}}$"
+#: "b.i.d.", "p.o.", "O.R.": dots after single letters belong to them, at a sentence's end too. And
+#: what has no space in 2,000 characters is no writing: spaCy's own loop cuts a prefix and a suffix
+#: at a time, in time that grows with the square of the length.
+TOKEN_MATCH = rf"(?:{LETTER}\.){{2,}}$|\S{{2000}}"
 #: Exceptions of English that stand for something else in notes: intramuscular.
 ABBREVIATIONS = frozenset({"im", "Im", "iM", "IM"})

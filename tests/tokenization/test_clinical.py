@@ -209,9 +209,17 @@ def test_a_language_without_spaces_is_an_error() -> None:
         create_clinical_tokenizer()(spacy.blank("zh"))
 
 
+def test_what_has_no_space_for_long_is_one_token() -> None:
+    assert words(ENGLISH, "before " + "5mg" * 1_000 + " after 5mg") == [
+        *("before", "5mg" * 1_000, "after", "5", "mg")
+    ]
+
+
 @pytest.mark.parametrize(
     "piece",
-    ["a", "1", ".", "a.", "1.", "(", "()", "±", "1mg", "5-", "a/1", "-", "abcdef1", "=<", "m"],
+    ["a", "a.", "()", "'s", "5mg", "a/1", "-", "abcdef1", "=<", "http://", "a" * 1_990 + " "]
+    + ["()" * 990 + " "],
+    ids=range(12),
 )
 def test_no_text_takes_long(piece: str) -> None:
     text = piece * (100_000 // len(piece))
