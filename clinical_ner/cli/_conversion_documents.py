@@ -72,7 +72,7 @@ class Conversion:
                 rows,
                 dropped=EMPTY_DOCUMENT if is_empty else None,
                 tokens=len(doc),
-                entities=len(doc.ents),
+                entities=sum(row.action != "dropped" for row in rows),
             )
             if not is_empty:
                 yield doc
@@ -106,7 +106,9 @@ class Conversion:
     ) -> Iterator[tuple[AnnotatedText, tuple[Mention, ...]]]:
         """Give documents with their mentions under their new labels."""
         for document in documents:
-            mentions = self.label_map.mapped(document.mentions)
+            mentions = document.mentions
+            if self.label_map.names:
+                mentions = self.label_map.mapped(mentions)
             if document.unusable is None:
                 yield document, mentions
                 continue

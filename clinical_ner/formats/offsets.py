@@ -130,7 +130,8 @@ def fits(text: str, fragments: Iterable[tuple[int, int]]) -> bool:
 def agrees(text: str, fragments: Iterable[tuple[int, int]], quote: str) -> bool:
     """Whether a quote is what stands at its offsets, any run of whitespace being one space."""
     pieces = list(fragments)
-    return fits(text, pieces) and normalized(text[s:e] for s, e in pieces) == normalized([quote])
+    found = " ".join(text[start:end] for start, end in pieces)
+    return fits(text, pieces) and (found == quote or normalized([found]) == normalized([quote]))
 
 
 def normalized(parts: Iterable[str]) -> str:

@@ -165,7 +165,7 @@ def _transformers(nlp: Language) -> list[tuple[Any, str]]:
 
 def _name_in(config: dict[str, Any]) -> str | None:
     """The encoder's name in a model's config: beside its architecture, or in the tok2vec below."""
-    if "get_spans" in config:
+    if "get_spans" in config or "max_wordpieces" in config:
         return str(config["name"])
     return next((_name_in(v) for v in config.values() if isinstance(v, dict) and _name_in(v)), None)
 
