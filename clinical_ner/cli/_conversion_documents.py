@@ -72,7 +72,7 @@ class Conversion:
                 rows,
                 dropped=EMPTY_DOCUMENT if is_empty else None,
                 tokens=len(doc),
-                entities=sum(row.action != "dropped" for row in rows),
+                entities=len(doc.ents),
             )
             if not is_empty:
                 yield doc
@@ -106,9 +106,7 @@ class Conversion:
     ) -> Iterator[tuple[AnnotatedText, tuple[Mention, ...]]]:
         """Give documents with their mentions under their new labels."""
         for document in documents:
-            mentions = document.mentions
-            if self.label_map.names:
-                mentions = self.label_map.mapped(mentions)
+            mentions = self.label_map.mapped(document.mentions)
             if document.unusable is None:
                 yield document, mentions
                 continue

@@ -243,8 +243,6 @@ def _without_bom(text: str, lines: list[QuotedMention]) -> list[QuotedMention]:
 
 
 def _check(text: str, line: QuotedMention, path: Path) -> None:
-    if _agrees(text, line):
-        return
     mention = line.mention
     for start, end in mention.fragments:
         if not fits(text, [(start, end)]):
@@ -258,7 +256,8 @@ def _check(text: str, line: QuotedMention, path: Path) -> None:
                     length=len(text),
                 )
             )
-    raise ClinicalNerError(Errors.E109.format(path=path, line=mention.line, id=mention.id))
+    if not _agrees(text, line):
+        raise ClinicalNerError(Errors.E109.format(path=path, line=mention.line, id=mention.id))
 
 
 def _agrees(text: str, line: QuotedMention) -> bool:

@@ -7,16 +7,16 @@ all of them stay in the Doc beside the entities.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from spacy.language import Language
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 
 from ..errors import ClinicalNerError, Errors
 from .docbin import DOCUMENT_ID
-from .flattening import CHANGES, DROPS, Candidate, FlatRules, TokenEdges, align, choose
+from .flattening import CHANGES, DROPS, Candidate, FlatRules, align, choose
 from .gold import set_gold
 from .mentions import UNUSABLE, Mention
 
@@ -144,15 +144,13 @@ class ConversionCounts:
             }
         )
 
-    def add(self, rows: Sequence[ConversionRow]) -> None:
+    def add(self, rows: Iterable[ConversionRow]) -> None:
         """Count the mentions of one document."""
-        outcomes = Counter((row.label, row.outcome) for row in rows)
-        for (label, outcome), number in outcomes.items():
-            self.labels.setdefault(label, OutcomeCounts()).add(outcome, number)
-        self.reasons.update(code for row in rows for code in row.codes)
-        self.new_labels.update(
-            row.new_label for row in rows if row.action != "dropped" and row.new_label is not None
-        )
+        for row in rows:
+            self.labels.setdefault(row.label, OutcomeCounts()).add(row.outcome)
+            self.reasons.update(row.codes)
+            if row.action != "dropped" and row.new_label is not None:
+                self.new_labels[row.new_label] += 1
 
 
 def to_flat_doc(
@@ -182,22 +180,16 @@ def to_flat_doc(
     if doc.text != text:
         raise ClinicalNerError(Errors.E113.format(lang=nlp.lang, doc=document))
     doc.user_data[DOCUMENT_ID] = document
-    edges = TokenEdges(doc)
     aligned = [
-        align(edges, text, mention, index, rules, document=document)
+        align(doc, text, mention, index, rules, document=document)
         for index, mention in enumerate(mentions)
     ]
     chosen, dropped = choose((item for item in aligned if isinstance(item, Candidate)), rules)
     dropped |= {index: item for index, item in enumerate(aligned) if isinstance(item, str)}
-    doc.set_ents(
-        [Span(doc, item.start, item.end, item.label) for item in chosen.values()],
-        default="outside",
-    )
+    doc.set_ents([candidate.span for candidate in chosen.values()], default="outside")
     set_gold(doc, mentions, text=text)
     rows = [
-        dropped_row(document, mention, dropped[index])
-        if index in dropped
-        else _chosen_row(document, mention, chosen[index], edges)
+        _flat_row(document, mention, chosen.get(index), dropped.get(index))
         for index, mention in enumerate(mentions)
     ]
     return doc, rows
@@ -213,12 +205,15 @@ def dropped_row(document: str, mention: Mention, code: str) -> ConversionRow:
     return _row(document, mention, "dropped", (code,), None, None)
 
 
-def _chosen_row(
-    document: str, mention: Mention, chosen: Candidate, edges: TokenEdges
+def _flat_row(
+    document: str, mention: Mention, chosen: Candidate | None, dropped: str | None
 ) -> ConversionRow:
+    if chosen is None:
+        assert dropped is not None
+        return dropped_row(document, mention, dropped)
+    span = chosen.span
     action: Action = "changed" if chosen.codes else "kept"
-    start, end = edges.characters(chosen.start, chosen.end)
-    return _row(document, mention, action, chosen.codes, start, end)
+    return _row(document, mention, action, chosen.codes, span.start_char, span.end_char)
 
 
 def _row(

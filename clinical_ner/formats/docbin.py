@@ -89,7 +89,7 @@ class EntityDocBin(DocBin):
         self.user_data.append(self._packer.pack(doc.user_data))
         self.span_groups.append(self._packed(doc.spans))
         columns = [index for index, attr in enumerate(attrs) if attr != ENT_IOB]
-        hashes: set[int] = set(array[:, columns].ravel().tolist()) - self._hashes
+        hashes: set[int] = set(map(int, array[:, columns].flat)) - self._hashes
         self._hashes |= hashes
         self.strings.update(doc.vocab.strings[value] for value in hashes)
 

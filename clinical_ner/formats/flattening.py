@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
-from spacy.attrs import IDX, LENGTH
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 
 from ..errors import ClinicalNerError, Errors
 from .mentions import Mention
@@ -79,39 +77,21 @@ class FlatRules:
             raise ClinicalNerError(Errors.E128)
 
 
-class Candidate(NamedTuple):
+@dataclass(frozen=True)
+class Candidate:
     """A mention on its way to an entity: its place in the file, its tokens, its changes so far."""
 
     index: int
-    label: str
-    start: int
-    end: int
+    span: Span
     codes: tuple[str, ...]
 
 
-class TokenEdges:
-    """Where tokens start and end in their text: Doc.char_span makes Tokens anew for every span."""
-
-    def __init__(self, doc: Doc) -> None:
-        starts, lengths = doc.to_array([IDX, LENGTH]).T
-        self.starts: list[int] = starts.tolist()
-        self.ends: list[int] = (starts + lengths).tolist()
-
-    def around(self, start: int, end: int) -> tuple[int, int]:
-        """Give the run of tokens that holds a run of characters with a token at either edge."""
-        return bisect_right(self.starts, start) - 1, bisect_left(self.ends, end) + 1
-
-    def characters(self, start: int, end: int) -> tuple[int, int]:
-        """Give the run of characters that a run of tokens holds."""
-        return self.starts[start], self.ends[end - 1]
-
-
 def align(
-    edges: TokenEdges, text: str, mention: Mention, index: int, rules: FlatRules, *, document: str
+    doc: Doc, text: str, mention: Mention, index: int, rules: FlatRules, *, document: str
 ) -> Candidate | str:
     """Bring a mention to one run of whole tokens.
 
-    edges, text: those of the document.
+    text: that of the Doc, which would put it together anew for every mention.
     document: the document's id, for the error of misaligned "error".
     Returns the candidate, or the key of DROPS that says why there is none.
     """
@@ -130,28 +110,29 @@ def align(
         pieces = [(pieces[0][0], max(end for _, end in pieces))]
         codes.append("bridged")
     else:
-        pieces = [max(pieces, key=lambda piece: len(text[slice(*piece)].strip()))]
         codes.append("discontinuous")
-    kept = trimmed(text, *pieces[0])
-    if kept != pieces[0]:
+    start, end = max(pieces, key=lambda piece: _length(text, piece))
+    kept = trimmed(text, start, end)
+    if kept != (start, end):
         codes.append("trimmed")
     # The edge characters are not whitespace, so neither are the tokens that hold them: an entity
     # with a whitespace edge would stop the training of spaCy's own ner (E024).
-    tokens: tuple[int, int] | None = edges.around(*kept)
-    if edges.characters(*tokens) == kept:
-        return Candidate(index, mention.label, *tokens, tuple(codes))
+    span = doc.char_span(*kept, mention.label, alignment_mode="expand")
+    assert span is not None
+    if (span.start_char, span.end_char) == kept:
+        return Candidate(index, span, tuple(codes))
     if rules.misaligned == "error":
         raise ClinicalNerError(
             Errors.E127.format(document=document, id=mention.id, offsets=written(mention.fragments))
         )
     if rules.misaligned == "drop":
         return "misaligned"
-    if rules.misaligned == "expand":
-        return Candidate(index, mention.label, *tokens, (*codes, "expanded"))
-    tokens = _contracted(edges, text, kept, range(*tokens))
-    if tokens is None:
-        return "misaligned"
-    return Candidate(index, mention.label, *tokens, (*codes, "contracted"))
+    if rules.misaligned == "contract":
+        contracted = _contracted(span, *kept)
+        if contracted is None:
+            return "misaligned"
+        return Candidate(index, contracted, (*codes, "contracted"))
+    return Candidate(index, span, (*codes, "expanded"))
 
 
 def choose(
@@ -165,17 +146,17 @@ def choose(
     """
     chosen: dict[int, Candidate] = {}
     dropped: dict[int, str] = {}
-    owners: dict[int, Candidate] = {}
+    owners: dict[int, Span] = {}
     for candidate in sorted(candidates, key=_precedence(rules)):
-        tokens = range(candidate.start, candidate.end)
-        rival = next((owners[i] for i in tokens if i in owners), None)
+        span = candidate.span
+        rival = next((owners[i] for i in range(span.start, span.end) if i in owners), None)
         if rival is None:
             chosen[candidate.index] = candidate
-            owners.update(dict.fromkeys(tokens, candidate))
-        elif (rival.start, rival.end) != (candidate.start, candidate.end):
+            owners.update(dict.fromkeys(range(span.start, span.end), span))
+        elif (rival.start, rival.end) != (span.start, span.end):
             dropped[candidate.index] = "overlap"
         else:
-            dropped[candidate.index] = "duplicate" if rival.label == candidate.label else "conflict"
+            dropped[candidate.index] = "duplicate" if rival.label == span.label else "conflict"
     return chosen, dropped
 
 
@@ -209,25 +190,31 @@ def joined(text: str, fragments: Sequence[tuple[int, int]]) -> list[tuple[int, i
     return pieces
 
 
-def _contracted(
-    edges: TokenEdges, text: str, kept: tuple[int, int], tokens: Iterable[int]
-) -> tuple[int, int] | None:
-    """The tokens that lie wholly within offsets, without whitespace tokens at the edges."""
-    inside = []
-    for token in tokens:
-        start, end = edges.characters(token, token + 1)
-        if kept[0] <= start and end <= kept[1] and not text[start:end].isspace():
-            inside.append(token)
-    return (inside[0], inside[-1] + 1) if inside else None
+def _length(text: str, piece: tuple[int, int]) -> int:
+    start, end = trimmed(text, *piece)
+    return end - start
+
+
+def _contracted(span: Span, start: int, end: int) -> Span | None:
+    """The tokens of a span that lie wholly within offsets, without whitespace tokens at edges."""
+    inside = [
+        token.i
+        for token in span
+        if start <= token.idx and token.idx + len(token) <= end and not token.text.isspace()
+    ]
+    if not inside:
+        return None
+    return Span(span.doc, inside[0], inside[-1] + 1, label=span.label)
 
 
 def _precedence(rules: FlatRules) -> Callable[[Candidate], tuple[int, ...]]:
     ranks = {label: rank for rank, label in enumerate(rules.priority)}
 
     def key(candidate: Candidate) -> tuple[int, ...]:
-        index, label, start, end, _ = candidate
+        span = candidate.span
         if rules.overlap == "first":
-            return start, start - end, index
-        return ranks.get(label, len(ranks)), start - end, start, index
+            return span.start, span.start - span.end, candidate.index
+        rank = ranks.get(span.label_, len(ranks))
+        return rank, span.start - span.end, span.start, candidate.index
 
     return key

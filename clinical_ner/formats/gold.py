@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, SpanGroup
 from spacy.vocab import Vocab
 
 from ..errors import ClinicalNerError, Errors
 from .docbin import DOCUMENT_ID, read_docbin
 from .files import corpus_files
-from .flattening import TokenEdges, has_text, trimmed
+from .flattening import has_text, trimmed
 from .mentions import AnnotatedText, DocumentIds, Mention
 
 SUFFIXES = (".spacy",)
@@ -35,13 +35,14 @@ def set_gold(doc: Doc, mentions: Sequence[Mention], *, text: str | None = None) 
     text: that of the Doc, if it is at hand: a Doc puts it together anew each time.
     """
     text = doc.text if text is None else text
-    edges = TokenEdges(doc)
     spans, ids, fragments = [], [], []
     for mention in mentions:
         if not has_text(text, mention):
             continue
-        tokens = edges.around(*trimmed(text, mention.start, mention.end))
-        spans.append(Span(doc, *tokens, mention.label))
+        edges = trimmed(text, mention.start, mention.end)
+        span = doc.char_span(*edges, mention.label, alignment_mode="expand")
+        assert span is not None
+        spans.append(span)
         ids.append(mention.id)
         fragments.append([list(fragment) for fragment in mention.fragments])
     doc.spans[GOLD_ALL] = SpanGroup(

@@ -130,8 +130,7 @@ def fits(text: str, fragments: Iterable[tuple[int, int]]) -> bool:
 def agrees(text: str, fragments: Iterable[tuple[int, int]], quote: str) -> bool:
     """Whether a quote is what stands at its offsets, any run of whitespace being one space."""
     pieces = list(fragments)
-    found = " ".join(text[start:end] for start, end in pieces)
-    return fits(text, pieces) and (found == quote or normalized([found]) == normalized([quote]))
+    return fits(text, pieces) and normalized(text[s:e] for s, e in pieces) == normalized([quote])
 
 
 def normalized(parts: Iterable[str]) -> str:
