@@ -527,6 +527,45 @@ class Errors(metaclass=_WithCodes):
         "max_batch_items of the transformer (now {items}). Documents: {documents}."
     )
 
+    # Numbers that are none: E249 to E250.
+    E249 = (
+        "Update {update} of component '{name}': {what} not finite, so nothing was learned from it. "
+        "Lower training.optimizer.learn_rate or learn_rate_factor, or set mixed_precision = false "
+        "in the transformer. Documents: {documents}."
+    )
+    E250 = (
+        "Component '{name}' gives no probabilities for document {document}: weights, or vectors of "
+        "what it listens to, are not finite. Train anew with a lower learn rate, or set "
+        "mixed_precision = false in the transformer."
+    )
+
+    # Speed: E268 to E279.
+    E268 = (
+        "{path}: holds no note with words, so there is nothing to measure. Name a folder of .txt "
+        "files, or a .spacy file."
+    )
+    E269 = "{path}: is no .txt and no .spacy file. Name one, or a folder of .txt files."
+    E270 = (
+        "{model}: has no transformer component, whose speed is the measure of all else "
+        "(components: {components}). Name a pipeline that has one."
+    )
+    E271 = (
+        "{model}: its transformer is no clinical_ner.WindowedTransformer.v1, over whose windows "
+        "the encoder is measured. Name a pipeline that has one; --optimized takes any pipeline."
+    )
+    E272 = (
+        "{model}: needs one trained clinical_ner component, whose labels the others get "
+        "(components: {components}). Name a pipeline that has one."
+    )
+    E273 = (
+        "{model}: has no transformer component with an ner of spaCy's (components: {components}). "
+        "Name a pipeline trained with configs/recipes/spacy_ner.cfg, or leave --spacy-ner away."
+    )
+    E274 = (
+        "transformers has no token classification for encoders of type '{kind}', so Hugging Face's "
+        "pipeline cannot be measured. Name a pipeline with an encoder like BERT."
+    )
+
 
 class Warnings(metaclass=_WithCodes):
     """Templates of warnings: ``warnings.warn(Warnings.W001.format(...))``."""

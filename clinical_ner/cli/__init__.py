@@ -1,5 +1,6 @@
 """The command line, one file per command."""
 
+from . import benchmark as _benchmark  # noqa: F401
 from . import bias as _bias  # noqa: F401
 from . import calibrate as _calibrate  # noqa: F401
 from . import check as _check  # noqa: F401

@@ -17,9 +17,9 @@ from confection import Config, ConfigValidationError
 from spacy import util
 from spacy.cli._util import parse_config_overrides
 from spacy.language import DEFAULT_CONFIG, Language
-from spacy.training import Example
 from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.training.initialize import init_nlp
+from spacy.training.loop import DIR_MODEL_BEST
 from spacy.training.loop import train as train_loop
 from spacy.vocab import Vocab
 
@@ -28,9 +28,8 @@ from ..formats.docbin import read_docbin, replacing
 from ..training.schedules import document_lengths
 from ._app import app
 from ._gpu import use_gpu
+from ._training_run import RECORD, TrainingRun
 
-#: Record of a run, beside its models.
-RECORD = "training.json"
 #: Settings that are options of the command.
 OPTIONS = {
     "paths.train": "--train",
@@ -65,6 +64,9 @@ def train_cli(
 ) -> None:
     """Train a pipeline.
 
+    A training that fails, for instance on a loss that is not finite, leaves model-best, the best
+    model of the evaluations made by then, and no model-last.
+
     Any other setting of the recipe is changed as with spacy train: --section.setting value.
 
     \b
@@ -87,7 +89,7 @@ def train_cli(
     typer.echo(
         f"Trained {record['epochs']:g} epochs of {record['corpus_words']} words in "
         f"{record['seconds']:.0f} s ({record['words_per_second']:.0f} words/s, evaluations "
-        f"included). Best model: {output / 'model-best'}"
+        f"included). Best model: {output / DIR_MODEL_BEST}"
     )
 
 
@@ -118,7 +120,8 @@ def train(
         replaced its own, the passes over the corpus that were made, and seconds that include the
         evaluations.
     RAISES ClinicalNerError: config, corpus, labels, loss, encoder or GPU do not fit; nothing is
-        written then.
+        written then. Or the training itself fails: model-best stays, if there was an evaluation,
+        and is named.
     """
     if not config.is_file():
         raise ClinicalNerError(Errors.E065.format(path=config))
@@ -133,19 +136,19 @@ def train(
     }
     use_gpu(gpu_id)
     nlp = initialize(config, settings, gpu_id=gpu_id)
-    meter = _Meter(nlp)
-    output.mkdir(parents=True, exist_ok=True)
+    run = TrainingRun(nlp)
     start = time.perf_counter()
-    train_loop(nlp, output, use_gpu=gpu_id, stdout=sys.stdout, stderr=sys.stderr)
+    with run.within(output):
+        train_loop(nlp, output, use_gpu=gpu_id, stdout=sys.stdout, stderr=sys.stderr)
     seconds = time.perf_counter() - start
     record = {
         "config": config.name,
         "overrides": dict(sorted(settings.items())),
         "seed": seed,
-        "epochs": round(meter.words / corpus_words, 2),
+        "epochs": round(run.words / corpus_words, 2),
         "corpus_words": corpus_words,
         "seconds": round(seconds, 1),
-        "words_per_second": round(meter.words / seconds, 1),
+        "words_per_second": round(run.words / seconds, 1),
     }
     with replacing(output / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -183,21 +186,6 @@ def initialize(
         return init_nlp(
             util.load_config(config, overrides=settings, interpolate=False), use_gpu=gpu_id
         )
-
-
-class _Meter:
-    """Counts the words that a pipeline learns from: a run may end before its last epoch."""
-
-    def __init__(self, nlp: Language) -> None:
-        self.words = 0
-        self._update = nlp.update
-        # The loop offers no hook that sees the batch.
-        nlp.update = self.update  # type: ignore[method-assign, assignment]
-
-    def update(self, examples: Sequence[Example], *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Count, then update the pipeline."""
-        self.words += sum(len(example.reference) for example in examples)
-        return self._update(examples, *args, **kwargs)
 
 
 def _overrides(arguments: Sequence[str]) -> dict[str, Any]:

@@ -26,6 +26,9 @@ from .randomised import RandomisedData
 #: Name of the component in the pipeline.
 RECOGNIZER = "ner"
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+#: Windows as in the recipe minilm.cfg, which batches them by itself.
+WINDOWS = {"max_wordpieces": 128, "context": 16, "training_context": 0, "max_batch_items": 4096}
+NO_LIMIT = 10**9
 WORDS_PER_BATCH = 200
 TOLERANCE = 0.2
 #: Highest rate of the encoder, and the head's multiple of it. Plain cross-entropy has the longest
@@ -60,23 +63,21 @@ def transformer(name: str = ENCODER) -> AddEncoder:
     """
 
     def add(nlp: Language) -> dict[str, Any]:
-        windows = {"@span_getters": "spacy-transformers.strided_spans.v1", "window": 160}
         nlp.add_pipe(
             "transformer",
             config={
-                "max_batch_items": 4096,
+                "max_batch_items": NO_LIMIT,
                 "set_extra_annotations": {
                     "@annotation_setters": "spacy-transformers.null_annotation_setter.v1"
                 },
                 "model": {
-                    "@architectures": "clinical_ner.StridedTransformer.v1",
+                    "@architectures": "clinical_ner.WindowedTransformer.v1",
                     "name": name,
+                    **WINDOWS,
                     "mixed_precision": False,
-                    "tokenizer_config": {"use_fast": True, "model_max_length": 512},
+                    "tokenizer_config": {"use_fast": True},
                     "transformer_config": dict(NO_DROPOUT),
                     "grad_scaler_config": {},
-                    "get_spans": {**windows, "stride": 80},
-                    "get_training_spans": {**windows, "stride": 128},
                 },
             },
         )

@@ -7,6 +7,7 @@ The component and the listeners stay those of spacy-transformers.
 """
 
 import copy
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from thinc.api import Model, chain, get_torch_default_device, torch2xp, xp2torch
 from thinc.types import Floats2d, Ragged
 
 from .encoder_calls import Encoder, Window, gradient_like
+from .threads import limit_threads
 from .window_settings import SpecialTokens, WindowSettings, check_encoder
 from .windowed_output import HIDDEN, WindowedOutput, document_output
 from .windows import cut_windows, tokens_cut_inside
@@ -144,6 +146,8 @@ class WindowedTransformer(TransformerModel):
         # Not attributes of thinc: these are stored, and would win over the config.
         self.settings = settings
         self._checked: tuple[Any, SpecialTokens] | None = None
+        # Also after a fork or through a pickle, the process that made it.
+        self._process = os.getpid()
         self.init = init
         self._func = forward
         self.attrs["set_transformer"] = set_transformer
@@ -159,6 +163,12 @@ class WindowedTransformer(TransformerModel):
             check_encoder(self.attrs["name"], tokenizer, self.transformer, self.settings)
             self._checked = tokenizer, SpecialTokens.of(tokenizer)
         return self._checked[1]
+
+    def enter_process(self) -> None:
+        """See to the threads of this process, once, if the model was made in another one."""
+        if self._process != os.getpid():
+            limit_threads()
+            self._process = os.getpid()
 
     def from_dict(self, msg: dict[str, Any]) -> "WindowedTransformer":
         """Load the parameters, and check the settings against the encoder."""
@@ -207,6 +217,7 @@ def forward(
     model: WindowedTransformer, docs: list[Doc], is_train: bool
 ) -> tuple[WindowedOutput, Callable]:
     """Encode the windows of documents."""
+    model.enter_process()
     special = model.special_tokens()
     pieces = wordpieces_of(model.tokenizer, docs)
     windows = _windows(model.settings, special, docs, pieces, is_train=is_train)

@@ -22,6 +22,7 @@ from ..scoring.scorers import score_entities
 from ..types import LogProbs, TagLoss
 from .annotation import annotate, register_probability
 from .document_access import DocumentAccess, release_inputs
+from .finite import check_loss, check_probabilities, check_rows
 from .probabilities import ProbableEntities
 
 DEFAULT_CONFIG = Config().from_str(
@@ -165,6 +166,7 @@ class ClinicalNer(ProbableEntities):
         self.cfg: dict[str, Any] = {"labels": []}
         self.statistics = TagStatistics()
         self._access = DocumentAccess(nlp)
+        self._updates = 0
         if not (np.isfinite(learn_rate_factor) and learn_rate_factor > 0):
             raise ClinicalNerError(
                 Errors.E004.format(
@@ -224,6 +226,7 @@ class ClinicalNer(ProbableEntities):
         """
         validate_get_examples(get_examples, "ClinicalNer.initialize")
         self._forget_fits()
+        self._updates = 0
         self.statistics.update_from_dict(TagStatistics().to_dict())
         if labels is not None:
             self.cfg["labels"] = []
@@ -249,11 +252,14 @@ class ClinicalNer(ProbableEntities):
         """Decode the log-probabilities of ``predict``; set ``doc.ents`` and ``doc.spans``.
 
         Then the output of the transformer leaves the documents, unless it is to be kept.
+
+        RAISES ClinicalNerError: what should be a probability is no number.
         """
         releases = not self.keep_transformer_output and self._access.listens_alone(self)
         # A temperature alone leaves entities too sure, which were chosen for being probable.
         calibrated = self.calibration is not None and self.calibration.entities is not None
         for doc, log_probs in zip(docs, scores, strict=True):
+            check_probabilities(doc, log_probs, name=self.name)
             annotate(
                 doc,
                 self.decode(doc, log_probs),
@@ -274,13 +280,17 @@ class ClinicalNer(ProbableEntities):
     ) -> dict[str, float]:
         """Learn from a batch: one forward and one backward pass.
 
+        A batch whose logits, loss or gradient are not finite is refused before the backward pass,
+        so neither the head nor what it listens to learns from it.
+
         examples: the batch.
         drop: dropout rate.
         sgd: the optimizer, or None to only accumulate gradients.
         losses: record of the losses, to which this batch's is added under the component's name.
 
         RETURNS: the record of the losses.
-        RAISES ClinicalNerError: not initialized, or a gold label that is unknown.
+        RAISES ClinicalNerError: not initialized, a gold label that is unknown, or a number that is
+            not finite.
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
@@ -288,11 +298,16 @@ class ClinicalNer(ProbableEntities):
         validate_examples(examples, "ClinicalNer.update")
         if not self.is_initialized:
             raise ClinicalNerError(Errors.E005.format(name=self.name))
-        if not any(len(eg.predicted) for eg in examples):
+        self._updates += 1
+        docs = [eg.predicted for eg in examples]
+        if not any(len(doc) for doc in docs):
             return losses
         set_dropout_rate(self.model, drop)
-        logits, backprop = self.model.begin_update([eg.predicted for eg in examples])
+        logits, backprop = self.model.begin_update(docs)
+        check_rows(docs, logits, what="the logits are", name=self.name, update=self._updates)
         loss, d_logits = self.get_loss(examples, logits)
+        check_loss(docs, loss, name=self.name, update=self._updates)
+        check_rows(docs, d_logits, what="the gradient is", name=self.name, update=self._updates)
         backprop(d_logits)
         if sgd not in (None, False):
             self.finish_update(sgd)

@@ -100,6 +100,52 @@ def evaluation_interval(
     return max(1, min(total // 12, int(0.95 * total / epochs), min(steps)))
 
 
+def patience(
+    *,
+    path: str | Path,
+    patience_epochs: int,
+    words_per_batch: int,
+    tolerance: float = 0.2,
+    batcher: Callable | None = None,
+) -> int:
+    """Steps without a better score on dev after which training ends, from a number of epochs.
+
+    spaCy's loop compares, after every step, the number of the step with that of the best
+    evaluation, the earliest of equal ones, and stops when they are this far apart. An evaluation
+    is made within one epoch (``evaluation_interval``), so each of these epochs gives the score one
+    chance to rise. Of note:
+
+    - The first evaluation comes after the first step, and as long as the score stays at 0 that one
+      is the best. Choose more epochs than the first entities take, those of the warmup included.
+    - ``warmup_linear_epochs`` still plans for all epochs. A training that stops early ends at a
+      high rate, and has missed the last epochs, in which scores rise as the rate falls. Patience
+      cuts off a training that has come to nothing; to train for less time, set fewer epochs.
+
+    Register name: ``clinical_ner.patience.v1`` (``@misc``), for ``training.patience``.
+
+    patience_epochs: passes over the corpus, 0 to never stop early.
+    path, words_per_batch, tolerance, batcher: as for ``warmup_linear_epochs``.
+
+    RAISES ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that
+        the batcher refuses.
+    """
+    if patience_epochs < 0:
+        raise ClinicalNerError(
+            Errors.E004.format(setting="patience_epochs", range=">= 0", value=patience_epochs)
+        )
+    if patience_epochs == 0:
+        return 0
+    steps = _epoch_steps(
+        path,
+        epochs=patience_epochs,
+        words_per_batch=words_per_batch,
+        tolerance=tolerance,
+        batcher=batcher,
+        counted=N_EPOCHS,
+    )
+    return math.ceil(patience_epochs * statistics.fmean(steps))
+
+
 def planned_steps(
     path: str | Path,
     *,

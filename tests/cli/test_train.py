@@ -15,6 +15,8 @@ from thinc.api import Config
 from clinical_ner.cli import main
 from clinical_ner.cli.train import train
 from clinical_ner.formats.docbin import write_docbin
+from clinical_ner.losses.cross_entropy import WeightedCrossEntropy
+from clinical_ner.pipeline.recognizer import ClinicalNer
 
 from ..conftest import ROOT
 from ..model.tiny_encoder import write_encoder
@@ -130,7 +132,12 @@ def test_folders_of_files_are_corpora_too(tmp_path: Path, corpus_file: Path) -> 
 
 def test_the_encoder_replaces_the_recipes(tmp_path: Path, data: list[object]) -> None:
     folder = write_encoder(tmp_path / "encoder")
-    assert run(MINILM, tmp_path / "out", *data, "--epochs", 1, "--encoder", folder) == 0
+    # The encoder has 64 places.
+    window = [
+        *("--components.transformer.model.max_wordpieces", 64),
+        *("--components.transformer.model.context", 8),
+    ]
+    assert run(MINILM, tmp_path / "out", *data, "--epochs", 1, "--encoder", folder, *window) == 0
     model = spacy.load(tmp_path / "out" / "model-best").get_pipe("transformer").model
     assert model.transformer.config.hidden_size == 8
 
@@ -287,6 +294,7 @@ def test_a_recipe_with_its_own_paths_would_ignore_the_option(
         {
             "corpora.train.path": "elsewhere.spacy",
             "training.eval_frequency": 10,
+            "training.patience": 0,
             "training.optimizer.learn_rate": 0.001,
         },
     )
@@ -358,6 +366,134 @@ def test_an_error_that_is_no_fault_of_the_config_is_not_passed_off_as_one(
     monkeypatch.setattr("clinical_ner.cli.train.init_nlp", broken)
     with pytest.raises(ValueError, match="^shapes"):
         train(TOK2VEC, tmp_path / "out", train_path=corpus_file, dev_path=corpus_file)
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, update: int) -> None:
+    """Let the loss of the update with this number, from 1 on, be none."""
+    calls = []
+    loss_of = WeightedCrossEntropy.__call__
+
+    def failing(self: Any, *args: Any) -> tuple[np.ndarray, float]:
+        calls.append(len(calls))
+        gradient, loss = loss_of(self, *args)
+        return gradient, float("nan") if len(calls) == update else loss
+
+    monkeypatch.setattr(WeightedCrossEntropy, "__call__", failing)
+
+
+@pytest.fixture
+def weighted(tmp_path: Path) -> Path:
+    loss = {"@losses": "clinical_ner.WeightedCrossEntropy.v1", "weights": "none"}
+    return recipe(tmp_path / "weighted.cfg", {"components.ner.loss": loss})
+
+
+def test_a_loss_that_is_none_leaves_the_best_model(
+    tmp_path: Path,
+    data: list[object],
+    weighted: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fail_at(monkeypatch, 3)
+    out = tmp_path / "out"
+    assert run(weighted, out, *data, "--epochs", 9) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("clinical-ner: [E249] Update 3 of component 'ner': the loss is ")
+    assert printed.err.count("\n") == 1
+    assert printed.err.endswith(f"Kept: {out / 'model-best'}, the best model until then.\n")
+    # What was evaluated, and no word of another model that was saved.
+    assert "ENTS_F" in printed.out
+    assert "model-last" not in printed.out
+    assert "Aborting" not in printed.out
+    assert [path.name for path in out.iterdir()] == ["model-best"]
+    best = spacy.load(out / "model-best")
+    assert best.get_pipe("ner").labels == ("Drug", "Sign")
+    assert "ents_f" in best.meta["performance"]
+
+
+def test_a_loss_that_is_none_at_once_leaves_nothing(
+    tmp_path: Path,
+    data: list[object],
+    weighted: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fail_at(monkeypatch, 1)
+    assert run(weighted, tmp_path / "out", *data) == 1
+    err = capsys.readouterr().err
+    assert "Update 1 " in err
+    assert err.endswith("No evaluation was made before, so no model is kept.\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_training_leaves_nothing_of_an_earlier_one(
+    tmp_path: Path, data: list[object], weighted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert run(weighted, out, *data, "--epochs", 1) == 0
+    (out / "notes.txt").write_text("mine")
+    fail_at(monkeypatch, 1)
+    assert run(weighted, out, *data) == 1
+    # Neither models nor their record, which would pass for those of this run.
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+
+
+def test_weights_that_are_none_are_not_saved_as_the_best(
+    tmp_path: Path,
+    data: list[object],
+    weighted: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As a gradient that overflows on its way back does, after all that could be checked.
+    finish = ClinicalNer.finish_update
+    steps = []
+
+    def overflowing(self: ClinicalNer, sgd: Any) -> None:
+        finish(self, sgd)
+        steps.append(len(steps))
+        if len(steps) == 2:
+            head = self.model.get_ref("head")
+            head.set_param("W", np.full_like(head.get_param("W"), np.nan))
+
+    monkeypatch.setattr(ClinicalNer, "finish_update", overflowing)
+    out = tmp_path / "out"
+    assert run(weighted, out, *data, "--epochs", 9, "--training.eval_frequency", 1) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("clinical-ner: [E250] ")
+    assert err.count("\n") == 1
+    head = spacy.load(out / "model-best").get_pipe("ner").model.get_ref("head")
+    assert np.isfinite(head.get_param("W")).all()
+
+
+def test_an_error_that_is_no_users_fault_is_told_as_spacy_does(
+    tmp_path: Path, corpus_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("a fault of the code")
+
+    monkeypatch.setattr(ClinicalNer, "update", broken)
+    with pytest.raises(RuntimeError, match="^a fault"):
+        train(TOK2VEC, tmp_path / "out", train_path=corpus_file, dev_path=corpus_file)
+    assert not (tmp_path / "out" / "training.json").exists()
+
+
+def test_patience_ends_a_training_that_learns_nothing(tmp_path: Path, corpus_file: Path) -> None:
+    record = train(
+        TOK2VEC,
+        tmp_path / "out",
+        train_path=corpus_file,
+        dev_path=corpus_file,
+        epochs=9,
+        overrides={
+            "variables.patience": 2,
+            "variables.words_per_batch": 14,
+            # The score stays where it is after the first step.
+            "variables.learn_rate": 1e-9,
+        },
+    )
+    # Of batches of two documents of six: the first step, then six without a better score.
+    assert record["epochs"] == round(7 / 3, 2)
 
 
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:

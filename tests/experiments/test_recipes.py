@@ -86,9 +86,9 @@ def test_the_suffix_asks_for_neighbours(base: Path) -> None:
         ("[corpora.train]\nlimt = 1", "corpora.train.limt", "limit"),
         ('[components.nerr]\nfactory = "ner"', "components.nerr", "ner"),
         (
-            "[components.transformer.model.get_spans]\nwindo = 9",
-            "components.transformer.model.get_spans.windo",
-            "window",
+            "[components.transformer.model]\nmax_wordpiece = 9",
+            "components.transformer.model.max_wordpiece",
+            "max_wordpieces",
         ),
     ],
 )

@@ -1,0 +1,220 @@
+"""What the windows do to the entities: their size and context, and where they happen to be cut.
+
+    python benchmarks/window_choice.py MODEL GOLD.spacy [--windows 254,32 ...] [--output FILE.json]
+
+MODEL is a trained pipeline with a WindowedTransformer and `ner`; its weights read GOLD with every
+pair of --windows, max_wordpieces,context. For each pair:
+
+encoded     wordpieces that the encoder reads for one of the text
+micro-F     on whole documents, and macro-F
+moved       share of entities that are not found again when all cuts move by half a window: of
+            those that only one of both runs found, over those that any found
+near, far   micro-F of the entities, gold or predicted, of which a wordpiece is within 32 of a cut,
+            and of the rest; of both grids together, since what stands at a cut differs
+same        micro-F of the same entities, those near a cut of one grid and far from all of the
+            other, when near and when far
+
+and, once for the first pair, micro-F where each line is a document of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import spacy
+from numpy.typing import NDArray
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from clinical_ner.formats.docbin import read_docbin
+from clinical_ner.model import windowed_transformer
+from clinical_ner.model.windowed_transformer import WindowedTransformer
+from clinical_ner.model.windows import cut_windows
+from clinical_ner.model.wordpieces import wordpieces_of
+from clinical_ner.pipeline.labelled_tokens import unannotated
+
+#: Wordpieces from a cut that count as near.
+NEAR = 32
+DEFAULT = ["254,0", "254,8", "254,16", "254,32", "254,64", "126,16", "510,32"]
+
+Entity = tuple[int, int, str]
+
+
+class Read(NamedTuple):
+    """Entities of each document, and the wordpieces at which it was cut."""
+
+    entities: list[set[Entity]]
+    cuts: list[NDArray[np.int64]]
+    encoded: int
+
+
+@contextmanager
+def windows(first: int) -> Iterator[list[Any]]:
+    """Cut with a first core of this size, 0 for what fits, and record what was cut."""
+    recorded: list[Any] = []
+
+    def cut(*args: Any, **kwargs: Any) -> Any:
+        recorded.append(partial(cut_windows, first=first)(*args, **kwargs))
+        return recorded[-1]
+
+    windowed_transformer.cut_windows = cut
+    try:
+        yield recorded
+    finally:
+        windowed_transformer.cut_windows = cut_windows
+
+
+def read(nlp: Language, gold: Sequence[Doc], *, first: int = 0) -> Read:
+    """The entities that a pipeline finds."""
+    with windows(first) as recorded:
+        docs = [nlp(unannotated(nlp, doc)) for doc in gold]
+    return Read(
+        [entities(doc) for doc in docs],
+        [cut.core_starts[1:] for cut in recorded],
+        int(sum((cut.ends - cut.starts).sum() for cut in recorded)),
+    )
+
+
+def entities(doc: Doc) -> set[Entity]:
+    """Token offsets and labels."""
+    return {(ent.start, ent.end, ent.label_) for ent in doc.ents}
+
+
+def micro_f(found: Sequence[set[Entity]], gold: Sequence[set[Entity]]) -> float | None:
+    """2 TP / (2 TP + FP + FN), in percent."""
+    right = sum(len(f & g) for f, g in zip(found, gold, strict=True))
+    both = sum(map(len, found)) + sum(map(len, gold))
+    return round(200 * right / both, 2) if both else None
+
+
+def near_cut(cuts: NDArray[np.int64], starts: NDArray, ends: NDArray, entity: Entity) -> bool:
+    """Whether a wordpiece of an entity is within NEAR of a cut."""
+    start, end = int(starts[entity[0]]), int(ends[entity[1] - 1])
+    # A cut before wordpiece c lies between c - 1 and c.
+    return bool(np.any((cuts > start - NEAR) & (cuts < end + NEAR)))
+
+
+def compare(
+    grids: tuple[Read, Read], gold: Sequence[set[Entity]], places: Sequence[Any]
+) -> dict[str, Any]:
+    """The row of a pair of size and context, but for the scores on whole documents."""
+    groups: dict[str, tuple[list[set[Entity]], list[set[Entity]]]] = {
+        name: ([], []) for name in ("near", "far", "same, near", "same, far")
+    }
+
+    def put(name: str, found: set[Entity], right: set[Entity], among: set[Entity]) -> None:
+        groups[name][0].append(found & among)
+        groups[name][1].append(right & among)
+
+    changed = total = 0
+    for i, (right, pieces) in enumerate(zip(gold, places, strict=True)):
+        found = [grid.entities[i] for grid in grids]
+        changed += len(found[0] ^ found[1])
+        total += len(found[0] | found[1])
+        every = right | found[0] | found[1]
+        near = [
+            {e for e in every if near_cut(grid.cuts[i], pieces.starts, pieces.ends, e)}
+            for grid in grids
+        ]
+        for own, other in ((0, 1), (1, 0)):
+            put("near", found[own], right, near[own])
+            put("far", found[own], right, every - near[own])
+            put("same, near", found[own], right, near[own] - near[other])
+            put("same, far", found[other], right, near[own] - near[other])
+    return {
+        "moved": round(100 * changed / total, 2) if total else None,
+        **{name: micro_f(*group) for name, group in groups.items()},
+        "gold_near": sum(map(len, groups["near"][1])),
+        "gold_far": sum(map(len, groups["far"][1])),
+    }
+
+
+def macro_f(found: Sequence[set[Entity]], gold: Sequence[set[Entity]]) -> float:
+    """Mean F1 of the labels that gold has, in percent."""
+    labels = {label for of_doc in gold for _, _, label in of_doc}
+
+    def of(label: str, sets: Sequence[set[Entity]]) -> list[set[Entity]]:
+        return [{e for e in of_doc if e[2] == label} for of_doc in sets]
+
+    return round(float(np.mean([micro_f(of(x, found), of(x, gold)) for x in labels])), 2)
+
+
+def lines(docs: Sequence[Doc]) -> list[Doc]:
+    """Every line that is not empty, as a document with its entities."""
+    parts = []
+    for doc in docs:
+        starts = [0, *(token.i + 1 for token in doc if "\n" in token.text), len(doc)]
+        for start, end in zip(starts, starts[1:], strict=False):
+            while end > start and doc[end - 1].is_space:
+                end -= 1
+            if end > start:
+                parts.append(doc[start:end].as_doc())
+    return parts
+
+
+def load(path: Path, size: int, context: int) -> Language:
+    """The trained pipeline with other windows."""
+    section = "components.transformer.model"
+    config = {f"{section}.max_wordpieces": size, f"{section}.context": context}
+    return spacy.load(path, config=config)
+
+
+def rows(path: Path, gold_path: Path, pairs: Sequence[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    """Measure."""
+    for number, (size, context) in enumerate(pairs):
+        nlp = load(path, size, context)
+        model = nlp.get_pipe("transformer").model
+        assert isinstance(model, WindowedTransformer)
+        gold_docs = read_docbin(gold_path, nlp.vocab)
+        gold = [entities(doc) for doc in gold_docs]
+        places = wordpieces_of(model.tokenizer, gold_docs)
+        core = size - model.special_tokens().count - 2 * context
+        usual = read(nlp, gold_docs)
+        # At least what cut_windows wants of a first core.
+        moved = read(nlp, gold_docs, first=max(core // 2, context + 1))
+        yield {
+            "max_wordpieces": size,
+            "context": context,
+            "encoded": round(usual.encoded / sum(len(p.ids) for p in places), 3),
+            "micro_f": micro_f(usual.entities, gold),
+            "macro_f": macro_f(usual.entities, gold),
+            "micro_f_moved": micro_f(moved.entities, gold),
+            **compare((usual, moved), gold, places),
+        }
+        if number == 0:
+            single = lines(gold_docs)
+            gold_lines = [entities(doc) for doc in single]
+            found = read(nlp, single).entities
+            yield {
+                "lines": len(single),
+                "micro_f": micro_f(found, gold_lines),
+                "macro_f": macro_f(found, gold_lines),
+            }
+
+
+def main() -> None:
+    """Measure, print a line for each row, and write them all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("gold", type=Path)
+    parser.add_argument("--windows", nargs="+", default=DEFAULT)
+    parser.add_argument("--output", type=Path)
+    args = parser.parse_args()
+    pairs = [tuple(map(int, pair.split(","))) for pair in args.windows]
+    found = []
+    for row in rows(args.model, args.gold, pairs):
+        found.append(row)
+        print(json.dumps(row), flush=True)
+    if args.output:
+        args.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

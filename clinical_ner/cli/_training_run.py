@@ -1,0 +1,94 @@
+"""A pipeline in spaCy's training loop: what it reads, and what is left if the training fails."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from spacy.language import Language
+from spacy.training import Example
+from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST, clean_output_dir
+
+from ..errors import ClinicalNerError
+
+#: Record of a run, beside its models.
+RECORD = "training.json"
+
+
+class TrainingRun:
+    """Counts the words that a pipeline learns from, and ends a failed training in order.
+
+    nlp: the pipeline, whose methods ``update`` and ``evaluate`` are wrapped: the loop offers no
+        hook that sees the batch, nor one for errors.
+    words: learned from by now; a run may end before its last epoch.
+    """
+
+    def __init__(self, nlp: Language) -> None:
+        self.words = 0
+        self._update = _stopping(nlp.update)
+        nlp.update = self.update  # type: ignore[method-assign, assignment]
+        nlp.evaluate = _stopping(nlp.evaluate)  # type: ignore[method-assign]
+
+    def update(self, examples: Sequence[Example], *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Count, then update the pipeline."""
+        self.words += sum(len(example.reference) for example in examples)
+        return self._update(examples, *args, **kwargs)
+
+    @contextmanager
+    def within(self, output: Path) -> Iterator[None]:
+        """The folder of the run, without what an earlier one left there.
+
+        A training that fails leaves model-best, if it had an evaluation. The loop saves model-last
+        even then: the weights of a training that came to nothing, which no evaluation has seen.
+
+        output: the folder, which is made.
+
+        RAISES ClinicalNerError: what ended the training, with what is left.
+        """
+        is_new = not output.exists()
+        output.mkdir(parents=True, exist_ok=True)
+        clean_output_dir(output)
+        (output / RECORD).unlink(missing_ok=True)
+        try:
+            yield
+            return
+        except _Stopped as stopped:
+            error = stopped.error
+        except ClinicalNerError as refused:
+            error = refused
+        shutil.rmtree(output / DIR_MODEL_LAST, ignore_errors=True)
+        best = output / DIR_MODEL_BEST
+        if best.exists():
+            raise ClinicalNerError(f"{error} Kept: {best}, the best model until then.") from error
+        if is_new and not any(output.iterdir()):
+            output.rmdir()
+        raise ClinicalNerError(
+            f"{error} No evaluation was made before, so no model is kept."
+        ) from error
+
+
+class _Stopped(BaseException):
+    """Carries an error through spaCy's loop.
+
+    Of any Exception the loop says on stdout that the best model is saved for it, while it saves the
+    present one.
+    """
+
+    def __init__(self, error: ClinicalNerError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _stopping(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of a pipeline, whose ClinicalNerErrors end the training."""
+
+    def stopping(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except ClinicalNerError as error:
+            raise _Stopped(error) from error
+
+    return stopping
