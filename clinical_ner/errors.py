@@ -443,6 +443,69 @@ class Errors(metaclass=_WithCodes):
         "the entities of the pipeline cannot be told. Tune the pipeline without it."
     )
 
+    # Windows of a transformer: E240 to E259.
+    E240 = "{setting} of the transformer must be an integer of at least {least}, got {value!r}."
+    E241 = (
+        "max_batch_items of the transformer is {items}, too few for one window of max_wordpieces = "
+        "{longest}: set it to {longest} or more."
+    )
+    E242 = (
+        "{setting} of the transformer is {value}: on both sides it fills a window of "
+        "max_wordpieces = {longest}, {special} of them special tokens. Set it to at most {most}."
+    )
+    E243 = (
+        "The tokenizer of encoder '{name}' does not tell where in the text a wordpiece stands: set "
+        "use_fast = true in tokenizer_config, or choose an encoder that has a fast tokenizer."
+    )
+    E244 = (
+        "The transformer was asked for {setting}, which windows do not keep: remove it from "
+        "transformer_config."
+    )
+    E245 = (
+        "max_wordpieces of the transformer is {value}, but encoder '{name}' has {limit} places, "
+        "special tokens included: set it to at most {limit}."
+    )
+    E246 = (
+        "Out of memory: {rows} windows of {length} wordpieces, after a batch was halved. Lower "
+        "max_batch_items of the transformer (now {items}). Documents: {documents}."
+    )
+    E247 = (
+        "Out of memory: one window of {length} wordpieces is too much. Lower max_wordpieces of the "
+        "transformer (now {longest}). Document: {documents}."
+    )
+    E248 = (
+        "Out of memory in the backward pass of {rows} windows of {length} wordpieces. Lower "
+        "max_batch_items of the transformer (now {items}). Documents: {documents}."
+    )
+
+    # Encoders on ONNX Runtime: E260 to E269.
+    E260 = (
+        "Package {package} is needed for an encoder on ONNX Runtime, and is not installed: pip "
+        "install 'clinical-ner[onnx]'."
+    )
+    E261 = (
+        "{model}: has {found} components that hold a transformer to optimize (components: "
+        "{components}), not one. Name a pipeline that was trained with an encoder."
+    )
+    E262 = "{model}: is optimized already. Name the pipeline that it was made from."
+    E263 = (
+        "An encoder on ONNX Runtime predicts and cannot be trained: train the pipeline that it was "
+        "made from, then run clinical-ner optimize."
+    )
+    E264 = "The model '{name}' holds no transformer whose encoder could run on ONNX Runtime."
+    E265 = (
+        "The encoder '{name}' has {size:.1f} GB of weights, more than the 2 GB that one ONNX file "
+        "can hold. Train with a smaller encoder."
+    )
+    E266 = (
+        "The encoder '{name}' cannot be written as ONNX ({reason}). Use the pipeline as it is, or "
+        "train with another encoder."
+    )
+    E267 = (
+        "{output}: not written, since optimizing costs too much on DEV: {figures}. Use --precision "
+        "fp32, or allow more with --max-f-loss and --max-ece-loss."
+    )
+
 
 class Warnings(metaclass=_WithCodes):
     """Templates of warnings: ``warnings.warn(Warnings.W001.format(...))``."""

@@ -127,27 +127,28 @@ def best_sequence(scores: LogProbs) -> NDArray[np.int64]:
     if n == 0:
         return np.zeros(0, dtype=np.int64)
     emissions = np.asarray(scores, dtype=np.float64)
-    origins = np.empty((n, n_tags), dtype=np.int64)
+    # The best tag before each token, and, by type, whether an I before it beats a B.
+    origins = np.zeros(n, dtype=np.int64)
+    continues = np.zeros((n, n_tags // 2), dtype=bool)
     best = emissions[0].copy()
     best[2::2] = -np.inf
-    begin_ids = np.arange(1, n_tags, 2)
-    inside_ids = begin_ids + 1
     for i in range(1, n):
         # From any tag to O and to every B ...
-        origin = int(best.argmax())
-        row = origins[i]
-        row[:] = origin
+        origins[i] = origin = best.argmax()
         total = emissions[i] + best[origin]
         # ... and from the B or I of a type to its I.
-        from_begin, from_inside = best[begin_ids], best[inside_ids]
-        continues = from_inside > from_begin
-        row[inside_ids] = np.where(continues, inside_ids, begin_ids)
-        total[inside_ids] = emissions[i, inside_ids] + np.maximum(from_begin, from_inside)
+        from_begin, from_inside = best[1::2], best[2::2]
+        np.greater(from_inside, from_begin, out=continues[i])
+        np.add(emissions[i, 2::2], np.maximum(from_begin, from_inside), out=total[2::2])
         best = total
     path = np.empty(n, dtype=np.int64)
-    path[-1] = best.argmax()
+    path[-1] = tag = int(best.argmax())
     for i in range(n - 1, 0, -1):
-        path[i - 1] = origins[i, path[i]]
+        if tag == OUTSIDE or tag % 2:
+            tag = int(origins[i])
+        elif not continues[i, tag // 2 - 1]:
+            tag -= 1
+        path[i - 1] = tag
     return path
 
 

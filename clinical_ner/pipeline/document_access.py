@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import Any
 
 from spacy.language import Language
@@ -18,17 +19,38 @@ class DocumentAccess:
     """The pipeline of a component, and the lattice of the document that was last asked about.
 
     Both are held weakly: a component keeps neither its pipeline nor a document alive. Neither goes
-    to another process, nor into a copy.
+    to another process, nor into a copy; only that the component listens alone goes with it.
     """
 
-    def __init__(self, nlp: Language | None = None) -> None:
+    def __init__(self, nlp: Language | None = None, *, listens_alone: bool = False) -> None:
         self._nlp = (lambda: None) if nlp is None else weakref.ref(nlp)
         self._doc: Any = lambda: None
         self._last: DocumentLattice | None = None
+        self._listens_alone = listens_alone
 
-    def __reduce__(self) -> tuple[type[DocumentAccess], tuple[()]]:
-        """Pickle and copy it as one that knows neither."""
-        return DocumentAccess, ()
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        """Pickle and copy it as one that knows neither pipeline nor document."""
+        nlp = self._nlp()
+        pipes = [] if nlp is None else [pipe for _, pipe in nlp.pipeline]
+        component = next((p for p in pipes if getattr(p, "_access", None) is self), None)
+        alone = self._listens_alone if component is None else self.listens_alone(component)
+        return partial(DocumentAccess, listens_alone=alone), ()
+
+    def listens_alone(self, component: Any) -> bool:
+        """Whether nobody but a component listens to the transformers that it listens to.
+
+        Components that read ``doc._.trf_data`` without a listener cannot be told.
+        """
+        nlp = self._nlp()
+        if nlp is None:
+            return self._listens_alone
+        # All components: the listeners of a disabled one count. Only transformers of
+        # spacy-transformers, whose import would bring torch, have an annotation setter.
+        transformers: list[Any] = [
+            pipe for _, pipe in nlp.components if hasattr(pipe, "set_extra_annotations")
+        ]
+        listening = {name for pipe in transformers for name in pipe.listening_components}
+        return listening == {component.name}
 
     def forget(self) -> None:
         """Drop the lattice: the probabilities that it was made of are no longer valid."""
@@ -88,3 +110,9 @@ def holds_inputs(model: Model, doc: Doc) -> bool:
             if data is None or len(data.align.lengths) != len(doc):
                 return False
     return True
+
+
+def release_inputs(doc: Doc) -> None:
+    """Take the output of a transformer off a document, where there is one."""
+    if Doc.has_extension("trf_data"):
+        doc._.trf_data = None

@@ -47,8 +47,15 @@ class ProbableEntities(StoredRecognizer):
         return self.log_probs(self.token_vectors(docs))
 
     def token_vectors(self, docs: Sequence[Doc]) -> list[Floats2d]:
-        """What the head sees of each document. *Shape of each:* ``(len(doc), width)``."""
-        return self.model.get_ref("tok2vec").predict(docs)
+        """What the head sees of each document. *Shape of each:* ``(len(doc), width)``.
+
+        Of a document that has lost what the model listens to, or never had it, the components
+        before this one make it again on a copy.
+
+        RAISES ClinicalNerError: they do not, for instance since they are disabled.
+        """
+        complete = [self._access.complete(doc, self) for doc in docs]
+        return self.model.get_ref("tok2vec").predict(complete)
 
     def log_probs(self, vectors: list[Floats2d]) -> list[LogProbs]:
         """The chain from token vectors to log p(tag | text), as ``predict`` returns it.

@@ -21,7 +21,7 @@ from ..labels.statistics import TagStatistics
 from ..scoring.scorers import score_entities
 from ..types import LogProbs, TagLoss
 from .annotation import annotate, register_probability
-from .document_access import DocumentAccess
+from .document_access import DocumentAccess, release_inputs
 from .probabilities import ProbableEntities
 
 DEFAULT_CONFIG = Config().from_str(
@@ -34,6 +34,7 @@ thresholds = {}
 overwrite = false
 spans_key = "ner"
 probability_attribute = "probability"
+keep_transformer_output = false
 
 [clinical_ner.model]
 @architectures = "clinical_ner.TokenClassifier.v1"
@@ -85,6 +86,7 @@ def make_clinical_ner(
     overwrite: bool,
     spans_key: str,
     probability_attribute: str,
+    keep_transformer_output: bool,
     scorer: Callable | None,
 ) -> "ClinicalNer":
     """Create a named entity recognizer; the settings are those of ``ClinicalNer``."""
@@ -100,6 +102,7 @@ def make_clinical_ner(
         overwrite=overwrite,
         spans_key=spans_key,
         probability_attribute=probability_attribute,
+        keep_transformer_output=keep_transformer_output,
         scorer=scorer,
     )
 
@@ -126,6 +129,7 @@ class ClinicalNer(ProbableEntities):
         overwrite: bool = False,
         spans_key: str = "ner",
         probability_attribute: str = "probability",
+        keep_transformer_output: bool = False,
         scorer: Callable | None = score_entities,
     ) -> None:
         """Create the component.
@@ -144,6 +148,9 @@ class ClinicalNer(ProbableEntities):
         spans_key: key of ``doc.spans`` under which its entities stand, with their probabilities in
             ``attrs["scores"]``.
         probability_attribute: name under which ``span._`` gives the probability of an entity.
+        keep_transformer_output: whether ``doc._.trf_data`` stays when the entities are made. If
+            not, it is set to None where no other component listens to a transformer: it holds
+            hundreds of numbers for each token. What is asked for later makes it again.
         scorer: the scoring function.
 
         RAISES ClinicalNerError: a number outside its range, prior_strength < 1 or thresholds with a
@@ -171,6 +178,7 @@ class ClinicalNer(ProbableEntities):
         register_probability(probability_attribute, name=name)
         self.spans_key = spans_key
         self.probability_attribute = probability_attribute
+        self.keep_transformer_output = keep_transformer_output
         # What the config said, so that a stored attribute yields to an override at loading only.
         self._configured = self._decision()
 
@@ -238,7 +246,11 @@ class ClinicalNer(ProbableEntities):
         self.model.initialize(X=list(sample))
 
     def set_annotations(self, docs: Iterable[Doc], scores: list[LogProbs]) -> None:
-        """Decode the log-probabilities of ``predict``; set ``doc.ents`` and ``doc.spans``."""
+        """Decode the log-probabilities of ``predict``; set ``doc.ents`` and ``doc.spans``.
+
+        Then the output of the transformer leaves the documents, unless it is to be kept.
+        """
+        releases = not self.keep_transformer_output and self._access.listens_alone(self)
         # A temperature alone leaves entities too sure, which were chosen for being probable.
         calibrated = self.calibration is not None and self.calibration.entities is not None
         for doc, log_probs in zip(docs, scores, strict=True):
@@ -249,6 +261,8 @@ class ClinicalNer(ProbableEntities):
                 overwrite=self.overwrite,
                 calibrated=calibrated,
             )
+            if releases:
+                release_inputs(doc)
 
     def update(
         self,

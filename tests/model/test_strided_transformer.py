@@ -46,7 +46,8 @@ def make_nlp(encoder: Path, **spans_by_use: dict[str, Any]) -> Language:
         "grad_factor": 1.0,
         "pooling": {"@layers": "reduce_mean.v1"},
     }
-    nlp.add_pipe("clinical_ner", name="ner", config={"model": {"tok2vec": listener}})
+    settings = {"model": {"tok2vec": listener}, "keep_transformer_output": True}
+    nlp.add_pipe("clinical_ner", name="ner", config=settings)
     return nlp
 
 

@@ -1,0 +1,260 @@
+"""Calls of the encoder on batches of windows, within a bounded memory."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from spacy.tokens import Doc
+from spacy_transformers.data_classes import WordpieceBatch
+from thinc.api import Model
+from transformers.file_utils import ModelOutput
+
+from ..errors import ClinicalNerError, Errors
+from ..labels.encode import document_id
+from .window_settings import SpecialTokens, WindowSettings
+from .windows import batches_by_length
+from .wordpieces import Wordpieces
+
+#: How PyTorch says that the memory of a CPU is used up; it has no exception for that.
+CPU_MEMORY = ("can't allocate memory", "not enough memory")
+#: Documents that a message names.
+NAMED = 3
+
+
+class Window(NamedTuple):
+    """A window of a document: see ``windows.Windows``.
+
+    doc: index of the document in the batch.
+    """
+
+    doc: int
+    start: int
+    end: int
+    core_start: int
+    core_end: int
+
+
+#: Takes the gradient of a call's output. *Shape:* that of the output.
+Backprop = Callable[[torch.Tensor], None]
+
+
+class EncoderCall(NamedTuple):
+    """One call of the encoder that is done.
+
+    windows: its rows.
+    output: vectors of the wordpieces. *Shape:* ``(rows, length, width)``.
+    """
+
+    windows: list[Window]
+    output: torch.Tensor
+    backprop: Backprop
+
+
+class Encoder:
+    """An encoder that is called on windows.
+
+    model: the stock wrapper around the encoder.
+    special: the special tokens that it wants around a window.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        special: SpecialTokens,
+        settings: WindowSettings,
+        pieces: Sequence[Wordpieces],
+        docs: Sequence[Doc],
+    ) -> None:
+        self._model = model
+        self._special = special
+        self._settings = settings
+        self._pieces = pieces
+        self._docs = docs
+
+    def calls(self, windows: Sequence[Window], *, is_train: bool) -> Iterator[EncoderCall]:
+        """Encode windows, in batches of similar length.
+
+        In training, the first calls keep what their backward pass needs, as long as they have no
+        more wordpieces together than ``max_batch_items``; later ones compute it again. So a batch
+        of any size needs no more memory than that, and one of usual size nothing twice.
+
+        RAISES ClinicalNerError: out of memory, after a batch was halved.
+        """
+        lengths = np.array([w.end - w.start + self._special.count for w in windows], dtype=np.int64)
+        kept = 0
+        for rows in batches_by_length(lengths, self._settings.max_batch_items):
+            kept += len(rows) * int(lengths[rows[0]])
+            batch = [windows[row] for row in rows]
+            keeps = is_train and kept <= self._settings.max_batch_items
+            for part, found in self._halved(batch, is_train=is_train, keeps=keeps):
+                yield EncoderCall(part, *found)
+
+    def _halved(
+        self, batch: list[Window], *, is_train: bool, keeps: bool
+    ) -> Iterator[tuple[list[Window], tuple[torch.Tensor, Backprop]]]:
+        """The batch as one call, or as two where the memory is too small for one."""
+        found = self._attempt(batch, is_train=is_train, keeps=keeps)
+        if found is not None:
+            yield batch, found
+            return
+        middle = (len(batch) + 1) // 2
+        for half in (batch[:middle], batch[middle:]) if len(batch) > 1 else ():
+            found = self._attempt(half, is_train=is_train, keeps=keeps)
+            if found is None:
+                raise self._too_large(half, Errors.E246)
+            yield half, found
+        if len(batch) == 1:
+            raise self._too_large(batch, Errors.E247)
+
+    def _attempt(
+        self, batch: list[Window], *, is_train: bool, keeps: bool
+    ) -> tuple[torch.Tensor, Backprop] | None:
+        """Output and backward pass of a call, or None if the memory is too small."""
+        inputs = self._inputs(batch)
+        try:
+            if not is_train:
+                output, _ = self._model(inputs, False)
+                return output.last_hidden_state, _no_backprop
+            if keeps:
+                output, backprop = self._model(inputs, True)
+                return output.last_hidden_state, self._accumulating(batch, backprop)
+            return self._recomputed(batch, inputs)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Out of the clause, whose traceback would keep the tensors of the failed call alive.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return None
+
+    def _recomputed(
+        self, batch: list[Window], inputs: WordpieceBatch
+    ) -> tuple[torch.Tensor, Backprop]:
+        """A call in training whose backward pass makes the forward pass again.
+
+        With the same random numbers, so that the same units are dropped.
+        """
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        state = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
+        with torch.no_grad():
+            output, _ = self._model(inputs, True)
+
+        def backprop(gradient: torch.Tensor) -> None:
+            with torch.random.fork_rng(devices):
+                torch.set_rng_state(state[0])
+                for device, of_device in zip(devices, state[1], strict=True):
+                    torch.cuda.set_rng_state(of_device, device)
+                _, again = self._model(inputs, True)
+            self._accumulating(batch, again)(gradient)
+
+        return output.last_hidden_state, backprop
+
+    def _accumulating(
+        self, batch: list[Window], backprop: Callable[[ModelOutput], Any]
+    ) -> Backprop:
+        """The backward pass of a call, which adds to the gradients of earlier ones."""
+
+        def accumulate(gradient: torch.Tensor) -> None:
+            try:
+                with _scaled_apart(self._model.shims[0]):
+                    backprop(ModelOutput(last_hidden_state=gradient))
+                return
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Not tried again: some gradients of this call may have been added already.
+            raise self._too_large(batch, Errors.E248)
+
+        return accumulate
+
+    def _inputs(self, batch: list[Window]) -> WordpieceBatch:
+        special, lengths = self._special, [w.end - w.start for w in batch]
+        shape = (len(batch), max(lengths) + special.count)
+        ids: Any = np.full(shape, special.pad, dtype=np.int64)
+        mask: Any = np.zeros(shape, dtype=np.float32)
+        types: Any = None if special.types is None else np.zeros(shape, dtype=np.int64)
+        for row, (window, length) in enumerate(zip(batch, lengths, strict=True)):
+            start, end = len(special.prefix), len(special.prefix) + length
+            last = end + len(special.suffix)
+            ids[row, :start] = special.prefix
+            ids[row, start:end] = self._pieces[window.doc].ids[window.start : window.end]
+            ids[row, end:last] = special.suffix
+            mask[row, :last] = 1
+            if types is not None and special.types is not None:
+                types[row, :start], types[row, start:end], types[row, end:last] = special.types
+        return WordpieceBatch(
+            # The encoder looks at none of them.
+            strings=[[]] * len(batch),
+            input_ids=ids,
+            attention_mask=mask,
+            lengths=[length + special.count for length in lengths],
+            token_type_ids=types,
+        )
+
+    def cores(self, windows: list[Window]) -> Iterator[tuple[int, slice, slice]]:
+        """Where the vectors of a call's cores stand, one row after the other.
+
+        YIELDS: index of the document, the wordpieces in the document, and in the row.
+        """
+        first = len(self._special.prefix)
+        for window in windows:
+            in_row = slice(
+                first + window.core_start - window.start, first + window.core_end - window.start
+            )
+            yield window.doc, slice(window.core_start, window.core_end), in_row
+
+    def _too_large(self, batch: list[Window], message: str) -> ClinicalNerError:
+        indices = sorted({window.doc for window in batch})
+        names = [document_id(self._docs[index]) for index in indices[:NAMED]]
+        return ClinicalNerError(
+            message.format(
+                rows=len(batch),
+                length=max(w.end - w.start for w in batch) + self._special.count,
+                items=self._settings.max_batch_items,
+                longest=self._settings.max_wordpieces,
+                documents=", ".join(names) + (" ..." if len(indices) > NAMED else ""),
+            )
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of the CPU or the GPU is used up."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in CPU_MEMORY)
+
+
+def _no_backprop(gradient: torch.Tensor) -> None:
+    """Take no gradient: prediction has none."""
+
+
+@contextlib.contextmanager
+def _scaled_apart(shim: Any) -> Iterator[None]:
+    """Keep earlier gradients out of the way while one more backward pass adds to them.
+
+    With mixed precision, the shim of thinc divides by the scale what it finds after each pass: the
+    gradients of an earlier one would be divided twice.
+    """
+    if not shim._mixed_precision:
+        yield
+        return
+    earlier = [(p, p.grad) for p in shim._model.parameters() if p.grad is not None]
+    for parameter, _ in earlier:
+        parameter.grad = None
+    yield
+    for parameter, gradient in earlier:
+        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+
+def gradient_like(output: torch.Tensor, cores: Iterator[tuple[Any, slice]]) -> torch.Tensor:
+    """Gradient of a call's output: zero but for what belongs to a core.
+
+    cores: gradient of each row's core and where it stands in the row. *Shape of the gradient:*
+        ``(wordpieces, width)``.
+    """
+    gradient = torch.zeros_like(output)
+    for row, (values, in_row) in enumerate(cores):
+        gradient[row, in_row] = values
+    return gradient
