@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -17,11 +19,14 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from ..errors import ClinicalNerError, Errors
 
-#: Names of the encoder's inputs and output in the file.
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+#: Names of the encoder's inputs and output in the file. It takes no mask: see `calls_of`.
+INPUTS = ("input_ids", "token_type_ids")
 OUTPUT = "last_hidden_state"
 #: Key of the bytes among the parameters.
 FILE = "onnx"
+#: Most wordpieces of a call, for each thread. Of more, what one operator writes would leave the
+#: cache before the next one reads it.
+CALL_WORDPIECES = 1024
 #: How ONNX Runtime says that the memory is used up; it has no exception for that.
 OUT_OF_MEMORY = ("allocate memory", "bad allocation", "bad_alloc")
 
@@ -62,28 +67,23 @@ class OnnxEncoder(torch.nn.Module):
     ) -> BaseModelOutput:
         """Encode rows of wordpieces. *Shape of each input:* ``(rows, length)``.
 
-        RETURNS: vectors. *Shape:* ``(rows, length, width)``.
+        attention_mask: 1 for the wordpieces, then 0 for the padding of a shorter row.
+
+        RETURNS: vectors, 0 for padding. *Shape:* ``(rows, length, width)``.
         RAISES ClinicalNerError: it is called for training.
         RAISES MemoryError: out of memory.
         """
         if self.training:
             raise ClinicalNerError(Errors.E263)
-        given = (input_ids, attention_mask, token_type_ids)
-        inputs = {
-            name: tensor.to(torch.int64).numpy()
-            for name, tensor in zip(INPUTS, given, strict=True)
-            if tensor is not None
-        }
-        session = self._session()
-        try:
-            (vectors,) = session.run([OUTPUT], inputs)
-        # Its exceptions have no class in common but this one.
-        except Exception as error:
-            if any(text in str(error) for text in OUT_OF_MEMORY):
-                raise MemoryError(str(error)) from error
-            raise
-        found: Any = torch.from_numpy(vectors).to(get_torch_default_device())
-        return BaseModelOutput(last_hidden_state=found)
+        given = zip(INPUTS, (input_ids, token_type_ids), strict=True)
+        inputs = {n: tensor.to(torch.int64).numpy() for n, tensor in given if tensor is not None}
+        lengths = attention_mask.sum(dim=1).to(torch.int64).tolist()
+        vectors = torch.zeros((*input_ids.shape, self.config.hidden_size))
+        for rows, length in calls_of(lengths, CALL_WORDPIECES * torch.get_num_threads()):
+            found = self._run({name: table[rows, :length] for name, table in inputs.items()})
+            vectors[rows, :length] = torch.from_numpy(found)
+        output: Any = vectors.to(get_torch_default_device())
+        return BaseModelOutput(last_hidden_state=output)
 
     def state_dict(  # type: ignore[override]
         self, *args: Any, **kwargs: Any
@@ -100,12 +100,39 @@ class OnnxEncoder(torch.nn.Module):
         """All but the sessions, which are of this process."""
         return {**self.__dict__, "_sessions": {}}
 
+    def _run(self, inputs: dict[str, Any]) -> Any:
+        session = self._session()
+        try:
+            (vectors,) = session.run([OUTPUT], inputs)
+        # Its exceptions have no class in common but this one.
+        except Exception as error:
+            if any(text in str(error) for text in OUT_OF_MEMORY):
+                raise MemoryError(str(error)) from error
+            raise
+        return vectors
+
     def _session(self) -> Any:
         found = self._sessions.get(os.getpid())
         if found is None:
             found = make_session(self.file)
             self._sessions[os.getpid()] = found
         return found
+
+
+def calls_of(lengths: Sequence[int], max_wordpieces: int) -> Iterator[tuple[list[int], int]]:
+    """Divide rows into calls in which no row is padded.
+
+    lengths: wordpieces of each row; rows of none are in no call.
+    max_wordpieces: of a call. A longer row is one of its own.
+
+    YIELDS: rows of the same length, and their length.
+    """
+    filled = [row for row, length in enumerate(lengths) if length]
+    by_length = sorted(filled, key=lambda row: -lengths[row])
+    for length, group in groupby(by_length, key=lambda row: lengths[row]):
+        rows, size = list(group), max(max_wordpieces // length, 1)
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size], length
 
 
 def make_session(file: bytes) -> Any:

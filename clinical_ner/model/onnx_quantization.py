@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .onnx_attention import RUNTIME
 from .onnx_export import import_onnx
 
-#: Domain of the operators that ONNX Runtime adds to the standard.
-RUNTIME = "com.microsoft"
 #: Keeps a wordpiece of nothing but zeros from a division by zero.
 TINY = np.float32(1e-12)
 #: Activations after which few values are negative, and those small. Written out in operators, GELU
@@ -63,7 +62,8 @@ def quantize(file: bytes) -> bytes:
     model = onnx.load_from_string(file)
     writer = _Writer(onnx, model.graph)
     writer.rewrite()
-    model.opset_import.append(onnx.helper.make_opsetid(RUNTIME, 1))
+    if RUNTIME not in {used.domain for used in model.opset_import}:
+        model.opset_import.append(onnx.helper.make_opsetid(RUNTIME, 1))
     return bytes(model.SerializeToString())
 
 

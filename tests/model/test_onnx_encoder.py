@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import spacy
 import torch
 from numpy.typing import NDArray
 from spacy.language import Language
+from transformers.modeling_outputs import BaseModelOutput
 
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.model.encoder import INSTALLED_ENCODERS
-from clinical_ner.model.onnx_encoder import OnnxEncoder
+from clinical_ner.model.onnx_encoder import OnnxEncoder, calls_of
 from clinical_ner.model.onnx_export import export
 from clinical_ner.model.optimizing import optimize_encoder, transformer_to_optimize
 
@@ -130,9 +132,13 @@ def test_the_stock_transformer_can_be_optimized_too(precision: str, tmp_path: Pa
     after = spacy.load(tmp_path / "optimized")
     texts = ["fever and cough " * 12, "aspirin"]
     found, expected = (
-        [doc._.trf_data.model_output.last_hidden_state for doc in nlp.pipe(texts)]
+        [
+            data.model_output.last_hidden_state[data.wordpieces.attention_mask > 0]
+            for data in (doc._.trf_data for doc in nlp.pipe(texts))
+        ]
         for nlp in (after, before)
     )
+    assert found[0].shape[0] > 12 * 3
     assert_same(found, expected, 1e-4 if precision == "fp32" else 0.2)
 
 
@@ -229,11 +235,115 @@ class Inexact(torch.nn.Module):
 def test_an_encoder_that_cannot_be_traced(
     trained: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clinical_ner.model.onnx_export._with_plain_attention", Inexact)
+    monkeypatch.setattr(
+        "clinical_ner.model.onnx_export._with_attention", lambda encoder, _: Inexact(encoder)
+    )
     model = model_of(trained)
     with pytest.raises(ClinicalNerError, match="E266.*would differ") as raised:
         export("owner/encoder", model.transformer, model.tokenizer)
     assert "\n" not in str(raised.value)
+
+
+class Unknown(torch.nn.Module):
+    """An encoder with an operator that ONNX does not have."""
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.config = encoder.config
+
+    def forward(self, **inputs: torch.Tensor) -> Any:
+        output = self.encoder(**inputs)
+        output.last_hidden_state = torch.special.i1e(output.last_hidden_state)
+        return output
+
+
+def test_an_operator_that_onnx_does_not_have_gives_one_line(
+    trained: Language, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "clinical_ner.model.onnx_export._with_attention", lambda encoder, _: Unknown(encoder)
+    )
+    model = model_of(trained)
+    with pytest.raises(ClinicalNerError, match="E266") as raised:
+        export("owner/encoder", model.transformer, model.tokenizer)
+    assert "\n" not in str(raised.value)
+    # The exporter would print the graph.
+    assert capfd.readouterr().out == ""
+
+
+def test_padding_on_the_left_is_refused(trained: Language) -> None:
+    model = model_of(trained)
+    tokenizer = copy.deepcopy(model.tokenizer)
+    tokenizer.padding_side = "left"
+    with pytest.raises(ClinicalNerError, match="E266.*left"):
+        export("owner/encoder", model.transformer, tokenizer)
+
+
+def operators(file: bytes) -> list[str]:
+    return [node.op_type for node in onnx.load_from_string(file).graph.node]
+
+
+def test_attention_is_one_operator_per_layer(fp32: Language, int8: Language) -> None:
+    for nlp in (fp32, int8):
+        found = operators(model_of(nlp).transformer.file)
+        assert found.count("MultiHeadAttention") == 2
+        assert "Softmax" not in found
+
+
+def test_attention_that_only_looks_at_near_wordpieces_is_written_out(
+    trained: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Near(torch.nn.Module):
+        """One layer of such attention, in either implementation."""
+
+        def __init__(self, encoder: Any, implementation: str) -> None:
+            super().__init__()
+            self.words = encoder.embeddings.word_embeddings
+            self.config = encoder.config
+            self.implementation = implementation
+
+        def forward(self, input_ids: torch.Tensor, token_type_ids: torch.Tensor) -> Any:
+            rows = (self.words(input_ids) + token_type_ids[..., None])[:, None]
+            if self.implementation == "sdpa":
+                attention = torch.nn.functional.scaled_dot_product_attention
+                vectors = attention(rows, rows, rows)
+            else:
+                places = torch.arange(input_ids.shape[1])
+                is_far = (places[:, None] - places).abs() > 24
+                scores = rows @ rows.transpose(-1, -2) / rows.shape[-1] ** 0.5
+                vectors = scores.masked_fill(is_far, -1e9).softmax(dim=-1) @ rows
+            return BaseModelOutput(last_hidden_state=vectors[:, 0])
+
+    model = model_of(trained)
+    monkeypatch.setattr("clinical_ner.model.onnx_export._with_attention", Near)
+    file = export("owner/encoder", model.transformer, model.tokenizer)
+    assert "Softmax" in operators(file)
+    assert "MultiHeadAttention" not in operators(file)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "max_wordpieces", "expected"),
+    [
+        ([], 8, []),
+        ([3, 5, 3, 0, 5], 100, [([1, 4], 5), ([0, 2], 3)]),
+        ([4, 4, 4, 4, 4], 8, [([0, 1], 4), ([2, 3], 4), ([4], 4)]),
+        ([9, 9], 8, [([0], 9), ([1], 9)]),
+    ],
+)
+def test_rows_of_a_call_have_one_length(
+    lengths: list[int], max_wordpieces: int, expected: list[tuple[list[int], int]]
+) -> None:
+    assert list(calls_of(lengths, max_wordpieces)) == expected
+
+
+def test_padding_has_no_vectors(fp32: Language) -> None:
+    encoder = model_of(fp32).transformer.eval()
+    ids = torch.tensor([[2, 5, 6, 3, 0, 0], [2, 5, 6, 7, 8, 3], [0] * 6])
+    found = encoder(ids, (ids > 0).float(), torch.zeros_like(ids)).last_hidden_state
+    assert found.shape == (3, 6, 8)
+    assert (found[0, :4] != 0).all() and (found[1] != 0).all()
+    assert (found[0, 4:] == 0).all() and (found[2] == 0).all()
 
 
 def test_an_optimized_pipeline_is_not_optimized_again(int8: Language) -> None:
