@@ -24,7 +24,11 @@ from clinical_ner.model.encoder import INSTALLED_ENCODERS
 from clinical_ner.model.onnx_encoder import OnnxEncoder, calls_of
 from clinical_ner.model.onnx_export import export
 from clinical_ner.model.optimizing import optimize_encoder, transformer_to_optimize
+from clinical_ner.model.strided_transformer import StridedTransformer
 
+from .test_strided_transformer import make_nlp as make_strided
+from .test_strided_transformer import spans
+from .test_strided_transformer import train as train_strided
 from .tiny_encoder import pipeline, write_encoder
 from .windowed_examples import LONG, SHORT, examples, make_nlp, train, write_bert
 
@@ -140,6 +144,27 @@ def test_the_stock_transformer_can_be_optimized_too(precision: str, tmp_path: Pa
     )
     assert found[0].shape[0] > 12 * 3
     assert_same(found, expected, 1e-4 if precision == "fp32" else 0.2)
+
+
+def test_a_strided_transformer_keeps_its_windows(tmp_path: Path) -> None:
+    encoder = write_encoder(tmp_path / "encoder")
+    windows = {"get_spans": spans(4, 2), "get_training_spans": spans(4, 4)}
+    train_strided(make_strided(encoder, **windows)).to_disk(tmp_path / "model")
+    before = spacy.load(tmp_path / "model")
+    optimize_encoder(before, "transformer", "fp32").to_disk(tmp_path / "optimized")
+    after = spacy.load(tmp_path / "optimized")
+    assert isinstance(model_of(after), StridedTransformer)
+    (found, _), (expected, _) = (
+        model_of(nlp)([nlp.make_doc("fever and cough and aspirin and fever")], False)
+        for nlp in (after, before)
+    )
+    assert [(span.start, span.end) for span in found.spans[0]] == [(0, 4), (2, 6), (4, 7)]
+    mask = expected.wordpieces.attention_mask > 0
+    assert_same(
+        [found.model_output.last_hidden_state[mask]],
+        [expected.model_output.last_hidden_state[mask]],
+        1e-4,
+    )
 
 
 def test_replaced_listeners_keep_their_encoder(int8: Language, tmp_path: Path) -> None:
