@@ -539,6 +539,34 @@ class Errors(metaclass=_WithCodes):
         "mixed_precision = false in the transformer."
     )
 
+    # Encoders on ONNX Runtime: E260 to E267.
+    E260 = (
+        "Package {package} is needed for an encoder on ONNX Runtime, and is not installed: pip "
+        "install 'clinical-ner[onnx]'."
+    )
+    E261 = (
+        "{model}: has {found} components that hold a transformer to optimize (components: "
+        "{components}), not one. Name a pipeline that was trained with an encoder."
+    )
+    E262 = "{model}: is optimized already. Name the pipeline that it was made from."
+    E263 = (
+        "An encoder on ONNX Runtime predicts and cannot be trained: train the pipeline that it was "
+        "made from, then run clinical-ner optimize."
+    )
+    E264 = "The model '{name}' holds no transformer whose encoder could run on ONNX Runtime."
+    E265 = (
+        "The encoder '{name}' has {size:.1f} GB of weights, more than the 2 GB that one ONNX file "
+        "can hold. Train with a smaller encoder."
+    )
+    E266 = (
+        "The encoder '{name}' cannot be written as ONNX ({reason}). Use the pipeline as it is, or "
+        "train with another encoder."
+    )
+    E267 = (
+        "{output}: not written, since optimizing costs too much on DEV: {figures}. Use --precision "
+        "fp32, or allow more with --max-f-loss and --max-ece-loss."
+    )
+
     # Speed: E268 to E279.
     E268 = (
         "{path}: holds no note with words, so there is nothing to measure. Name a folder of .txt "

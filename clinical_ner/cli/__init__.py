@@ -8,6 +8,7 @@ from . import compare as _compare  # noqa: F401
 from . import convert as _convert  # noqa: F401
 from . import evaluate as _evaluate  # noqa: F401
 from . import neighbours as _neighbours  # noqa: F401
+from . import optimize as _optimize  # noqa: F401
 from . import package as _package  # noqa: F401
 from . import split as _split  # noqa: F401
 from . import train as _train  # noqa: F401

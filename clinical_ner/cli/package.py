@@ -24,12 +24,14 @@ from spacy.util import get_minor_version_range, load_config, split_requirement
 
 from ..errors import ClinicalNerError, Errors
 from ..formats.docbin import replacing
-from ..model.encoder import encoder_names, published_name, restore_encoder_names
+from ..model.encoder import encoder_names, published_name, restore_encoder_names, uses_onnx
 from ._app import app
 from ._model_card import corpus_card, model_readme, sources
 from .evaluate import load_pipeline
 
 LIBRARY = "clinical-ner"
+#: What of the library an encoder on ONNX Runtime needs besides.
+ONNX_EXTRA = "[onnx]"
 #: Files beside the module of which the library's wheel is made.
 LIBRARY_FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 #: What builds wheels without an index.
@@ -138,7 +140,8 @@ def package(
         scratch = Path(scratch_name)
         own = _build_wheel(_copy_library(library, scratch / "library"), scratch / "wheels")
         nlp = restore_encoder_names(load_pipeline(str(model)))
-        requirement = LIBRARY + get_minor_version_range(own.name.split("-")[1])
+        extra = ONNX_EXTRA if uses_onnx(nlp) else ""
+        requirement = LIBRARY + extra + get_minor_version_range(own.name.split("-")[1])
         name = name.removeprefix(f"{nlp.lang}_")
         _describe(nlp, scores, card, name=name, version=version, requirement=requirement)
         nlp.to_disk(scratch / "model")

@@ -143,6 +143,14 @@ def encoder_names(nlp: Language) -> list[str]:
     return [name for _, name in _transformers(nlp)]
 
 
+def uses_onnx(nlp: Language) -> bool:
+    """Whether an encoder of a pipeline runs on ONNX Runtime."""
+    # It imports transformers, which takes seconds.
+    from .onnx_encoder import OnnxEncoder
+
+    return any(isinstance(m.transformer, OnnxEncoder) for m, _ in _transformers(nlp))
+
+
 def published_name(name: str) -> str:
     """The name under which an encoder may leave this machine: of a folder, only the last part."""
     if name in INSTALLED_ENCODERS:

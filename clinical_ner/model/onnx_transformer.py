@@ -1,0 +1,69 @@
+"""A transformer of spacy-transformers with its encoder on ONNX Runtime."""
+
+from functools import partial
+from typing import Any
+
+from spacy.tokens import Doc
+from spacy_transformers.data_classes import HFObjects
+from spacy_transformers.layers import TransformerModel
+from spacy_transformers.layers.hf_wrapper import HFWrapper
+from thinc.api import Model
+
+from ..errors import ClinicalNerError, Errors
+from .onnx_encoder import OnnxEncoder
+
+ARCHITECTURE = "clinical_ner.OnnxEncoder.v1"
+
+
+def build_onnx_encoder(transformer: Model[list[Doc], Any]) -> Model[list[Doc], Any]:
+    """Let the encoder of a transformer run on ONNX Runtime.
+
+    ``clinical-ner optimize`` makes such a model; it predicts, and cannot be trained.
+
+    Register name: ``clinical_ner.OnnxEncoder.v1`` (``@architectures``).
+
+    transformer: a model that is, or holds, the stock transformer or one made from it.
+
+    RETURNS: the same model, its encoder to be loaded.
+    RAISES ClinicalNerError: it holds no transformer.
+    """
+    found = [node for node in transformer.walk() if isinstance(node, TransformerModel)]
+    if not found:
+        raise ClinicalNerError(Errors.E264.format(name=transformer.name))
+    for node in found:
+        use_onnx(node)
+    return transformer
+
+
+def use_onnx(model: TransformerModel) -> None:
+    """Put a wrapper for an encoder on ONNX Runtime in the place of that for one of PyTorch."""
+    stock = model.layers[0]
+    model.layers[0] = HFWrapper(
+        HFObjects(None, None, None, model._init_tokenizer_config, model._init_transformer_config),
+        convert_inputs=stock.attrs["convert_inputs"],
+        convert_outputs=stock.attrs["convert_outputs"],
+        model_cls=OnnxEncoder,
+    )
+    model.attrs["set_transformer"] = refuse_transformer
+    model.attrs["replace_listener_cfg"] = partial(
+        replace_listener_cfg, of_transformer=model.attrs["replace_listener_cfg"]
+    )
+
+
+def refuse_transformer(model: TransformerModel, loaded: HFObjects) -> None:
+    """Refuse a pretrained encoder of PyTorch, as training from a config would give it.
+
+    RAISES ClinicalNerError: always.
+    """
+    raise ClinicalNerError(Errors.E263)
+
+
+def replace_listener_cfg(
+    transformer: dict[str, Any], listener: dict[str, Any], *, of_transformer: Any
+) -> dict[str, Any]:
+    """Config of a component's own transformer after ``nlp.replace_listeners``.
+
+    of_transformer: the same function of the transformer inside.
+    """
+    own = of_transformer(transformer["transformer"], listener)
+    return {**transformer, "transformer": own}
