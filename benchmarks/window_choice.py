@@ -7,8 +7,10 @@ pair of --windows, max_wordpieces,context. For each pair:
 
 encoded     wordpieces that the encoder reads for one of the text
 micro-F     on whole documents, and macro-F
-moved       share of entities that are not found again when all cuts move by half a window: of
+moved       share of entities that are not found again when the first cut moves by half a window:
             those that only one of both runs found, over those that any found
+other       the same among those whose window is another after the move; cuts prefer line ends, so
+            that grids meet again
 near, far   micro-F of the entities, gold or predicted, of which a wordpiece is within 32 of a cut,
             and of the rest; of both grids together, since what stands at a cut differs
 same        micro-F of the same entities, those near a cut of one grid and far from all of the
@@ -23,7 +25,6 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,8 +37,8 @@ from spacy.tokens import Doc
 from clinical_ner.formats.docbin import read_docbin
 from clinical_ner.model import windowed_transformer
 from clinical_ner.model.windowed_transformer import WindowedTransformer
-from clinical_ner.model.windows import cut_windows
-from clinical_ner.model.wordpieces import wordpieces_of
+from clinical_ner.model.windows import Windows, cut_windows
+from clinical_ner.model.wordpieces import Wordpieces, wordpieces_of
 from clinical_ner.pipeline.labelled_tokens import unannotated
 
 #: Wordpieces from a cut that count as near.
@@ -48,20 +49,25 @@ Entity = tuple[int, int, str]
 
 
 class Read(NamedTuple):
-    """Entities of each document, and the wordpieces at which it was cut."""
+    """Entities and windows of each document."""
 
     entities: list[set[Entity]]
-    cuts: list[NDArray[np.int64]]
-    encoded: int
+    windows: list[Windows]
+
+    def window_of(self, document: int, piece: int) -> tuple[int, int]:
+        """The window that gives the vector of a wordpiece."""
+        cut = self.windows[document]
+        index = int(np.searchsorted(cut.core_starts, piece, side="right")) - 1
+        return int(cut.starts[index]), int(cut.ends[index])
 
 
 @contextmanager
-def windows(first: int) -> Iterator[list[Any]]:
+def windows(first: int) -> Iterator[list[Windows]]:
     """Cut with a first core of this size, 0 for what fits, and record what was cut."""
-    recorded: list[Any] = []
+    recorded: list[Windows] = []
 
     def cut(*args: Any, **kwargs: Any) -> Any:
-        recorded.append(partial(cut_windows, first=first)(*args, **kwargs))
+        recorded.append(cut_windows(*args, **{**kwargs, "first": first}))
         return recorded[-1]
 
     windowed_transformer.cut_windows = cut
@@ -77,8 +83,7 @@ def read(nlp: Language, gold: Sequence[Doc], *, first: int = 0) -> Read:
         docs = [nlp(unannotated(nlp, doc)) for doc in gold]
     return Read(
         [entities(doc) for doc in docs],
-        [cut.core_starts[1:] for cut in recorded],
-        int(sum((cut.ends - cut.starts).sum() for cut in recorded)),
+        recorded,
     )
 
 
@@ -113,14 +118,21 @@ def compare(
         groups[name][0].append(found & among)
         groups[name][1].append(right & among)
 
-    changed = total = 0
+    changed: list[bool] = []
+    elsewhere: list[bool] = []
     for i, (right, pieces) in enumerate(zip(gold, places, strict=True)):
         found = [grid.entities[i] for grid in grids]
-        changed += len(found[0] ^ found[1])
-        total += len(found[0] | found[1])
+        for entity in found[0] | found[1]:
+            changed.append((entity in found[0]) != (entity in found[1]))
+            piece = int(pieces.starts[entity[0]])
+            elsewhere.append(grids[0].window_of(i, piece) != grids[1].window_of(i, piece))
         every = right | found[0] | found[1]
         near = [
-            {e for e in every if near_cut(grid.cuts[i], pieces.starts, pieces.ends, e)}
+            {
+                e
+                for e in every
+                if near_cut(grid.windows[i].core_starts[1:], pieces.starts, pieces.ends, e)
+            }
             for grid in grids
         ]
         for own, other in ((0, 1), (1, 0)):
@@ -129,11 +141,18 @@ def compare(
             put("same, near", found[own], right, near[own] - near[other])
             put("same, far", found[other], right, near[own] - near[other])
     return {
-        "moved": round(100 * changed / total, 2) if total else None,
+        "moved": percent(changed, [True] * len(changed)),
+        "other": percent(changed, elsewhere),
         **{name: micro_f(*group) for name, group in groups.items()},
         "gold_near": sum(map(len, groups["near"][1])),
         "gold_far": sum(map(len, groups["far"][1])),
     }
+
+
+def percent(values: Sequence[bool], among: Sequence[bool]) -> float | None:
+    """Share of the true ones among some."""
+    chosen = [value for value, is_in in zip(values, among, strict=True) if is_in]
+    return round(100 * sum(chosen) / len(chosen), 2) if chosen else None
 
 
 def macro_f(found: Sequence[set[Entity]], gold: Sequence[set[Entity]]) -> float:
@@ -159,6 +178,12 @@ def lines(docs: Sequence[Doc]) -> list[Doc]:
     return parts
 
 
+def encoded(found: Read, places: Sequence[Wordpieces]) -> float:
+    """Wordpieces in windows for one of the text."""
+    in_windows = sum(int((cut.ends - cut.starts).sum()) for cut in found.windows)
+    return round(in_windows / sum(len(pieces.ids) for pieces in places), 3)
+
+
 def load(path: Path, size: int, context: int) -> Language:
     """The trained pipeline with other windows."""
     section = "components.transformer.model"
@@ -170,8 +195,8 @@ def rows(path: Path, gold_path: Path, pairs: Sequence[tuple[int, int]]) -> Itera
     """Measure."""
     for number, (size, context) in enumerate(pairs):
         nlp = load(path, size, context)
-        model = nlp.get_pipe("transformer").model
-        assert isinstance(model, WindowedTransformer)
+        transformer: Any = nlp.get_pipe("transformer")
+        model: WindowedTransformer = transformer.model
         gold_docs = read_docbin(gold_path, nlp.vocab)
         gold = [entities(doc) for doc in gold_docs]
         places = wordpieces_of(model.tokenizer, gold_docs)
@@ -182,7 +207,7 @@ def rows(path: Path, gold_path: Path, pairs: Sequence[tuple[int, int]]) -> Itera
         yield {
             "max_wordpieces": size,
             "context": context,
-            "encoded": round(usual.encoded / sum(len(p.ids) for p in places), 3),
+            "encoded": encoded(usual, places),
             "micro_f": micro_f(usual.entities, gold),
             "macro_f": macro_f(usual.entities, gold),
             "micro_f_moved": micro_f(moved.entities, gold),
@@ -207,7 +232,7 @@ def main() -> None:
     parser.add_argument("--windows", nargs="+", default=DEFAULT)
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
-    pairs = [tuple(map(int, pair.split(","))) for pair in args.windows]
+    pairs = [(int(size), int(context)) for size, context in (p.split(",") for p in args.windows)]
     found = []
     for row in rows(args.model, args.gold, pairs):
         found.append(row)

@@ -26,8 +26,8 @@ from .randomised import RandomisedData
 #: Name of the component in the pipeline.
 RECOGNIZER = "ner"
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-#: Windows as in the recipe minilm.cfg, which batches them by itself.
-WINDOWS = {"max_wordpieces": 128, "context": 16, "training_context": 0, "max_batch_items": 4096}
+#: Windows that hold a text whole.
+WINDOWS = {"max_wordpieces": 254, "context": 32, "training_context": 0, "max_batch_items": 4096}
 NO_LIMIT = 10**9
 WORDS_PER_BATCH = 200
 TOLERANCE = 0.2
@@ -57,7 +57,7 @@ Progress = Callable[[int], None]
 
 
 def transformer(name: str = ENCODER) -> AddEncoder:
-    """A pretrained transformer, as the recipe minilm.cfg has it.
+    """A pretrained transformer, with the listener of the recipe minilm.cfg.
 
     name: public name or folder of the encoder.
     """

@@ -23,6 +23,7 @@ class WindowSettings:
     training_context: the same in training.
     max_batch_items: largest number of windows times the length of the longest, in one call of the
         encoder.
+    training_shift: whether training cuts a document elsewhere each time.
 
     RAISES ClinicalNerError: a number out of range, a context that fills the window, or a batch that
         cannot hold one window.
@@ -32,6 +33,7 @@ class WindowSettings:
     context: int
     training_context: int
     max_batch_items: int
+    training_shift: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""

@@ -44,6 +44,7 @@ def build_windowed_transformer(
     transformer_config: dict[str, Any],
     mixed_precision: bool,
     grad_scaler_config: dict[str, Any],
+    training_shift: bool = False,
 ) -> Model[list[Doc], WindowedOutput]:
     """Build a pretrained transformer that reads its documents in windows.
 
@@ -62,12 +63,17 @@ def build_windowed_transformer(
     mixed_precision: whether to compute in half precision where that is safe, on a GPU. On a CPU it
         changes nothing.
     grad_scaler_config: settings of the gradient scaler for mixed precision.
+    training_shift: whether training cuts a document that does not fit into one window at other
+        places each time, so that the encoder learns a text at many places of a window, and beside
+        many cuts. The draws are those of numpy, which spaCy's seed sets.
 
     RETURNS: a model from documents to the transformer's output.
     RAISES ClinicalNerError: numbers that do not fit together. When the encoder is loaded: they do
         not fit the encoder, or its tokenizer is a slow one.
     """
-    settings = WindowSettings(max_wordpieces, context, training_context, max_batch_items)
+    settings = WindowSettings(
+        max_wordpieces, context, training_context, max_batch_items, training_shift
+    )
     return WindowedTransformer(
         name,
         settings,
@@ -90,6 +96,7 @@ def build_windowed_tok2vec(
     grad_scaler_config: dict[str, Any],
     pooling: Model[Ragged, Floats2d],
     grad_factor: float = 1.0,
+    training_shift: bool = False,
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build the same transformer as a layer of one component, which shares it with nobody.
 
@@ -112,6 +119,7 @@ def build_windowed_tok2vec(
         transformer_config,
         mixed_precision,
         grad_scaler_config,
+        training_shift,
     )
     # A chain in a chain, as replacing a listener makes it: nodes are stored by their order.
     split: Any = split_trf_batch()
@@ -270,7 +278,10 @@ def _windows(
     context = settings.training_context if is_train else settings.context
     windows = []
     for index, (doc, of_doc) in enumerate(zip(docs, pieces, strict=True)):
-        cut = cut_windows(of_doc.cuts, size, context)
+        first = 0
+        if is_train and settings.training_shift and len(of_doc.ids) > size:
+            first = int(np.random.randint(context + 1, size - context + 1))
+        cut = cut_windows(of_doc.cuts, size, context, first=first)
         columns = (column.tolist() for column in cut)
         windows += [Window(index, *row) for row in zip(*columns, strict=True)]
         if not is_train:

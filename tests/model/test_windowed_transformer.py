@@ -304,6 +304,44 @@ def test_a_copy_is_the_same_and_apart(
     assert copied.settings == model_of(nlp).settings
 
 
+def training_output(nlp: Language) -> NDArray[np.float32]:
+    """Vectors of the wordpieces of LONG in training. *Shape:* ``(n, width)``."""
+    output, _ = model_of(nlp)([nlp.make_doc(LONG)], True)
+    return np.array(output.doc_data[0].model_output.last_hidden_state[0])
+
+
+def test_training_may_cut_elsewhere_each_time(encoder: Path) -> None:
+    nlp = train(make_nlp(encoder, training_shift=True), steps=0)
+    fix_random_seed(1)
+    found = [training_output(nlp) for _ in range(4)]
+    assert any(not np.allclose(found[0], other, atol=1e-4) for other in found[1:])
+    fix_random_seed(1)
+    for earlier in found:
+        np.testing.assert_array_equal(training_output(nlp), earlier)
+    # All are of windows that begin somewhere, and prediction keeps its own.
+    (pieces,) = wordpieces_of(model_of(nlp).tokenizer, [nlp.make_doc(LONG)])
+    with torch.no_grad():
+        possible = [
+            torch.cat(
+                [
+                    bare(nlp, pieces.ids[start:end])[core - start : core_end - start]
+                    for start, end, core, core_end in zip(
+                        *cut_windows(pieces.cuts, 10, 1, first=first), strict=True
+                    )
+                ]
+            ).numpy()
+            for first in range(2, 10)
+        ]
+    for rows in found:
+        assert any(np.allclose(rows, other, atol=1e-5) for other in possible)
+    np.testing.assert_array_equal(vectors(nlp, LONG), vectors(nlp, LONG))
+
+
+def test_training_cuts_at_the_same_places_without_a_shift(trained: Language) -> None:
+    first = training_output(trained)
+    np.testing.assert_array_equal(training_output(trained), first)
+
+
 def test_saving_and_loading(trained: Language, tmp_path: Path) -> None:
     trained.to_disk(tmp_path)
     loaded = spacy.load(tmp_path)
@@ -320,7 +358,7 @@ def test_settings_can_be_changed_at_loading(trained: Language, tmp_path: Path) -
 
 
 def test_replaced_listeners_keep_the_windows(encoder: Path, tmp_path: Path) -> None:
-    nlp = train(make_nlp(encoder))
+    nlp = train(make_nlp(encoder, training_shift=True))
     expected = [token_vectors(nlp, nlp(text)) for text in TEXTS if text]
     nlp.replace_listeners("transformer", "ner", ["model.tok2vec"])
     nlp.remove_pipe("transformer")
@@ -332,6 +370,7 @@ def test_replaced_listeners_keep_the_windows(encoder: Path, tmp_path: Path) -> N
         for layer in (loaded.get_pipe("ner").model.get_ref("tok2vec"), copied):
             np.testing.assert_allclose(layer.predict([doc])[0], rows, rtol=1e-5, atol=1e-6)
     assert isinstance(copied.layers[0].layers[0], WindowedTransformer)
+    assert copied.layers[0].layers[0].settings.training_shift
     losses = loaded.update(examples(loaded), sgd=loaded.resume_training())
     assert losses["ner"] > 0
 
