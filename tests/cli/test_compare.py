@@ -396,7 +396,7 @@ def test_every_overlay_trains(base: Path, run: Compare) -> None:
 
 @pytest.mark.slow
 def test_spacys_own_ner_trains(run: Compare, tmp_path: Path) -> None:
-    encoder = write_encoder(tmp_path / "encoder")
+    encoder = write_encoder(tmp_path / "encoder", places=128)
     rows = run("spacy_ner", base=ROOT / "configs" / "minilm.cfg", encoder=str(encoder))["rows"]
     assert rows[0]["prior_strength"] is None
     recipe = read_recipes(["spacy_ner"], ROOT / "configs" / "minilm.cfg")[0]

@@ -38,7 +38,7 @@ after_init = {"@callbacks":"clinical_ner.restore_encoder_name.v1"}
 """
 
 
-def write_encoder(folder: Path) -> Path:
+def write_encoder(folder: Path, *, places: int = 64) -> Path:
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
     folder.mkdir(parents=True)
@@ -53,7 +53,7 @@ def write_encoder(folder: Path) -> Path:
             num_hidden_layers=2,
             num_attention_heads=2,
             intermediate_size=16,
-            max_position_embeddings=64,
+            max_position_embeddings=places,
         )
     ).save_pretrained(folder)
     return folder
