@@ -3,7 +3,8 @@
     python benchmarks/stages.py MODEL NOTES [--limit 100] [--rounds 3] [--output FILE.json]
 
 MODEL is a trained pipeline with the components `transformer` and `ner`, of whatever windows. NOTES
-is a folder of .txt files. Seconds of processor time for 1,000 words, medians over the rounds:
+is a folder of .txt files. Nothing of the package is imported, so that earlier versions of it can be
+measured too. Seconds of processor time for 1,000 words, medians over the rounds:
 
 tokenizer    from text to tokens of spaCy
 encoder      the transformer's own arithmetic

@@ -13,16 +13,11 @@ from __future__ import annotations
 
 import argparse
 import copy
-import gc
 import json
-import random
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import spacy
 import torch
 from spacy.language import Language
@@ -30,6 +25,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Adam, fix_random_seed
 
+from clinical_ner.experiments.speed import BARE, OURS, measure, summarise
 from clinical_ner.experiments.speed_windows import Batch, encoder_batches
 from clinical_ner.formats.docbin import read_docbin
 
@@ -97,32 +93,21 @@ def main() -> None:
     nlp = spacy.load(args.model, config=WHOLE)
     docs = read_docbin(args.docs, nlp.vocab)[: args.limit]
     words = sum(map(len, docs))
-    runs = {"bare loop": bare_loop(nlp, docs), "nlp.update": updates(nlp, docs)}
+    runs = {BARE: bare_loop(nlp, docs), OURS: updates(nlp, docs)}
     for build in (bare_loop, updates):
         build(nlp, docs[:1])()
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    orders = random.Random(0)
-    for _ in range(args.rounds):
-        for name in orders.sample(list(runs), len(runs)):
-            gc.collect()
-            wall, processor = time.perf_counter(), time.process_time()
-            runs[name]()
-            times[name].append((time.perf_counter() - wall, time.process_time() - processor))
+    times = measure(runs, rounds=args.rounds, seed=0)
+    found = summarise(times, words=words)
     print(f"{len(docs)} documents, {words} words, {torch.get_num_threads()} threads")
-    found: dict[str, Any] = {"documents": len(docs), "words": words, "seconds": times}
-    for name, taken in times.items():
-        speeds = [round(float(np.median([words / t[kind] for t in taken]))) for kind in (0, 1)]
-        pairs = list(zip(times["bare loop"], taken, strict=True))
-        ratios = [
-            round(statistics.median(bare[kind] / own[kind] for bare, own in pairs), 3)
-            for kind in (0, 1)
-        ]
-        found[name] = {"words_per_second": speeds, "of_bare": ratios}
+    for key, title in ((BARE, "bare loop"), (OURS, "nlp.update")):
+        speed, share = found[key]["words_per_second"], found[key]["of_bare"]
         print(
-            f"{name:12}{speeds[0]:7} words/s{speeds[1]:7} by CPU; of bare {ratios[0]}, {ratios[1]}"
+            f"{title:12}{speed['wall']:7.0f} words/s{speed['processor']:7.0f} by CPU; "
+            f"of bare {share['wall']:.3f}, {share['processor']:.3f}"
         )
     if args.output:
-        args.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        record = {"documents": len(docs), "words": words, "variants": found}
+        args.output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

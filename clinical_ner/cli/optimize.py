@@ -85,8 +85,8 @@ def optimize_cli(
 
     The new pipeline loads with spacy.load wherever clinical-ner[onnx] is installed; it predicts and
     cannot be trained. Nothing is written if it is worse on DEV than the bounds allow. Both are
-    measured here: scores on DEV, and speed in alternating rounds with the threads that PyTorch
-    uses.
+    measured here: scores on DEV, and speed in rounds of changing order, with the threads that
+    PyTorch uses.
 
     \b
     Example:

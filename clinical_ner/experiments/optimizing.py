@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from spacy.tokens import Doc
 from ..pipeline.labelled_tokens import unannotated
 from ..scoring.evaluation import evaluation_scores
 from .prediction import evaluate_pipeline
+from .speed import measure
 
 #: Scores that are compared, None where the pipeline has none.
 SCORES = ("ents_f", "ents_macro_f", "token_ece", "ents_ece", "token_nll")
@@ -21,7 +21,7 @@ SCORES = ("ents_f", "ents_macro_f", "token_ece", "ents_ece", "token_nll")
 
 @dataclass(frozen=True)
 class Speed:
-    """Speed of two pipelines, measured in alternating rounds.
+    """Speed of two pipelines, measured in rounds of changing order.
 
     before, after: median over the rounds, in words per second.
     ratio: median over the rounds of after to before: what slows the machine hits both of a round.
@@ -47,21 +47,24 @@ def compare_speed(
 ) -> Speed:
     """Run two pipelines over the same texts in turn, in this process.
 
-    Each begins every other round. Both should have run before, so that all is loaded.
+    Both should have run before, so that all is loaded.
 
-    rounds: how often each runs.
+    rounds: how often each runs; see `speed.measure`.
     """
-    words = sum(map(len, references))
-    times: dict[Language, list[float]] = {before: [], after: []}
-    for number in range(rounds):
-        for nlp in (before, after) if number % 2 else (after, before):
-            start = time.perf_counter()
+
+    def reading(nlp: Language) -> Callable[[], None]:
+        def run() -> None:
             for _ in nlp.pipe(unannotated(nlp, reference) for reference in references):
                 pass
-            times[nlp].append(time.perf_counter() - start)
-    pairs = zip(times[before], times[after], strict=True)
+
+        return run
+
+    runs = {"before": reading(before), "after": reading(after)}
+    times = {name: taken.wall for name, taken in measure(runs, rounds=rounds, seed=0).items()}
+    words = sum(map(len, references))
+    pairs = zip(times["before"], times["after"], strict=True)
     return Speed(
-        before=words / statistics.median(times[before]),
-        after=words / statistics.median(times[after]),
+        before=words / statistics.median(times["before"]),
+        after=words / statistics.median(times["after"]),
         ratio=statistics.median(slow / fast for slow, fast in pairs),
     )

@@ -6,7 +6,6 @@ calling stay what they are; its only weights are the bytes of an ONNX file.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -18,14 +17,15 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import BaseModelOutput
 
 from ..errors import ClinicalNerError, Errors
+from .threads import limit_threads
 
 #: Names of the encoder's inputs and output in the file. It takes no mask: see `calls_of`.
 INPUTS = ("input_ids", "token_type_ids")
 OUTPUT = "last_hidden_state"
 #: Key of the bytes among the parameters.
 FILE = "onnx"
-#: Most wordpieces of a call, for each thread. Of more, what one operator writes would leave the
-#: cache before the next one reads it.
+#: Most wordpieces of a call, for each thread. From 256 to 4096 all were about as fast; fewer need
+#: less memory.
 CALL_WORDPIECES = 1024
 #: How ONNX Runtime says that the memory is used up; it has no exception for that.
 OUT_OF_MEMORY = ("allocate memory", "bad allocation", "bad_alloc")
@@ -42,6 +42,8 @@ class OnnxEncoder(torch.nn.Module):
         super().__init__()
         self.config = config
         self.file = file
+        # Also after a fork or through a pickle, the process that made it.
+        self._process = os.getpid()
         # By process: a fork has the object of its parent, but not the threads behind it.
         self._sessions: dict[int, Any] = {}
 
@@ -114,6 +116,8 @@ class OnnxEncoder(torch.nn.Module):
     def _session(self) -> Any:
         found = self._sessions.get(os.getpid())
         if found is None:
+            if self._process != os.getpid():
+                limit_threads()
             found = make_session(self.file)
             self._sessions[os.getpid()] = found
         return found
@@ -138,15 +142,13 @@ def calls_of(lengths: Sequence[int], max_wordpieces: int) -> Iterator[tuple[list
 def make_session(file: bytes) -> Any:
     """A session of ONNX Runtime on the CPU.
 
-    With as many threads as PyTorch would use, but one in a worker process: its sisters have the
-    other cores.
+    With as many threads as PyTorch uses in this process.
 
     RAISES ClinicalNerError: ONNX Runtime is not installed.
     """
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
-    is_worker = multiprocessing.parent_process() is not None
-    options.intra_op_num_threads = 1 if is_worker else torch.get_num_threads()
+    options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     # It would keep a plan for each shape of the input, of which there are many.
     options.enable_mem_pattern = False

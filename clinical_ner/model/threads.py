@@ -16,8 +16,9 @@ _IMPORTED_IN = os.getpid()
 def limit_threads() -> None:
     """Give this process one thread of PyTorch if it is a worker that was handed a model.
 
-    By default PyTorch takes all cores in every process. So N workers have N threads on every core,
-    which wait for each other. With one thread each, N is the number of cores in use.
+    By default PyTorch takes all cores in every process, and ONNX Runtime is given as many. So N
+    workers have N threads on every core, which wait for each other. With one thread each, N is the
+    number of cores in use.
 
     A forked worker always gets one: the threads that PyTorch had in the parent are not in the
     child, which waits for them forever. One that was started anew keeps what the environment says.

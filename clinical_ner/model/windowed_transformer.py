@@ -100,7 +100,8 @@ def build_windowed_tok2vec(
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build the same transformer as a layer of one component, which shares it with nobody.
 
-    It is what ``nlp.replace_listeners`` puts in the place of a listener.
+    It is what ``nlp.replace_listeners`` puts in the place of a listener. The other parameters are
+    those of ``build_windowed_transformer``.
 
     Register name: ``clinical_ner.WindowedTok2VecTransformer.v1`` (``@architectures``).
 
