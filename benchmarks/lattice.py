@@ -161,7 +161,7 @@ def _lattice(rows: NDArray[np.floating], length: int, repeats: int) -> dict[str,
     best: dict[str, float] = {}
     for _ in range(repeats):
         times = [time.process_time()]
-        lattice = Lattice(text)
+        lattice = Lattice.of(text)
         times.append(time.process_time())
         path = best_sequence(text)
         times.append(time.process_time())

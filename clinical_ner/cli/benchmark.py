@@ -106,7 +106,8 @@ def benchmark_cli(
     On the same notes, in one process, in rounds of changing order:
 
     \b
-      (a)   the encoder alone over MODEL's windows: the ceiling
+      (a)   the encoder alone over MODEL's windows, in PyTorch's way: all threads share a call
+      (a1)  the same in (b)'s way, each thread making calls of its own: the ceiling
       (a0)  the same without context, so without overlap
       (b)   MODEL, from text to entities
       (c)   spaCy's ner on the same encoder, with spacy-transformers' default spans

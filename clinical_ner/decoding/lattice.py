@@ -8,13 +8,34 @@ tags and one comparison (one addition) per type, not K x K of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..labels.scheme import OUTSIDE
 from ..types import EntityOffsets, LogProbs, TokenMask
+from .packing import Packing
+
+
+class Sums(NamedTuple):
+    """Log masses of the tag sequences of a text of n tokens, for T types.
+
+    begin, inside: log p of B and of I. *Shape:* ``(n, T)``.
+    steps: mass of the first i + 1 tokens over that of the first i. Kept apart, since differences of
+        their sums would lose digits in a long text. *Shape:* ``(n,)``.
+    after: mass of the tokens from i on, if they begin with O or a B, over their mass in the whole
+        (the total over the mass of the first i tokens). *Shape:* ``(n + 1,)``.
+    open_after: the same where an entity of the type is open, which may go on. *Shape:*
+        ``(n + 1, T)``.
+    """
+
+    begin: NDArray[np.float64]
+    inside: NDArray[np.float64]
+    steps: NDArray[np.float64]
+    after: NDArray[np.float64]
+    open_after: NDArray[np.float64]
 
 
 class Lattice:
@@ -28,49 +49,30 @@ class Lattice:
     all that a span's probability needs of the tokens outside is the mass before its start, and that
     after its end of sequences which begin with O or a B.
 
-    log_probs: log p(tag | text) of the tokens that carry a tag; -inf where it is impossible.
-        *Shape:* ``(n, K)``, K = 2 T + 1 for T types.
+    sums: masses of the text's tokens; ``of`` and ``of_all`` compute them.
     """
 
-    def __init__(self, log_probs: LogProbs) -> None:
-        emissions = np.asarray(log_probs, dtype=np.float64)
-        n, n_types = len(emissions), emissions.shape[1] // 2
-        self._begin = emissions[:, 1::2].copy()
-        self._inside = emissions[:, 2::2].copy()
-        #: Log mass of the first i + 1 tokens over that of the first i. Kept apart, since
-        #: differences of their sums would lose digits in a long text. *Shape:* ``(n,)``.
-        self._steps = np.zeros(n)
-        #: Log mass of the tokens from i on, if they begin with O or a B, over their mass in the
-        #: whole (the total over the mass of the first i tokens). *Shape:* ``(n + 1,)``.
-        self._after = np.zeros(n + 1)
-        #: The same where an entity of the type is open, which may go on. *Shape:* ``(n + 1, T)``.
-        self._open_after = np.zeros((n + 1, n_types))
-        self._sum(emissions[:, OUTSIDE].tolist())
+    def __init__(self, sums: Sums) -> None:
         #: Log of the sum of the weights of all legal sequences; 0 for a text without tokens.
-        self.log_total = float(self._steps.sum())
+        self.log_total = float(sums.steps.sum())
         if self.log_total == -np.inf:
             # No legal sequence is possible, so no span has any mass.
-            self._begin[:], self._steps[:] = -np.inf, 0.0
+            sums.begin[:], sums.steps[:] = -np.inf, 0.0
+        self._begin, self._inside, self._steps, self._after, self._open_after = sums
 
-    def _sum(self, outside: list[float]) -> None:
-        """Fill the masses, forward and then backward, with logarithms, which never underflow.
+    @classmethod
+    def of(cls, log_probs: LogProbs) -> Lattice:
+        """The lattice of one text; see ``of_all``."""
+        return cls.of_all([log_probs])[0]
 
-        outside: log-probability of O of each token.
+    @classmethod
+    def of_all(cls, texts: Sequence[LogProbs]) -> list[Lattice]:
+        """The lattices of texts, computed side by side.
+
+        texts: log p(tag | text) of the tokens of each that carry a tag; -inf where it is
+            impossible. *Shape of each:* ``(n, K)``, K = 2 T + 1 for T types.
         """
-        begin, inside = self._begin, self._inside
-        ends_open = np.full(begin.shape[1], -np.inf)
-        for i, log_outside in enumerate(outside):
-            ends_open = np.logaddexp(begin[i], ends_open + inside[i])
-            self._steps[i] = step = np.logaddexp.reduce(ends_open, initial=log_outside)
-            if step == -np.inf:
-                return
-            ends_open -= step
-        after, follows = 0.0, np.zeros(begin.shape[1])
-        for i in range(len(outside) - 1, -1, -1):
-            step = self._steps[i]
-            after = np.logaddexp.reduce(begin[i] + follows, initial=outside[i] + after) - step
-            follows = np.logaddexp(inside[i] + follows - step, after)
-            self._after[i], self._open_after[i] = after, follows
+        return [cls(sums) for sums in _sums(texts)]
 
     def probability(self, start: int, end: int, type_index: int) -> float:
         """P(exactly this span is an entity of exactly this type | text).
@@ -113,42 +115,116 @@ class Lattice:
                     break
 
 
+def _sums(texts: Sequence[LogProbs]) -> list[Sums]:
+    """The masses of texts, forward and then backward, with logarithms, which never underflow."""
+    if not texts:
+        return []
+    packing = Packing([len(text) for text in texts])
+    emissions = packing.pack(texts)
+    n, n_types = len(emissions), emissions.shape[1] // 2
+    # By type, and O in the last column, since numpy's calls are what a step of few texts costs.
+    starting = np.concatenate((emissions[:, 1::2], emissions[:, [OUTSIDE]]), axis=1)
+    going_on = np.full((n, n_types + 1), -np.inf)
+    going_on[:, :-1] = emissions[:, 2::2]
+    del emissions
+    steps = np.empty(n)
+    # By text: what is in an entity of a type so far, or in none.
+    found_of_all = np.full((len(texts), n_types + 1), -np.inf)
+    with np.errstate(invalid="ignore"):
+        for width, rows in zip(packing.widths, packing.steps, strict=True):
+            found = found_of_all[:width]
+            np.add(found, going_on[rows], out=found)
+            np.logaddexp(starting[rows], found, out=found)
+            step = np.logaddexp.reduce(found, axis=1, out=steps[rows])
+            # No number from here on for a text that has become impossible.
+            np.subtract(found, step[:, None], out=found)
+    possible = np.isfinite(steps)
+    steps[~possible] = -np.inf
+    rescaled = np.where(possible, steps, 0.0)
+    inside = going_on[:, :-1].copy()
+    going_on -= rescaled[:, None]
+    # By text, what may follow an entity that goes on, by type, and what may follow anything. It is
+    # 0 at the end, where a shorter text comes in on the way back.
+    follows_of_all = np.zeros((len(texts), n_types + 1))
+    follows = np.empty((n, n_types + 1))
+    for width, rows in zip(reversed(packing.widths), reversed(packing.steps), strict=True):
+        found, after = found_of_all[:width], follows_of_all[:width]
+        np.add(starting[rows], after, out=found)
+        any_after = np.logaddexp.reduce(found, axis=1, keepdims=True)
+        any_after -= rescaled[rows, None]
+        # The last column has no entity to go on with, so it becomes what follows anything.
+        np.add(after, going_on[rows], out=after)
+        np.logaddexp(after, any_after, out=after)
+        follows[rows] = after
+    columns = (packing.unpack(column) for column in (starting, inside, steps, follows))
+    end = np.zeros((1, n_types + 1))
+    made = []
+    for text_starting, text_inside, text_steps, text_follows in zip(*columns, strict=True):
+        after = np.concatenate((text_follows, end))
+        made.append(
+            Sums(text_starting[:, :-1], text_inside, text_steps, after[:, -1], after[:, :-1])
+        )
+    return made
+
+
 def best_sequence(scores: LogProbs) -> NDArray[np.int64]:
-    """Viterbi over the legal BIO sequences: the one with the largest sum of scores.
+    """Viterbi over the legal BIO sequences of one text; see ``best_sequences``."""
+    return best_sequences([scores])[0]
+
+
+def best_sequences(texts: Sequence[LogProbs]) -> list[NDArray[np.int64]]:
+    """Viterbi over the legal BIO sequences: of each text the one with the largest sum of scores.
 
     Ties go to the smaller tag id at the earliest position from the end, so the result is one and
     the same on every run.
 
-    scores: log scores of each token's tags; -inf forbids a tag. *Shape:* ``(n, K)``.
+    texts: log scores of the tags of each text's tokens; -inf forbids a tag. *Shape of each:*
+        ``(n, K)``.
 
-    RETURNS: tag ids. *Shape:* ``(n,)``.
+    RETURNS: tag ids. *Shape of each:* ``(n,)``.
     """
-    n, n_tags = scores.shape
-    if n == 0:
-        return np.zeros(0, dtype=np.int64)
-    emissions = np.asarray(scores, dtype=np.float64)
+    if not texts:
+        return []
+    packing = Packing([len(text) for text in texts])
+    emissions = packing.pack(texts)
+    n, n_tags = emissions.shape
     # The best tag before each token, and, by type, whether an I before it beats a B.
     origins = np.zeros(n, dtype=np.int64)
     continues = np.zeros((n, n_tags // 2), dtype=bool)
-    best = emissions[0].copy()
-    best[2::2] = -np.inf
-    for i in range(1, n):
-        # From any tag to O and to every B ...
-        origins[i] = origin = best.argmax()
-        total = emissions[i] + best[origin]
-        # ... and from the B or I of a type to its I.
-        from_begin, from_inside = best[1::2], best[2::2]
-        np.greater(from_inside, from_begin, out=continues[i])
-        np.add(emissions[i, 2::2], np.maximum(from_begin, from_inside), out=total[2::2])
-        best = total
-    path = np.empty(n, dtype=np.int64)
-    path[-1] = tag = int(best.argmax())
-    for i in range(n - 1, 0, -1):
+    # By text, the largest sum of a sequence that ends with a tag. Before the first token it is that
+    # of O, from which no I follows.
+    best_of_all = np.full((len(texts), n_tags), -np.inf)
+    best_of_all[:, OUTSIDE] = 0.0
+    for width, rows in zip(packing.widths, packing.steps, strict=True):
+        best, arriving = best_of_all[:width], emissions[rows]
+        # From the B or I of a type to its I ...
+        from_begin, from_inside = best[:, 1::2], best[:, 2::2]
+        np.greater(from_inside, from_begin, out=continues[rows])
+        goes_on = np.maximum(from_begin, from_inside)
+        goes_on += arriving[:, 2::2]
+        # ... and from any tag to O and to every B.
+        best.argmax(axis=1, out=origins[rows])
+        np.add(arriving, np.maximum.reduce(best, axis=1, keepdims=True), out=best)
+        best[:, 2::2] = goes_on
+    last = packing.unordered(best_of_all.argmax(axis=1))
+    return [
+        _path(tag, *of_text)
+        for tag, *of_text in zip(
+            last.tolist(), packing.unpack(origins), packing.unpack(continues), strict=True
+        )
+    ]
+
+
+def _path(tag: int, origins: NDArray[np.int64], continues: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The way back from the tag of the last token. *Shape:* ``(n,)``."""
+    path = np.empty(len(origins), dtype=np.int64)
+    any_tag = origins.tolist()
+    for i in range(len(path) - 1, -1, -1):
+        path[i] = tag
         if tag == OUTSIDE or tag % 2:
-            tag = int(origins[i])
+            tag = any_tag[i]
         elif not continues[i, tag // 2 - 1]:
             tag -= 1
-        path[i - 1] = tag
     return path
 
 

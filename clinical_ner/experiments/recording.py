@@ -97,7 +97,7 @@ class Recorder:
     def _take_spans(
         self, gold: GoldSpans, bare: Doc, log_probs: LogProbs, decoded: Decoded
     ) -> None:
-        lattice = DocumentLattice(taggable(bare), log_probs, self.component.labels)
+        lattice = DocumentLattice.of(taggable(bare), log_probs, self.component.labels)
         self._entities.append(_document_entities(gold, decoded, lattice))
         # The most probable first, as `GoldSpans.judge` asks.
         candidates = sorted(
@@ -121,7 +121,7 @@ class Recorder:
             decoded = self.component.decode(bare, raw)
         finally:
             self.component.calibration = calibration
-        lattice = DocumentLattice(taggable(bare), raw, self.component.labels)
+        lattice = DocumentLattice.of(taggable(bare), raw, self.component.labels)
         self._entities_before.append(_document_entities(gold, decoded, lattice))
 
     def decide(self, bare: Doc, log_probs: LogProbs, strength: float) -> Doc:

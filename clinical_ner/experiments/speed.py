@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: Keys of the variants; see `speed_variants`.
-BARE, NO_CONTEXT, OURS = "bare", "bare_no_context", "ours"
+BARE, SIDE_BY_SIDE, NO_CONTEXT = "bare", "bare_side_by_side", "bare_no_context"
+OURS = "ours"
 SPACY_NER, OPTIMIZED = "spacy_ner", "optimized"
 HUGGING_FACE = "hugging_face"
 

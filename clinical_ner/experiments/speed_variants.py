@@ -17,7 +17,15 @@ from ..errors import ClinicalNerError, Errors
 from ..model.window_settings import longest_window
 from ..model.windowed_transformer import WindowedTransformer
 from ..pipeline.recognizer import ClinicalNer
-from .speed import BARE, NO_CONTEXT, OPTIMIZED, OURS, SPACY_NER, hugging_face_key
+from .speed import (
+    BARE,
+    NO_CONTEXT,
+    OPTIMIZED,
+    OURS,
+    SIDE_BY_SIDE,
+    SPACY_NER,
+    hugging_face_key,
+)
 from .speed_rivals import (
     MAX_BATCH_ITEMS,
     STRIDE,
@@ -31,6 +39,11 @@ from .speed_windows import bare_forward, encoder_batches
 
 #: Chunks in a batch of Hugging Face's pipeline: its default, and that of its examples.
 BATCH_SIZES = (1, 8)
+BARE_TITLES = {
+    BARE: "(a) encoder alone, context {context}",
+    SIDE_BY_SIDE: "(a1) encoder alone, calls side by side",
+    NO_CONTEXT: "(a0) encoder alone, context {context}",
+}
 
 
 @dataclass(frozen=True)
@@ -124,7 +137,7 @@ class Variants:
 
     def available(self) -> list[str]:
         """The variants that there are, the ceiling first."""
-        keys = [BARE, NO_CONTEXT, OURS, SPACY_NER, *self._hugging_face()]
+        keys = [BARE, SIDE_BY_SIDE, NO_CONTEXT, OURS, SPACY_NER, *self._hugging_face()]
         return keys + ([OPTIMIZED] if self._sources.optimized is not None else [])
 
     def build(self, key: str) -> Variant:
@@ -132,7 +145,7 @@ class Variants:
 
         RAISES ClinicalNerError: a pipeline lacks what the variant needs.
         """
-        if key in (BARE, NO_CONTEXT):
+        if key in BARE_TITLES:
             return self._bare(key)
         if key == OURS:
             return _pipeline(key, "(b) ours", self.nlp)
@@ -151,12 +164,13 @@ class Variants:
         model = self.transformer
         context = 0 if key == NO_CONTEXT else model.settings.context
 
-        def prepare(texts: Sequence[str]) -> Callable[[], None]:
-            batches, _ = encoder_batches(self.nlp, model, texts, context=context)
-            return bare_forward(model, batches)
+        at_a_time = key == SIDE_BY_SIDE
 
-        letter = "(a0)" if key == NO_CONTEXT else "(a)"
-        title = f"{letter} encoder alone, context {context}"
+        def prepare(texts: Sequence[str]) -> Callable[[], None]:
+            batches, _ = encoder_batches(self.nlp, model, texts, context=context, small=at_a_time)
+            return bare_forward(model, batches, at_a_time=at_a_time)
+
+        title = BARE_TITLES[key].format(context=context)
         settings = {**asdict(model.settings), "context": context}
         return Variant(key, title, prepare, settings=settings)
 

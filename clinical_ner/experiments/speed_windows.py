@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from spacy.language import Language
 
+from ..model.encoder_calls import cpu_items
+from ..model.threads import side_by_side
 from ..model.windowed_transformer import WindowedTransformer
 from ..model.windows import batches_by_length, cut_windows
 from ..model.wordpieces import wordpieces_of
@@ -50,13 +52,19 @@ class WindowCounts:
 
 
 def encoder_batches(
-    nlp: Language, model: WindowedTransformer, texts: Sequence[str], *, context: int | None = None
+    nlp: Language,
+    model: WindowedTransformer,
+    texts: Sequence[str],
+    *,
+    context: int | None = None,
+    small: bool = False,
 ) -> tuple[list[Batch], WindowCounts]:
     """The calls that an encoder needs for texts, by length, and what they are made of.
 
     Windows of all texts are put together, as far as ``max_batch_items`` lets them.
 
     context: wordpieces shown on both sides of a window; by default as many as in prediction.
+    small: whether the calls are no larger than those of the pipeline on a CPU.
     """
     settings, special = model.settings, model.special_tokens()
     shown = settings.context if context is None else context
@@ -67,7 +75,10 @@ def encoder_batches(
         cut = cut_windows(pieces.cuts, settings.max_wordpieces - special.count, shown)
         windows += [pieces.ids[start:end] for start, end in zip(cut.starts, cut.ends, strict=True)]
     lengths = np.array([len(window) + special.count for window in windows], dtype=np.int64)
-    rows_of = batches_by_length(lengths, settings.max_batch_items)
+    items = settings.max_batch_items
+    if small:
+        items = cpu_items(int(lengths.sum()), items)
+    rows_of = batches_by_length(lengths, items)
     batches = [_batch([windows[row] for row in rows], special) for rows in rows_of]
     counts = WindowCounts(
         windows=len(windows),
@@ -79,15 +90,24 @@ def encoder_batches(
     return batches, counts
 
 
-def bare_forward(model: WindowedTransformer, batches: Sequence[Batch]) -> Callable[[], None]:
-    """A run of the encoder over batches, whose outputs are dropped at once."""
+def bare_forward(
+    model: WindowedTransformer, batches: Sequence[Batch], *, at_a_time: bool = False
+) -> Callable[[], None]:
+    """A run of the encoder over batches, whose outputs are dropped at once.
+
+    at_a_time: whether each thread makes calls of its own, as in the pipeline, instead of all
+        sharing one call after the other.
+    """
     encoder = model.transformer
+
+    def call(batch: Batch) -> None:
+        with torch.inference_mode():
+            encoder(**batch)
 
     def run() -> None:
         encoder.eval()
-        with torch.inference_mode():
-            for batch in batches:
-                encoder(**batch)
+        for _ in side_by_side(call, batches) if at_a_time else map(call, batches):
+            pass
 
     return run
 

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from spacy.tokens import Doc
 from spacy_transformers.data_classes import WordpieceBatch
-from thinc.api import Model
+from thinc.api import Model, get_torch_default_device, torch2xp
 from transformers.file_utils import ModelOutput
 
 from ..errors import ClinicalNerError, Errors
 from ..labels.encode import document_id
+from .onednn import without_onednn
+from .threads import side_by_side
 from .window_settings import SpecialTokens, WindowSettings
 from .windows import batches_by_length
 from .wordpieces import Wordpieces
@@ -21,6 +23,9 @@ from .wordpieces import Wordpieces
 CPU_MEMORY = ("can't allocate memory", "not enough memory")
 #: Documents that a message names.
 NAMED = 3
+#: Most wordpieces of a call in prediction on a CPU. Where threads make calls of their own, 512 and
+#: 2048 were slower, and larger calls need more memory.
+CPU_CALL = 1024
 
 
 class Window(NamedTuple):
@@ -73,23 +78,62 @@ class Encoder:
         self._pieces = pieces
         self._docs = docs
 
-    def calls(self, windows: Sequence[Window], *, is_train: bool) -> Iterator[EncoderCall]:
-        """Encode windows, in batches of similar length.
+    def predict(self, windows: Sequence[Window], vectors: Sequence[Any]) -> None:
+        """Encode windows, in batches of similar length, and store the vectors of their cores.
 
-        In training, the first calls keep what their backward pass needs, as long as they have no
-        more wordpieces together than ``max_batch_items``; later ones compute it again. So a batch
-        of any size needs no more memory than that, and one of usual size nothing twice.
+        On a CPU, calls are small, and several are made at a time.
+
+        vectors: to be filled, of each document. *Shape of each:* ``(wordpieces, width)``.
 
         RAISES ClinicalNerError: out of memory, after a batch was halved.
         """
-        lengths = np.array([w.end - w.start + self._special.count for w in windows], dtype=np.int64)
+
+        def store(batch: list[Window]) -> None:
+            for part, (output, _) in self._halved(batch, is_train=False, keeps=False):
+                self.store(part, output, vectors)
+
+        items = self._settings.max_batch_items
+        if not on_cpu():
+            for batch in self._batches(windows, items):
+                store(batch)
+            return
+        # Here and not by the wrapper, which would leave the module one for training again while
+        # other threads compute with it.
+        self._model.shims[0]._model.eval()
+        items = cpu_items(sum(map(self._length, windows)), items)
+        # Stored by the thread that made them: what outlives a call makes holes in a thread's heap.
+        with without_onednn():
+            for _ in side_by_side(store, self._batches(windows, items)):
+                pass
+
+    def training_calls(self, windows: Sequence[Window]) -> Iterator[EncoderCall]:
+        """Encode windows, in batches of similar length, for a backward pass.
+
+        The first calls keep what their backward pass needs, as long as they have no more
+        wordpieces together than ``max_batch_items``; later ones compute it again. So a batch of any
+        size needs no more memory than that, and one of usual size nothing twice.
+
+        RAISES ClinicalNerError: out of memory, after a batch was halved.
+        """
         kept = 0
-        for rows in batches_by_length(lengths, self._settings.max_batch_items):
-            kept += len(rows) * int(lengths[rows[0]])
-            batch = [windows[row] for row in rows]
-            keeps = is_train and kept <= self._settings.max_batch_items
-            for part, found in self._halved(batch, is_train=is_train, keeps=keeps):
+        for batch in self._batches(windows, self._settings.max_batch_items):
+            kept += len(batch) * max(self._length(window) for window in batch)
+            keeps = kept <= self._settings.max_batch_items
+            for part, found in self._halved(batch, is_train=True, keeps=keeps):
                 yield EncoderCall(part, *found)
+
+    def store(self, windows: list[Window], output: torch.Tensor, vectors: Sequence[Any]) -> None:
+        """Take the vectors of cores from the output of a call; see ``predict``."""
+        found: Any = torch2xp(output.detach())
+        for row, (doc, in_doc, in_row) in enumerate(self.cores(windows)):
+            vectors[doc][in_doc] = found[row, in_row]
+
+    def _batches(self, windows: Sequence[Window], max_items: int) -> list[list[Window]]:
+        lengths = np.array([self._length(window) for window in windows], dtype=np.int64)
+        return [[windows[row] for row in rows] for rows in batches_by_length(lengths, max_items)]
+
+    def _length(self, window: Window) -> int:
+        return window.end - window.start + self._special.count
 
     def _halved(
         self, batch: list[Window], *, is_train: bool, keeps: bool
@@ -115,8 +159,7 @@ class Encoder:
         inputs = self._inputs(batch)
         try:
             if not is_train:
-                output, _ = self._model(inputs, False)
-                return output.last_hidden_state, _no_backprop
+                return self._vectors(inputs), _no_backprop
             if keeps:
                 output, backprop = self._model(inputs, True)
                 return output.last_hidden_state, self._accumulating(batch, backprop)
@@ -128,6 +171,16 @@ class Encoder:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
+
+    def _vectors(self, inputs: WordpieceBatch) -> torch.Tensor:
+        """The output of a call in prediction."""
+        if not on_cpu():
+            output, _ = self._model(inputs, False)
+            return output.last_hidden_state
+        arguments, _ = self._model.attrs["convert_inputs"](self._model, inputs, False)
+        with torch.inference_mode():
+            output = self._model.shims[0]._model(*arguments.args, **arguments.kwargs)
+        return output.last_hidden_state
 
     def _recomputed(
         self, batch: list[Window], inputs: WordpieceBatch
@@ -217,6 +270,20 @@ class Encoder:
                 documents=", ".join(names) + (" ..." if len(indices) > NAMED else ""),
             )
         )
+
+
+def on_cpu() -> bool:
+    """Whether encoders compute on the CPU."""
+    return get_torch_default_device().type == "cpu"
+
+
+def cpu_items(wordpieces: int, max_batch_items: int) -> int:
+    """Most wordpieces of a call in prediction on the CPU, so that all its threads have work.
+
+    wordpieces: those of all windows.
+    """
+    share = -(-wordpieces // torch.get_num_threads())
+    return min(max_batch_items, CPU_CALL, max(share, 1))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ calling stay what they are; its only weights are the bytes of an ONNX file.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -17,18 +18,19 @@ from transformers import PretrainedConfig
 from transformers.modeling_outputs import BaseModelOutput
 
 from ..errors import ClinicalNerError, Errors
-from .threads import limit_threads
+from .threads import limit_threads, side_by_side
 
 #: Names of the encoder's inputs and output in the file. It takes no mask: see `calls_of`.
 INPUTS = ("input_ids", "token_type_ids")
 OUTPUT = "last_hidden_state"
 #: Key of the bytes among the parameters.
 FILE = "onnx"
-#: Most wordpieces of a call, for each thread. From 256 to 4096 all were about as fast; fewer need
-#: less memory.
-CALL_WORDPIECES = 1024
+#: Most wordpieces of a call. From 256 to 4096 all were about as fast; fewer need less memory, and
+#: are easier to share out among threads.
+CALL_WORDPIECES = 512
 #: How ONNX Runtime says that the memory is used up; it has no exception for that.
 OUT_OF_MEMORY = ("allocate memory", "bad allocation", "bad_alloc")
+_MAKING = threading.Lock()
 
 
 class OnnxEncoder(torch.nn.Module):
@@ -81,9 +83,15 @@ class OnnxEncoder(torch.nn.Module):
         inputs = {n: tensor.to(torch.int64).numpy() for n, tensor in given if tensor is not None}
         lengths = attention_mask.sum(dim=1).to(torch.int64).tolist()
         vectors = torch.zeros((*input_ids.shape, self.config.hidden_size))
-        for rows, length in calls_of(lengths, CALL_WORDPIECES * torch.get_num_threads()):
-            found = self._run({name: table[rows, :length] for name, table in inputs.items()})
+        session = self._session()
+
+        def encode(call: tuple[list[int], int]) -> None:
+            rows, length = call
+            found = _run(session, {name: table[rows, :length] for name, table in inputs.items()})
             vectors[rows, :length] = torch.from_numpy(found)
+
+        for _ in side_by_side(encode, list(calls_of(lengths, CALL_WORDPIECES))):
+            pass
         output: Any = vectors.to(get_torch_default_device())
         return BaseModelOutput(last_hidden_state=output)
 
@@ -102,25 +110,25 @@ class OnnxEncoder(torch.nn.Module):
         """All but the sessions, which are of this process."""
         return {**self.__dict__, "_sessions": {}}
 
-    def _run(self, inputs: dict[str, Any]) -> Any:
-        session = self._session()
-        try:
-            (vectors,) = session.run([OUTPUT], inputs)
-        # Its exceptions have no class in common but this one.
-        except Exception as error:
-            if any(text in str(error) for text in OUT_OF_MEMORY):
-                raise MemoryError(str(error)) from error
-            raise
-        return vectors
-
     def _session(self) -> Any:
-        found = self._sessions.get(os.getpid())
-        if found is None:
-            if self._process != os.getpid():
-                limit_threads()
-            found = make_session(self.file)
-            self._sessions[os.getpid()] = found
-        return found
+        # Threads that make their first calls at a time share one session.
+        with _MAKING:
+            if os.getpid() not in self._sessions:
+                if self._process != os.getpid():
+                    limit_threads()
+                self._sessions[os.getpid()] = make_session(self.file)
+            return self._sessions[os.getpid()]
+
+
+def _run(session: Any, inputs: dict[str, Any]) -> Any:
+    try:
+        (vectors,) = session.run([OUTPUT], inputs)
+    # Its exceptions have no class in common but this one.
+    except Exception as error:
+        if any(text in str(error) for text in OUT_OF_MEMORY):
+            raise MemoryError(str(error)) from error
+        raise
+    return vectors
 
 
 def calls_of(lengths: Sequence[int], max_wordpieces: int) -> Iterator[tuple[list[int], int]]:
@@ -140,15 +148,13 @@ def calls_of(lengths: Sequence[int], max_wordpieces: int) -> Iterator[tuple[list
 
 
 def make_session(file: bytes) -> Any:
-    """A session of ONNX Runtime on the CPU.
-
-    With as many threads as PyTorch uses in this process.
+    """A session of ONNX Runtime on the CPU, whose calls each run on the thread that makes them.
 
     RAISES ClinicalNerError: ONNX Runtime is not installed.
     """
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     # It would keep a plan for each shape of the input, of which there are many.
     options.enable_mem_pattern = False

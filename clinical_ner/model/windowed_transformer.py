@@ -19,7 +19,7 @@ from spacy_transformers.layers.transformer_model import (
     huggingface_from_pretrained,
     set_pytorch_transformer,
 )
-from thinc.api import Model, chain, get_torch_default_device, torch2xp, xp2torch
+from thinc.api import Model, chain, get_torch_default_device, xp2torch
 from thinc.types import Floats2d, Ragged
 
 from .encoder_calls import Encoder, Window, gradient_like
@@ -234,12 +234,12 @@ def forward(
     width = model.get_dim("nO")
     vectors: list[Any] = [model.ops.alloc2f(max(len(of_doc.ids), 1), width) for of_doc in pieces]
     calls = []
-    for call in encoder.calls(windows, is_train=is_train):
-        output: Any = torch2xp(call.output.detach())
-        for row, (doc, in_doc, in_row) in enumerate(encoder.cores(call.windows)):
-            vectors[doc][in_doc] = output[row, in_row]
-        if is_train:
+    if is_train:
+        for call in encoder.training_calls(windows):
+            encoder.store(call.windows, call.output, vectors)
             calls.append(call)
+    else:
+        encoder.predict(windows, vectors)
     types = None if special.types is None else special.types[1]
     doc_data = [
         document_output(of_doc, of_doc_vectors, types=types, pad=special.pad)

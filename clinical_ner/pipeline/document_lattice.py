@@ -29,17 +29,25 @@ class DocumentLattice:
     """Probabilities of the spans of a document.
 
     tokens: True for the tokens that carry a tag. *Shape:* ``(n,)``.
-    log_probs: log p(tag | text), on the CPU. *Shape:* ``(n, K)``.
+    lattice: that of these tokens.
     labels: the entity types, in the order of their tags.
     """
 
-    def __init__(self, tokens: TokenMask, log_probs: LogProbs, labels: Sequence[str]) -> None:
-        self._lattice = Lattice(log_probs[tokens])
+    def __init__(self, tokens: TokenMask, lattice: Lattice, labels: Sequence[str]) -> None:
+        self._lattice = lattice
         self._tokens = np.flatnonzero(tokens).tolist()
         self._positions = {token: position for position, token in enumerate(self._tokens)}
         self._labels = labels
         self._indices = {label: index for index, label in enumerate(labels)}
         self.length = len(tokens)
+
+    @classmethod
+    def of(cls, tokens: TokenMask, log_probs: LogProbs, labels: Sequence[str]) -> DocumentLattice:
+        """The lattice of a document from the probabilities of its tokens.
+
+        log_probs: log p(tag | text), on the CPU. *Shape:* ``(n, K)``.
+        """
+        return cls(tokens, Lattice.of(log_probs[tokens]), labels)
 
     def probability(self, start: int, end: int, label: str) -> float:
         """P(exactly this span is an entity with this label | text).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,17 @@ from thinc.types import Floats2d
 
 from ..arrays import log_softmax
 from ..decoding.decision import decision_scores
-from ..decoding.lattice import best_sequence, entities_of
+from ..decoding.lattice import Lattice, best_sequences, entities_of
 from ..errors import ClinicalNerError, Errors, close_matches
 from ..labels.encode import taggable
-from ..types import LogProbs
+from ..types import EntityOffsets, LogProbs
 from .annotation import Decoded
 from .document_lattice import Candidate, DocumentLattice
 from .storage import StoredRecognizer
+
+#: Most tokens that are decoded together, where a document is not alone. It bounds the memory of
+#: their lattices (20 MB with 40 types); twice as many were hardly faster.
+MAX_TOKENS = 8192
 
 
 class ProbableEntities(StoredRecognizer):
@@ -78,24 +82,46 @@ class ProbableEntities(StoredRecognizer):
         return log_probs
 
     def decode(self, doc: Doc, log_probs: LogProbs) -> Decoded:
-        """Entities of a document under the present decision, and their probabilities.
+        """Entities of a document under the present decision; see ``decode_all``."""
+        return next(self.decode_all([doc], [log_probs]))
 
-        log_probs: what ``predict`` gave for it. *Shape:* ``(len(doc), K)``.
+    def decode_all(self, docs: Sequence[Doc], log_probs: Sequence[LogProbs]) -> Iterator[Decoded]:
+        """Entities of documents under the present decision, and their probabilities.
+
+        log_probs: what ``predict`` gave for them. *Shape of each:* ``(len(doc), K)``.
+
+        YIELDS: one after the other; those of the next ones are computed together.
         """
-        tokens = taggable(doc)
-        on_cpu = self.model.ops.to_numpy(log_probs)
-        scores = decision_scores(
-            on_cpu[tokens],
-            self.statistics,
-            prior_strength=self.prior_strength,
-            prior_smoothing=self.prior_smoothing,
-        )
-        entities = entities_of(best_sequence(scores), list(self.labels), tokens)
-        if not self.loss.has_posterior:
-            return Decoded(entities, None)
-        if not entities:
-            return Decoded([], [])
-        lattice = DocumentLattice(tokens, on_cpu, self.labels)
+        for part in _parts(docs, MAX_TOKENS):
+            tokens = [taggable(doc) for doc in docs[part]]
+            tagged = [
+                self.model.ops.to_numpy(rows)[of_doc]
+                for rows, of_doc in zip(log_probs[part], tokens, strict=True)
+            ]
+            scores = [
+                decision_scores(
+                    rows,
+                    self.statistics,
+                    prior_strength=self.prior_strength,
+                    prior_smoothing=self.prior_smoothing,
+                )
+                for rows in tagged
+            ]
+            labels = list(self.labels)
+            found = [
+                entities_of(path, labels, of_doc)
+                for path, of_doc in zip(best_sequences(scores), tokens, strict=True)
+            ]
+            if not self.loss.has_posterior:
+                yield from (Decoded(entities, None) for entities in found)
+                continue
+            for entities, of_doc, lattice in zip(
+                found, tokens, Lattice.of_all(tagged), strict=True
+            ):
+                yield self._scored(entities, DocumentLattice(of_doc, lattice, labels))
+
+    def _scored(self, entities: list[EntityOffsets], lattice: DocumentLattice) -> Decoded:
+        """The entities that reach the threshold of their type, with their probabilities."""
         probabilities = np.array([lattice.probability(*entity) for entity in entities])
         kept = [
             (entity, probability)
@@ -163,7 +189,7 @@ class ProbableEntities(StoredRecognizer):
         if lattice is None:
             (log_probs,) = self.predict([self._access.complete(doc, self)])
             on_cpu = self.model.ops.to_numpy(log_probs)
-            lattice = DocumentLattice(taggable(doc), on_cpu, self.labels)
+            lattice = DocumentLattice.of(taggable(doc), on_cpu, self.labels)
             self._access.keep(doc, lattice)
         return lattice
 
@@ -182,3 +208,15 @@ class ProbableEntities(StoredRecognizer):
             return log_probs
         shift = self.statistics.sampling_shift(shares)
         return log_softmax(log_probs + xp.asarray(shift, dtype=log_probs.dtype))
+
+
+def _parts(docs: Sequence[Doc], max_tokens: int) -> Iterator[slice]:
+    """Divide documents into runs of at most so many tokens, or of one document."""
+    start = tokens = 0
+    for index, doc in enumerate(docs):
+        if index > start and tokens + len(doc) > max_tokens:
+            yield slice(start, index)
+            start, tokens = index, 0
+        tokens += len(doc)
+    if docs:
+        yield slice(start, len(docs))

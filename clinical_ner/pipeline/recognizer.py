@@ -258,11 +258,13 @@ class ClinicalNer(ProbableEntities):
         releases = not self.keep_transformer_output and self._access.listens_alone(self)
         # A temperature alone leaves entities too sure, which were chosen for being probable.
         calibrated = self.calibration is not None and self.calibration.entities is not None
+        docs = list(docs)
         for doc, log_probs in zip(docs, scores, strict=True):
             check_probabilities(doc, log_probs, name=self.name)
+        for doc, decoded in zip(docs, self.decode_all(docs, scores), strict=True):
             annotate(
                 doc,
-                self.decode(doc, log_probs),
+                decoded,
                 spans_key=self.spans_key,
                 overwrite=self.overwrite,
                 calibrated=calibrated,

@@ -19,7 +19,7 @@ from ..experiments.speed_examples import TEXTS, write_model
 
 HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
 needs_matplotlib = pytest.mark.skipif(not HAS_MATPLOTLIB, reason="draws with matplotlib")
-KEYS = ["bare", "bare_no_context", "ours", "spacy_ner"]
+KEYS = ["bare", "bare_side_by_side", "bare_no_context", "ours", "spacy_ner"]
 KEYS += [f"hugging_face_{length}x{size}" for length in (32, 12) for size in (1, 8)]
 
 

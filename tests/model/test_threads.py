@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,10 @@ import spacy
 import torch
 from spacy.language import Language
 from spacy.training import Example
-from thinc.api import fix_random_seed
+from thinc.api import NumpyOps, fix_random_seed, get_current_ops
+from thinc.backends import context_ops
 
-from clinical_ner.model.threads import CHOSEN, limit_threads
+from clinical_ner.model.threads import CHOSEN, limit_threads, side_by_side
 
 from .windowed_examples import LONG, SHORT, make_nlp, write_bert
 
@@ -194,3 +197,74 @@ def test_a_worker_may_choose_its_threads_after_the_first_call(
     torch.set_num_threads(2)
     nlp(SHORT)
     assert torch.get_num_threads() == 2
+
+
+def threads_of_a_new_thread() -> int:
+    seen: list[int] = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return seen[0]
+
+
+def test_results_come_in_order_from_threads_of_one_thread_each(threads: None) -> None:
+    torch.set_num_threads(3)
+    together = threading.Barrier(3, timeout=60)
+    seen = set()
+
+    def square(item: int) -> int:
+        if item < 3:
+            # Passes only if three items are computed at a time; the first is the last to end.
+            together.wait()
+            time.sleep(0.05 * (3 - item))
+        seen.add((threading.get_ident(), torch.get_num_threads()))
+        return item * item
+
+    assert list(side_by_side(square, range(10))) == [item * item for item in range(10)]
+    assert {number for _, number in seen} == {1}
+    assert len(seen) == 3 and threading.get_ident() not in {thread for thread, _ in seen}
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 3
+
+
+@pytest.mark.parametrize("number, items", [(1, 5), (4, 1), (4, 0)])
+def test_one_thread_or_one_item_needs_no_other_thread(
+    threads: None, number: int, items: int
+) -> None:
+    torch.set_num_threads(number)
+    found = side_by_side(lambda item: (threading.get_ident(), torch.get_num_threads()), [0] * items)
+    assert list(found) == [(threading.get_ident(), number)] * items
+
+
+def test_an_error_ends_what_has_not_begun(threads: None) -> None:
+    torch.set_num_threads(2)
+    begun = []
+
+    def fail(item: int) -> None:
+        begun.append(item)
+        time.sleep(0.05)
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match="0"):
+        list(side_by_side(fail, range(100)))
+    assert len(begun) < 10
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 2
+
+
+def test_who_stops_early_gets_the_threads_back(threads: None) -> None:
+    torch.set_num_threads(2)
+    found = side_by_side(str, range(100))
+    assert next(found) == "0"
+    found.close()
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 2
+
+
+def test_other_threads_compute_with_the_same_ops(threads: None) -> None:
+    class Own(NumpyOps):
+        name = "own"
+
+    torch.set_num_threads(2)
+    token = context_ops.set(Own())
+    try:
+        assert set(side_by_side(lambda _: get_current_ops().name, range(4))) == {"own"}
+    finally:
+        context_ops.reset(token)

@@ -93,6 +93,25 @@ def test_every_entity_has_the_probability_that_all_sequences_give_it(nlp: Langua
         assert found == pytest.approx(probability, abs=1e-9)
 
 
+@pytest.mark.parametrize("max_tokens", [1, 9, 1000])
+def test_documents_decoded_together_are_those_decoded_alone(
+    nlp: Language, monkeypatch: pytest.MonkeyPatch, max_tokens: int
+) -> None:
+    component = recognizer(nlp)
+    component.thresholds = {"Sign": 0.3}
+    texts = ["took aspirin \n 40 mg", "", TEXT, " ", "pain", TEXT + " " + TEXT]
+    alone = [summary(nlp(text)) for text in texts]
+    monkeypatch.setattr("clinical_ner.pipeline.probabilities.MAX_TOKENS", max_tokens)
+    together = [summary(doc) for doc in nlp.pipe(texts)]
+    assert [[ent[:3] for ent in doc] for doc in together] == [
+        [ent[:3] for ent in doc] for doc in alone
+    ]
+    assert sum(map(len, alone)) > 3
+    for found, expected in zip(sum(together, []), sum(alone, []), strict=True):
+        assert found[3] == pytest.approx(expected[3], abs=1e-5)
+    assert list(component.decode_all([], [])) == []
+
+
 def test_candidates_are_the_spans_above_the_limit(nlp: Language) -> None:
     component = recognizer(nlp)
     doc = nlp("took aspirin \n 40 mg")
