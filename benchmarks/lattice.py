@@ -27,7 +27,7 @@ from spacy.tokens import Doc
 from clinical_ner.cli._gold import read_gold_for
 from clinical_ner.cli.evaluate import load_pipeline
 from clinical_ner.decoding.decision import decision_scores
-from clinical_ner.decoding.lattice import Lattice, best_sequence, entities_of
+from clinical_ner.decoding.lattice import Lattice, best_sequence, best_sequences, entities_of
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.experiments.decisions import predict
 from clinical_ner.experiments.prediction import recognizer_of
@@ -136,22 +136,26 @@ def _viterbi_alone(component: ClinicalNer, active: bool) -> Iterator[None]:
         yield
         return
 
-    def decode(doc: Doc, log_probs: LogProbs) -> Decoded:
-        tokens = taggable(doc)
-        scores = decision_scores(
-            component.model.ops.to_numpy(log_probs)[tokens],
-            component.statistics,
-            prior_strength=component.prior_strength,
-            prior_smoothing=component.prior_smoothing,
-        )
-        return Decoded(entities_of(best_sequence(scores), list(component.labels), tokens), None)
+    def decode_all(docs: Sequence[Doc], log_probs: Sequence[LogProbs]) -> Iterator[Decoded]:
+        tokens = [taggable(doc) for doc in docs]
+        scores = [
+            decision_scores(
+                component.model.ops.to_numpy(rows)[of_doc],
+                component.statistics,
+                prior_strength=component.prior_strength,
+                prior_smoothing=component.prior_smoothing,
+            )
+            for rows, of_doc in zip(log_probs, tokens, strict=True)
+        ]
+        for path, of_doc in zip(best_sequences(scores), tokens, strict=True):
+            yield Decoded(entities_of(path, list(component.labels), of_doc), None)
 
     patched: Any = component
-    patched.decode = decode
+    patched.decode_all = decode_all
     try:
         yield
     finally:
-        del patched.decode
+        del patched.decode_all
 
 
 def _lattice(rows: NDArray[np.floating], length: int, repeats: int) -> dict[str, float]:

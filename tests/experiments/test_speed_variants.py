@@ -17,7 +17,7 @@ from clinical_ner.experiments.speed_variants import Sources, Variant, Variants
 from ..model.windowed_examples import LISTENER, SHORT, examples, make_nlp, write_bert
 from .speed_examples import TEXTS, write_model
 
-KEYS = ["bare", "bare_no_context", "ours", "spacy_ner"]
+KEYS = ["bare", "bare_side_by_side", "bare_no_context", "ours", "spacy_ner"]
 KEYS += [f"hugging_face_{length}x{size}" for length in (32, 12) for size in (1, 8)]
 
 
@@ -43,10 +43,10 @@ def test_windows_as_long_as_the_encoder_need_no_second_length(tmp_path: Path) ->
     nlp = make_nlp(write_bert(tmp_path / "encoder"), max_wordpieces=32)
     nlp.initialize(lambda: [_example(nlp)])
     found = Variants(Sources("model"), load=lambda model: nlp).available()
-    assert [key for key in found if key.startswith("hugging")] == KEYS[4:6]
+    assert [key for key in found if key.startswith("hugging")] == KEYS[5:7]
 
 
-@pytest.mark.parametrize("key", [*KEYS[2:], "optimized"])
+@pytest.mark.parametrize("key", [*KEYS[3:], "optimized"])
 def test_a_pipeline_reads_every_note_empty_ones_too(key: str, variants: Variants) -> None:
     variant = variants.build(key)
     assert variant.entities is not None
@@ -54,7 +54,7 @@ def test_a_pipeline_reads_every_note_empty_ones_too(key: str, variants: Variants
     assert len(list(variant.entities(text for text in TEXTS))) == len(TEXTS)
 
 
-@pytest.mark.parametrize("key", KEYS[:2])
+@pytest.mark.parametrize("key", KEYS[:3])
 def test_the_encoder_alone_reads_no_stream(key: str, variants: Variants) -> None:
     variant = variants.build(key)
     assert variant.entities is None

@@ -64,3 +64,23 @@ def test_the_encoder_computes_what_the_pipeline_does(variants: Variants) -> None
 def test_token_types_go_to_an_encoder_that_takes_them(variants: Variants) -> None:
     batches, _ = encoder_batches(variants.nlp, variants.transformer, TEXTS)
     assert all(torch.equal(b["token_type_ids"], 0 * b["input_ids"]) for b in batches)
+
+
+def test_side_by_side_the_same_windows_are_computed_in_smaller_calls(variants: Variants) -> None:
+    model, texts = variants.transformer, TEXTS * 3
+    before = torch.get_num_threads()
+    torch.set_num_threads(64)
+    seen: list[int] = []
+    hook = model.transformer.register_forward_hook(lambda *args: seen.append(len(args[2][0])))
+    try:
+        batches, counts = encoder_batches(variants.nlp, model, texts, small=True)
+        large, same = encoder_batches(variants.nlp, model, texts)
+        bare_forward(model, batches, at_a_time=True)()
+    finally:
+        hook.remove()
+        torch.set_num_threads(before)
+    assert sorted(seen) == sorted(len(batch["input_ids"]) for batch in batches)
+    assert sum(seen) == counts.windows == same.windows
+    assert len(batches) > len(large)
+    # Fewer wordpieces for each of so many threads than one window has.
+    assert {len(batch["input_ids"]) for batch in batches} == {1}
