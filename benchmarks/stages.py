@@ -4,7 +4,8 @@
 
 MODEL is a trained pipeline with the components `transformer` and `ner`, of whatever windows. NOTES
 is a folder of .txt files. Nothing of the package is imported, so that earlier versions of it can be
-measured too. Seconds of processor time for 1,000 words, medians over the rounds:
+measured too. One thread, since a stage is what that one is in. Seconds of processor time for 1,000
+words, medians over the rounds:
 
 tokenizer    from text to tokens of spaCy
 encoder      the transformer's own arithmetic
@@ -94,6 +95,7 @@ def main() -> None:
     args = parser.parse_args()
     files = sorted(args.notes.glob("*.txt"))[: args.limit]
     texts = [file.read_text(encoding="utf-8") for file in files]
+    torch.set_num_threads(1)
     nlp = spacy.load(args.model)
     words = sum(len(nlp.make_doc(text)) for text in texts)
     clock = Clock()
