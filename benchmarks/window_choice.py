@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import spacy
+from line_by_line import lines_of
 from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -165,19 +166,6 @@ def macro_f(found: Sequence[set[Entity]], gold: Sequence[set[Entity]]) -> float:
     return round(float(np.mean([micro_f(of(x, found), of(x, gold)) for x in labels])), 2)
 
 
-def lines(docs: Sequence[Doc]) -> list[Doc]:
-    """Every line that is not empty, as a document with its entities."""
-    parts = []
-    for doc in docs:
-        starts = [0, *(token.i + 1 for token in doc if "\n" in token.text), len(doc)]
-        for start, end in zip(starts, starts[1:], strict=False):
-            while end > start and doc[end - 1].is_space:
-                end -= 1
-            if end > start:
-                parts.append(doc[start:end].as_doc())
-    return parts
-
-
 def encoded(found: Read, places: Sequence[Wordpieces]) -> float:
     """Wordpieces in windows for one of the text."""
     in_windows = sum(int((cut.ends - cut.starts).sum()) for cut in found.windows)
@@ -214,7 +202,7 @@ def rows(path: Path, gold_path: Path, pairs: Sequence[tuple[int, int]]) -> Itera
             **compare((usual, moved), gold, places),
         }
         if number == 0:
-            single = lines(gold_docs)
+            single = [line for doc in gold_docs for line in lines_of(doc)]
             gold_lines = [entities(doc) for doc in single]
             found = read(nlp, single).entities
             yield {

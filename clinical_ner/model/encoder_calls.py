@@ -23,9 +23,10 @@ from .wordpieces import Wordpieces
 CPU_MEMORY = ("can't allocate memory", "not enough memory")
 #: Documents that a message names.
 NAMED = 3
-#: Most wordpieces of a call in prediction on a CPU. Where threads make calls of their own, 512 and
-#: 2048 were slower, and larger calls need more memory.
-CPU_CALL = 1024
+#: Most wordpieces of a call in prediction on a CPU. Where threads make calls of their own, those
+#: from 384 to 1024 were as fast as each other. What all threads need at a time is the more memory
+#: the larger the calls, and the more uneven: it comes to its full height after many notes.
+CPU_CALL = 512
 
 
 class Window(NamedTuple):

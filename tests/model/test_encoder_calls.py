@@ -176,7 +176,7 @@ def test_threads_of_a_server_do_not_train_each_others_encoder(tmp_path: Path) ->
         np.testing.assert_array_equal(output.model_output.last_hidden_state, expected)
 
 
-@pytest.mark.parametrize("wordpieces, threads, items", [(9_000, 2, 1024), (900, 2, 450), (5, 8, 1)])
+@pytest.mark.parametrize("wordpieces, threads, items", [(9_000, 2, 512), (900, 2, 450), (5, 8, 1)])
 def test_calls_are_small_enough_for_all_threads(wordpieces: int, threads: int, items: int) -> None:
     torch.set_num_threads(threads)
     assert cpu_items(wordpieces, 4096) == items

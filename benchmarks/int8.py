@@ -1,0 +1,115 @@
+"""Where the time of an encoder in int8 goes, beside its products in fp32.
+
+    python benchmarks/int8.py MODEL3 [--rows 4] [--length 126] [--repeats 20] [--rounds 3]
+
+MODEL3 is what `clinical-ner optimize --precision int8` wrote. One call of --rows windows of
+--length wordpieces drawn by chance, one thread: milliseconds of each operator of ONNX Runtime by
+its own profile, and those of PyTorch for products of the same shapes in fp32; medians. The
+encoder's width and layers come from its config, for BERT and what is built like it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import spacy
+import torch
+
+from clinical_ner.model.onednn import without_onednn
+from clinical_ner.model.onnx_encoder import INPUTS, OnnxEncoder, import_onnxruntime
+
+#: Calls before those that count.
+WARM_UP = 3
+
+
+def encoder_of(path: str) -> OnnxEncoder:
+    """The encoder of a pipeline that `optimize` wrote."""
+    transformer: Any = spacy.load(path).get_pipe("transformer")
+    modules = (
+        module
+        for node in transformer.model.walk()
+        for shim in node.shims
+        for module in shim._model.modules()
+    )
+    return next(module for module in modules if isinstance(module, OnnxEncoder))
+
+
+def by_operator(encoder: OnnxEncoder, ids: Any, repeats: int) -> Counter[str]:
+    """Milliseconds of a call, by operator, from the profile of ONNX Runtime."""
+    runtime = import_onnxruntime()
+    with tempfile.TemporaryDirectory() as folder:
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.enable_mem_pattern = False
+        options.enable_profiling = True
+        options.profile_file_prefix = f"{folder}/profile"
+        session = runtime.InferenceSession(
+            encoder.file, options, providers=["CPUExecutionProvider"]
+        )
+        given = {node.name for node in session.get_inputs()}
+        inputs = {
+            name: table
+            for name, table in zip(INPUTS, (ids, np.zeros_like(ids)), strict=True)
+            if name in given
+        }
+        for _ in range(WARM_UP + repeats):
+            session.run(None, inputs)
+        with open(session.end_profiling(), encoding="utf-8") as profile:
+            events = [e for e in json.load(profile) if e["name"].endswith("_kernel_time")]
+    each = len(events) // (WARM_UP + repeats)
+    calls = [events[start : start + each] for start in range(WARM_UP * each, len(events), each)]
+    median: Counter[str] = Counter()
+    # The operators of a call come in the same order each time.
+    for same in zip(*calls, strict=True):
+        name = same[0]["args"]["op_name"]
+        median[name] += statistics.median(event["dur"] for event in same) / 1000
+    return median
+
+
+def products_in_fp32(config: Any, wordpieces: int, repeats: int) -> float:
+    """Milliseconds of the products of activations and weights in PyTorch."""
+    width, inner = config.hidden_size, config.intermediate_size
+    shapes = [(width, width)] * 4 + [(width, inner), (inner, width)]
+    rows = {size: torch.randn(wordpieces, size) for size in (width, inner)}
+    weights = [torch.randn(given, taken) for taken, given in shapes]
+    found = []
+    with torch.inference_mode(), without_onednn():
+        for _ in range(WARM_UP + repeats):
+            start = time.perf_counter()
+            for _ in range(config.num_hidden_layers):
+                for weight in weights:
+                    torch.nn.functional.linear(rows[weight.shape[1]], weight)
+            found.append(1000 * (time.perf_counter() - start))
+    return statistics.median(found[WARM_UP:])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--rows", type=int, default=4)
+    parser.add_argument("--length", type=int, default=126)
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    encoder = encoder_of(args.model)
+    words = encoder.config.vocab_size
+    ids = np.random.default_rng(0).integers(words, size=(args.rows, args.length))
+    for number in range(1, args.rounds + 1):
+        in_fp32 = products_in_fp32(encoder.config, ids.size, args.repeats)
+        operators = by_operator(encoder, ids, args.repeats)
+        print(f"round {number}: products in fp32 {in_fp32:.1f} ms; int8 {operators.total():.1f} ms")
+        for name, taken in operators.most_common(8):
+            print(f"  {name:24} {taken:7.1f} ms {100 * taken / operators.total():5.1f} %")
+
+
+if __name__ == "__main__":
+    main()
