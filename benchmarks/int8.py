@@ -1,11 +1,11 @@
-"""Where the time of an encoder in int8 goes, beside its products in fp32.
+"""Where the time of an encoder in int8 goes, beside the same encoder and its products in fp32.
 
     python benchmarks/int8.py MODEL3 [--rows 4] [--length 126] [--repeats 20] [--rounds 3]
 
 MODEL3 is what `clinical-ner optimize --precision int8` wrote. One call of --rows windows of
 --length wordpieces drawn by chance, one thread: milliseconds of each operator of ONNX Runtime by
-its own profile, and those of PyTorch for products of the same shapes in fp32; medians. The
-encoder's width and layers come from its config, for BERT and what is built like it.
+its own profile, and those of PyTorch for the whole encoder in fp32 (with weights drawn by chance)
+and for its products of activations and weights; medians. For BERT and what is built like it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import statistics
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import spacy
 import torch
+from transformers import AutoModel
 
 from clinical_ner.model.onednn import without_onednn
 from clinical_ner.model.onnx_encoder import INPUTS, OnnxEncoder, import_onnxruntime
@@ -29,8 +31,8 @@ from clinical_ner.model.onnx_encoder import INPUTS, OnnxEncoder, import_onnxrunt
 WARM_UP = 3
 
 
-def encoder_of(path: str) -> OnnxEncoder:
-    """The encoder of a pipeline that `optimize` wrote."""
+def encoder_of(path: str) -> OnnxEncoder | None:
+    """The encoder of a pipeline that `optimize` wrote, None in any other."""
     transformer: Any = spacy.load(path).get_pipe("transformer")
     modules = (
         module
@@ -38,7 +40,7 @@ def encoder_of(path: str) -> OnnxEncoder:
         for shim in node.shims
         for module in shim._model.modules()
     )
-    return next(module for module in modules if isinstance(module, OnnxEncoder))
+    return next((module for module in modules if isinstance(module, OnnxEncoder)), None)
 
 
 def by_operator(encoder: OnnxEncoder, ids: Any, repeats: int) -> Counter[str]:
@@ -73,27 +75,36 @@ def by_operator(encoder: OnnxEncoder, ids: Any, repeats: int) -> Counter[str]:
     return median
 
 
-def products_in_fp32(config: Any, wordpieces: int, repeats: int) -> float:
-    """Milliseconds of the products of activations and weights in PyTorch."""
-    width, inner = config.hidden_size, config.intermediate_size
-    shapes = [(width, width)] * 4 + [(width, inner), (inner, width)]
-    rows = {size: torch.randn(wordpieces, size) for size in (width, inner)}
-    weights = [torch.randn(given, taken) for taken, given in shapes]
+def milliseconds(function: Callable[[], Any], repeats: int) -> float:
+    """Median time of a call in PyTorch, as it computes in prediction."""
     found = []
     with torch.inference_mode(), without_onednn():
         for _ in range(WARM_UP + repeats):
             start = time.perf_counter()
-            for _ in range(config.num_hidden_layers):
-                for weight in weights:
-                    torch.nn.functional.linear(rows[weight.shape[1]], weight)
+            function()
             found.append(1000 * (time.perf_counter() - start))
     return statistics.median(found[WARM_UP:])
+
+
+def products(config: Any, wordpieces: int) -> Callable[[], None]:
+    """The products of activations and weights of all layers, in fp32."""
+    width, inner = config.hidden_size, config.intermediate_size
+    shapes = [(width, width)] * 4 + [(width, inner), (inner, width)]
+    rows = {size: torch.randn(wordpieces, size) for size in (width, inner)}
+    weights = [torch.randn(given, taken) for taken, given in shapes]
+
+    def multiply() -> None:
+        for _ in range(config.num_hidden_layers):
+            for weight in weights:
+                torch.nn.functional.linear(rows[weight.shape[1]], weight)
+
+    return multiply
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model")
+    parser.add_argument("model", metavar="MODEL3")
     parser.add_argument("--rows", type=int, default=4)
     parser.add_argument("--length", type=int, default=126)
     parser.add_argument("--repeats", type=int, default=20)
@@ -101,12 +112,20 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     encoder = encoder_of(args.model)
+    if encoder is None:
+        parser.error("MODEL3 is no pipeline that clinical-ner optimize wrote")
     words = encoder.config.vocab_size
     ids = np.random.default_rng(0).integers(words, size=(args.rows, args.length))
+    in_fp32 = AutoModel.from_config(encoder.config).eval()
+    tensor = torch.from_numpy(ids)
+    mask = torch.ones_like(tensor)
+    multiply = products(encoder.config, ids.size)
     for number in range(1, args.rounds + 1):
-        in_fp32 = products_in_fp32(encoder.config, ids.size, args.repeats)
+        whole = milliseconds(lambda: in_fp32(tensor, attention_mask=mask), args.repeats)
+        part = milliseconds(multiply, args.repeats)
         operators = by_operator(encoder, ids, args.repeats)
-        print(f"round {number}: products in fp32 {in_fp32:.1f} ms; int8 {operators.total():.1f} ms")
+        print(f"round {number}: fp32 {whole:.1f} ms, of which products {part:.1f} ms")
+        print(f"  int8 {operators.total():.1f} ms")
         for name, taken in operators.most_common(8):
             print(f"  {name:24} {taken:7.1f} ms {100 * taken / operators.total():5.1f} %")
 
