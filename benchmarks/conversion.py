@@ -29,12 +29,12 @@ from rich.table import Table
 
 from clinical_ner.cli._conversion_options import blank
 from clinical_ner.cli.convert import convert
+from clinical_ner.data.formats.brat import write_brat
+from clinical_ner.data.formats.docbin import replacing
+from clinical_ner.data.formats.jsonl import write_jsonl
+from clinical_ner.data.formats.reading import read_texts
+from clinical_ner.data.mentions import AnnotatedText, Mention
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.formats.brat import write_brat
-from clinical_ner.formats.docbin import replacing
-from clinical_ner.formats.jsonl import write_jsonl
-from clinical_ner.formats.mentions import AnnotatedText, Mention
-from clinical_ner.formats.reading import read_texts
 
 OUTCOMES = ("kept", "merged", "moved", "dropped")
 TOKENIZERS = ("language", "clinical")

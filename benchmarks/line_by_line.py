@@ -23,8 +23,8 @@ import spacy
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 
-from clinical_ner.formats.docbin import read_docbin, write_docbin
-from clinical_ner.pipeline.labelled_tokens import unannotated
+from clinical_ner.data.formats.docbin import read_docbin, write_docbin
+from clinical_ner.evaluation.labelled_tokens import unannotated
 from clinical_ner.scoring.bootstrap import percentile_interval, resample_weights
 
 RESAMPLES = 10_000

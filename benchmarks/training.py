@@ -25,9 +25,9 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from thinc.api import Adam, fix_random_seed
 
-from clinical_ner.experiments.speed import BARE, OURS, measure, summarise
-from clinical_ner.experiments.speed_windows import Batch, encoder_batches
-from clinical_ner.formats.docbin import read_docbin
+from clinical_ner.data.formats.docbin import read_docbin
+from clinical_ner.research.speed.speed import BARE, OURS, measure, summarise
+from clinical_ner.research.speed.speed_windows import Batch, encoder_batches
 
 #: As in configs/minilm.cfg; a rate so small that the weights hardly move.
 OPTIMIZER = {"learn_rate": 1e-6, "L2": 0.01, "grad_clip": 1.0}

@@ -35,12 +35,12 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from clinical_ner.formats.docbin import read_docbin
-from clinical_ner.model import windowed_transformer
-from clinical_ner.model.windowed_transformer import WindowedTransformer
-from clinical_ner.model.windows import Windows, cut_windows
-from clinical_ner.model.wordpieces import Wordpieces, wordpieces_of
-from clinical_ner.pipeline.labelled_tokens import unannotated
+from clinical_ner.data.formats.docbin import read_docbin
+from clinical_ner.evaluation.labelled_tokens import unannotated
+from clinical_ner.model.windows import windowed_transformer
+from clinical_ner.model.windows.cutting import Windows, cut_windows
+from clinical_ner.model.windows.windowed_transformer import WindowedTransformer
+from clinical_ner.model.windows.wordpieces import Wordpieces, wordpieces_of
 
 #: Wordpieces from a cut that count as near.
 NEAR = 32

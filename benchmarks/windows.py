@@ -23,9 +23,9 @@ import spacy
 import torch
 from spacy.language import Language
 
-from clinical_ner.experiments.speed import BARE, OURS, measure, summarise
-from clinical_ner.experiments.speed_notes import pieces_of, read_notes
-from clinical_ner.experiments.speed_windows import bare_forward, encoder_batches
+from clinical_ner.research.speed.speed import BARE, OURS, measure, summarise
+from clinical_ner.research.speed.speed_notes import pieces_of, read_notes
+from clinical_ner.research.speed.speed_windows import bare_forward, encoder_batches
 
 
 def windowed(path: Path, size: int, context: int, batch_items: int) -> Language:

@@ -17,7 +17,7 @@ from clinical_ner.cli._conversion_options import blank
 from clinical_ner.cli.calibrate import calibrate
 from clinical_ner.cli.convert import convert
 from clinical_ner.cli.evaluate import evaluate
-from clinical_ner.formats.docbin import write_docbin
+from clinical_ner.data.formats.docbin import write_docbin
 
 # The same examples in every run, however slow the machine is.
 settings.register_profile("project", derandomize=True, deadline=None)

@@ -88,7 +88,7 @@ def test_every_module_has_a_rank() -> None:
         ("labels/a.py", "import clinical_ner.scoring.spans", "clinical_ner.scoring.spans"),
         ("errors.py", "from .types import Logits", "clinical_ner.types"),
         ("losses/a.py", "def f():\n    from .. import cli", "clinical_ner.cli"),
-        ("losses/__init__.py", "from ..training import split", "clinical_ner.training.split"),
+        ("losses/__init__.py", "from ..training import split", "clinical_ner.data.split.stratify"),
         ("__init__.py", "from .errors import Errors", "clinical_ner.errors"),
     ],
 )

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..errors import ClinicalNerError, Errors
-from .bias_corrected import TokenCalibration
-from .entities import EntityCalibration
+from .entity_step import EntityCalibration
+from .token_step import TokenCalibration
 
 #: Numbers of the entity-level step.
 ENTITY_STEP = ("slope", "intercept", "tilt")

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..formats.mentions import AnnotatedText
+from ..data.mentions import AnnotatedText
 from .corpus import Part, Token, all_documents, mention_text, normalised, pieces, tokens
 from .findings import Finding, Place, found, mention_place
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..formats.flattening import trimmed
-from ..formats.mentions import AnnotatedText, Mention
+from ..data.flattening import trimmed
+from ..data.mentions import AnnotatedText, Mention
 
 #: The part that is learned from, where there is one of this name.
 TRAIN = "train"

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ..data.mentions import AnnotatedText
 from ..errors import ClinicalNerError, Errors
-from ..formats.mentions import AnnotatedText
 from .corpus import Part, all_documents, normalised, words
 from .findings import Finding, Place, document_place, found
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from ..formats.mentions import AnnotatedText, Mention
+from ..data.mentions import AnnotatedText, Mention
 from .corpus import Part
 
 Severity = Literal["error", "warning", "info"]

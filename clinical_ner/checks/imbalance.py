@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..formats.mentions import AnnotatedText
+from ..data.mentions import AnnotatedText
 from .corpus import Part, all_documents, learned, pieces, tokens
 from .findings import Finding, Place, found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from ..formats.mentions import Mention
+from ..data.mentions import Mention
 from .corpus import Part, all_documents, count_words, cuts_word, mention_text, pieces
 from .findings import Finding, Place, found, mention_place
 

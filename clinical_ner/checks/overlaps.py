@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ..formats.mentions import AnnotatedText
+from ..data.mentions import AnnotatedText
 from .corpus import Part, all_documents, pieces
 from .findings import Finding, Place, found, mention_place
 

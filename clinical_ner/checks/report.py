@@ -9,14 +9,14 @@ from typing import Any, TypeAlias
 from .characters import find_characters
 from .consistency import find_other_labels, find_unlabelled
 from .corpus import Part, all_documents
-from .counts import PartCounts, count_part, find_empty
 from .duplicates import THRESHOLD, find_duplicates
 from .findings import SEVERITIES, Finding, Place
 from .imbalance import Imbalance, find_few, measure_imbalance, recommendation
 from .labels import LabelCounts, count_labels, find_label_faults
 from .lengths import MAX_WORDS, find_forms
+from .long_notes import ENCODER, find_long
 from .overlaps import find_overlaps
-from .windows import ENCODER, find_long
+from .sizes import PartCounts, count_part, find_empty
 
 #: The texts of the documents, by part and id.
 Texts: TypeAlias = Mapping[tuple[str, str], str]

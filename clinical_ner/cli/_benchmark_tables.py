@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ..experiments.speed import fastest_hugging_face
+from ..research.speed.speed import fastest_hugging_face
 
 NOT_KNOWN = "n/a"
 #: Columns of memory, in MiB, and where their figures stand.

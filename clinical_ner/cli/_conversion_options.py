@@ -10,11 +10,11 @@ import typer
 from spacy.language import Language
 from spacy.util import registry
 
+from ..data.conversion_output import format_of
+from ..data.drop_limit import parse_limit
+from ..data.flattening import FlatRules
+from ..data.formats.detect import Format
 from ..errors import ClinicalNerError
-from ..formats.detect import Format
-from ..formats.flattening import FlatRules
-from ._conversion_limit import parse_limit
-from ._conversion_output import format_of
 
 CLINICAL_TOKENIZER = "clinical_ner.ClinicalTokenizer.v1"
 

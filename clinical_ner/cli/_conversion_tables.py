@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..data.conversion import CHANGED, DROPPED, DROPPED_DOCUMENTS, ConversionCounts
+from ..data.label_map import LabelMap
 from ..errors import Warnings, close_matches
-from ..formats.conversion import CHANGED, DROPPED, DROPPED_DOCUMENTS, ConversionCounts
-from ..formats.label_map import LabelMap
 
 _COLUMNS = ("read", "kept", "merged", "moved", "dropped")
 

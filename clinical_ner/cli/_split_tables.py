@@ -8,8 +8,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ..training.split import PARTS
-from ._split_report import UNMET
+from ..data.split.split_report import UNMET
+from ..data.split.stratify import PARTS
 
 #: So many folds fit beside each other on a terminal of 80 columns.
 FOLDS_PER_TABLE = 5

@@ -14,7 +14,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..experiments.speed import (
+from ..data.formats.docbin import replacing
+from ..research.compare.comparison_report import check_can_draw
+from ..research.speed.speed import (
     BARE,
     NO_CONTEXT,
     OPTIMIZED,
@@ -24,18 +26,16 @@ from ..experiments.speed import (
     measure,
     summarise,
 )
-from ..experiments.speed_growth import NOTES, WORDS, WORDS_PER_NOTE, ask_child, grow, plan
-from ..experiments.speed_machine import machine, versions
-from ..experiments.speed_notes import pieces_of, read_notes
-from ..formats.docbin import replacing
-from ..report.comparison import check_can_draw
-from ..report.speed import draw_growth
+from ..research.speed.speed_growth import NOTES, WORDS, WORDS_PER_NOTE, ask_child, grow, plan
+from ..research.speed.speed_machine import machine, versions
+from ..research.speed.speed_notes import pieces_of, read_notes
+from ..research.speed.speed_plots import draw_growth
 from ._app import app
 from ._benchmark_tables import growth_table, lines, speed_table
 from .evaluate import load_pipeline
 
 if TYPE_CHECKING:
-    from ..experiments.speed_variants import Variants
+    from ..research.speed.speed_variants import Variants
 
 #: Columns of a table that is not printed to a terminal.
 WIDTH = 150
@@ -198,7 +198,7 @@ def benchmark(
         notes: nothing is measured then.
     """
     # Here, since spacy-transformers is slow to import and the other commands need it not.
-    from ..experiments.speed_variants import Sources, Variants
+    from ..research.speed.speed_variants import Sources, Variants
 
     sources = Sources(model, spacy_ner=spacy_ner, optimized=optimized, seed=seed)
     with _torch_threads(threads) as n_threads:
@@ -247,7 +247,7 @@ def _rounds(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """All that is measured in this process, with the texts and the pieces that they are made of."""
-    from ..experiments.speed_windows import encoder_batches
+    from ..research.speed.speed_windows import encoder_batches
 
     transformer, _ = variants.transformer, variants.recognizer
     texts = read_notes(notes, variants.nlp, limit=limit)

@@ -17,16 +17,16 @@ from rich.text import Text
 from spacy.vocab import Vocab
 
 from .. import __version__
+from ..data.formats.docbin import read_docbin, replacing
 from ..errors import ClinicalNerError, Errors
-from ..experiments.bias import JUDGED_FROM, RATIOS, TOLERANCE, StartProgress, run_bias_test
-from ..experiments.losses import DEFAULT_LOSSES, LOSSES, check_losses
-from ..experiments.one_pass import ENCODER, AddEncoder, transformer
-from ..experiments.randomised import RandomisedData, check_shares, permuted_corpus, random_text
-from ..formats.docbin import read_docbin, replacing
-from ..report.bias import csv_text, draw
-from ..report.comparison import check_can_draw
+from ..pipeline.gpu import use_gpu
+from ..research.bias.bias_plots import csv_text, draw
+from ..research.bias.bias_test import JUDGED_FROM, RATIOS, TOLERANCE, StartProgress, run_bias_test
+from ..research.bias.loss_choices import DEFAULT_LOSSES, LOSSES, check_losses
+from ..research.bias.one_pass import ENCODER, AddEncoder, transformer
+from ..research.bias.randomised import RandomisedData, check_shares, permuted_corpus, random_text
+from ..research.compare.comparison_report import check_can_draw
 from ._app import app
-from ._gpu import use_gpu
 
 SHARES = (0.99, 0.01)
 WORDS = 24_000

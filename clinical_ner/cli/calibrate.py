@@ -15,17 +15,17 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from ..calibration.bias_corrected_fit import MIN_SUPPORT
-from ..calibration.calibration_fit import FOLDS, CalibrationFit, fit_calibration
+from ..data.read_gold import read_gold_for
 from ..errors import ClinicalNerError, Errors
-from ..experiments.calibrating import AnnotatedDocument, annotated_documents, reliability
-from ..experiments.prediction import evaluate_pipeline
+from ..evaluation.one_pass_counts import evaluate_pipeline
+from ..fitting.fit_calibration import FOLDS, CalibrationFit, fit_calibration
+from ..fitting.fit_tokens import MIN_SUPPORT
+from ..fitting.held_out import AnnotatedDocument, annotated_documents, reliability
+from ..pipeline.gpu import use_gpu
+from ..pipeline.only_recognizer import only_recognizer
+from ..pipeline.pipeline_folder import check_output, write_pipeline
 from ..scoring.evaluation import evaluation_scores
 from ._app import app
-from ._gold import read_gold_for
-from ._gpu import use_gpu
-from ._pipeline_folder import check_output, write_pipeline
-from ._recognizer import only_recognizer
 from .evaluate import load_pipeline
 
 #: Key of meta.json under which a pipeline tells of its calibration.

@@ -15,12 +15,12 @@ from rich.console import Console
 from ..checks.corpus import Part
 from ..checks.duplicates import THRESHOLD
 from ..checks.lengths import MAX_WORDS
+from ..checks.long_notes import ENCODER
 from ..checks.report import Report, check_parts, texts_of, to_dict
-from ..checks.windows import ENCODER
+from ..data.formats.detect import FORMATS, Format
+from ..data.formats.docbin import replacing
+from ..data.formats.reading import read_texts
 from ..errors import ClinicalNerError, Errors
-from ..formats.detect import FORMATS, Format
-from ..formats.docbin import replacing
-from ..formats.reading import read_texts
 from ._app import app
 from ._check_tables import print_report
 

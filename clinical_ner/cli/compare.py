@@ -15,14 +15,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..data.formats.docbin import replacing
 from ..decoding.decision import check_prior_strength
 from ..errors import ClinicalNerError, Errors
-from ..experiments.comparison import Entry
-from ..experiments.comparison import compare as compare_entries
-from ..experiments.recipes import read_recipes
-from ..experiments.runs import Run, part_suffix, plan_runs, without_neighbours
-from ..formats.docbin import replacing
-from ..report.comparison import (
+from ..pipeline.gpu import use_gpu
+from ..research.compare.comparison import Entry
+from ..research.compare.comparison import compare as compare_entries
+from ..research.compare.comparison_report import (
     COLUMNS,
     RATE,
     cell,
@@ -33,12 +32,13 @@ from ..report.comparison import (
     notes,
     row_name,
 )
+from ..research.compare.documents import count_mentions, divide, keep
+from ..research.compare.runs import Run, part_suffix, plan_runs, without_neighbours
+from ..research.compare.work import Work, training_rate
 from ..scoring.bootstrap import RESAMPLES
 from ..scoring.evaluation import RARE_MENTIONS, EvaluationCounts, evaluation_scores
+from ..training.recipes import read_recipes
 from ._app import app
-from ._compare_data import count_mentions, divide, keep
-from ._compare_runs import Work, training_rate
-from ._gpu import use_gpu
 
 BASE = Path("configs/minilm.cfg")
 #: Folder, in that of the comparison, of the documents converted and divided for it.

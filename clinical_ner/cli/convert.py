@@ -13,18 +13,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from spacy.language import Language
 
-from ..formats.conversion import ConversionCounts
-from ..formats.detect import FORMATS, Format, detect_format
-from ..formats.flattening import FlatRules
-from ..formats.label_map import LabelMap, read_label_map
-from ..formats.offsets import UNITS
-from ..formats.reading import read_texts
-from ..formats.tags import SCHEMES
-from ._app import app
-from ._conversion_documents import Conversion, ConversionRefusedError
-from ._conversion_limit import DropLimit, parse_limit
-from ._conversion_options import blank, flat_rules, limit, one_of, output_format, refuse
-from ._conversion_output import (
+from ..data.conversion import ConversionCounts
+from ..data.conversion_output import (
     FLAT,
     check_apart,
     leaving_no_empty_folder,
@@ -32,6 +22,16 @@ from ._conversion_output import (
     write_texts,
     writing_report,
 )
+from ..data.conversion_run import Conversion, ConversionRefusedError
+from ..data.drop_limit import DropLimit, parse_limit
+from ..data.flattening import FlatRules
+from ..data.formats.column_tags import SCHEMES
+from ..data.formats.detect import FORMATS, Format, detect_format
+from ..data.formats.reading import read_texts
+from ..data.label_map import LabelMap, read_label_map
+from ..data.offsets import UNITS
+from ._app import app
+from ._conversion_options import blank, flat_rules, limit, one_of, output_format, refuse
 from ._conversion_tables import print_counts, warn_of_unread
 
 _FORMATS = "|".join(("auto", *FORMATS))

@@ -17,23 +17,23 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import get_package_path, is_package
 
+from ..data.formats.docbin import replacing
+from ..data.read_gold import read_gold_for
 from ..errors import ClinicalNerError, Errors
-from ..experiments.prediction import (
+from ..evaluation.one_pass_counts import (
     Evaluation,
     evaluate_pipeline,
     recognizer_of,
     sets_entities_later,
 )
-from ..formats.docbin import replacing
-from ..report.comparison import check_can_draw
-from ..report.evaluation import FIGURES, draw, missing
+from ..evaluation.plots import FIGURES, draw, missing
+from ..pipeline.gpu import use_gpu
+from ..research.compare.comparison_report import check_can_draw
 from ..scoring.bootstrap import RESAMPLES, intervals, resample_weights
 from ..scoring.ceiling import mention_scores, mention_statistics
 from ..scoring.evaluation import evaluation_metrics
 from ._app import app
 from ._evaluation_tables import mention_lines, notes, overall_table, type_table
-from ._gold import read_gold_for
-from ._gpu import use_gpu
 
 
 @app.command("evaluate")

@@ -21,19 +21,19 @@ from rich.table import Table
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from ..calibration.datastore import Datastore, half_precision
-from ..calibration.neighbours_fit import NeighboursFit, fit_neighbours
+from ..data.read_gold import read_gold_for
 from ..errors import ClinicalNerError, Errors
-from ..experiments.prediction import evaluate_pipeline
-from ..labels.scheme import OUTSIDE
-from ..pipeline.labelled_tokens import LabelledTokens, labelled_tokens
+from ..evaluation.labelled_tokens import LabelledTokens, labelled_tokens
+from ..evaluation.one_pass_counts import evaluate_pipeline
+from ..fitting.fit_neighbours import NeighboursFit, fit_neighbours
+from ..neighbours.datastore import Datastore, half_precision
+from ..pipeline.gpu import use_gpu
+from ..pipeline.only_recognizer import only_recognizer
+from ..pipeline.pipeline_folder import check_output, write_pipeline
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring.evaluation import evaluation_scores
+from ..tags.scheme import OUTSIDE
 from ._app import app
-from ._gold import read_gold_for
-from ._gpu import use_gpu
-from ._pipeline_folder import check_output, write_pipeline
-from ._recognizer import only_recognizer
 from .evaluate import load_pipeline
 
 #: Passes over DEV with and without neighbours, in turn, behind the two speeds.

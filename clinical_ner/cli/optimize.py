@@ -17,11 +17,11 @@ from rich.progress import track
 from rich.table import Table
 from spacy.tokens import Doc
 
+from ..data.read_gold import read_gold_for
 from ..errors import ClinicalNerError, Errors
-from ..experiments.optimizing import SCORES, compare_speed, scores_of
+from ..onnx.before_after import SCORES, compare_speed, scores_of
+from ..pipeline.pipeline_folder import check_output, write_pipeline
 from ._app import app
-from ._gold import read_gold_for
-from ._pipeline_folder import check_output, write_pipeline
 from .evaluate import load_pipeline
 
 #: Key of meta.json under which a pipeline tells how it was optimised.
@@ -138,7 +138,7 @@ def optimize(
         allow. Nothing is written then.
     """
     # It imports transformers, which takes seconds.
-    from ..model.optimizing import optimize_encoder, transformer_to_optimize
+    from ..onnx.optimizing import optimize_encoder, transformer_to_optimize
 
     check_output(output, inputs=[Path(model), dev])
     before = load_pipeline(model)

@@ -14,15 +14,15 @@ from rich.console import Console
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
+from ..data.formats.docbin import DOCUMENT_ID, read_docbin, replacing, write_docbin
+from ..data.gold import SUFFIXES
+from ..data.mentions import DocumentIds
+from ..data.split.split_report import UNMET, Corpus, division_report, fold_gaps, gap_records
+from ..data.split.stratify import PARTS, fold_documents, split_documents, split_shares
+from ..data.split.units import group_documents
 from ..errors import ClinicalNerError, Errors
-from ..formats.docbin import DOCUMENT_ID, read_docbin, replacing, write_docbin
-from ..formats.files import corpus_files
-from ..formats.gold import SUFFIXES
-from ..formats.mentions import DocumentIds
-from ..training.split import PARTS, fold_documents, split_documents, split_shares
-from ..training.split_units import group_documents
+from ..files import corpus_files
 from ._app import app
-from ._split_report import UNMET, Corpus, division_report, fold_gaps, gap_records
 from ._split_tables import fold_tables, gap_lines, parts_table
 
 REPORT = "split.json"

@@ -23,12 +23,12 @@ from spacy.training.loop import DIR_MODEL_BEST
 from spacy.training.loop import train as train_loop
 from spacy.vocab import Vocab
 
+from ..data.formats.docbin import read_docbin, replacing
 from ..errors import ClinicalNerError, Errors
-from ..formats.docbin import read_docbin, replacing
+from ..pipeline.gpu import use_gpu
 from ..training.schedules import document_lengths
+from ..training.training_run import RECORD, TrainingRun
 from ._app import app
-from ._gpu import use_gpu
-from ._training_run import RECORD, TrainingRun
 
 #: Settings that are options of the command.
 OPTIONS = {

@@ -14,17 +14,17 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from ..data.read_gold import read_gold_for
 from ..decoding.decision import check_prior_strength
-from ..decoding.thresholds import Objective
 from ..errors import ClinicalNerError, Errors
-from ..experiments.decisions import Predicted, own_decision, per_label, predict, search_decisions
-from ..experiments.prediction import evaluate_pipeline, sets_entities_later
+from ..evaluation.one_pass_counts import evaluate_pipeline, sets_entities_later
+from ..fitting.decisions import Predicted, own_decision, per_label, predict, search_decisions
+from ..fitting.thresholds import Objective
+from ..pipeline.gpu import use_gpu
+from ..pipeline.only_recognizer import only_recognizer
+from ..pipeline.pipeline_folder import check_output, write_pipeline
 from ..scoring.evaluation import evaluation_scores
 from ._app import app
-from ._gold import read_gold_for
-from ._gpu import use_gpu
-from ._pipeline_folder import check_output, write_pipeline
-from ._recognizer import only_recognizer
 from .evaluate import load_pipeline
 
 TITLES = {

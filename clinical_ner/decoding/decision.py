@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ClinicalNerError, Errors
-from ..labels.statistics import TagStatistics
+from ..tags.statistics import TagStatistics
 from ..types import LogProbs
 
 

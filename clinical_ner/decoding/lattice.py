@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..labels.scheme import OUTSIDE
+from ..tags.scheme import OUTSIDE
 from ..types import EntityOffsets, LogProbs, TokenMask
 from .packing import Packing
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..errors import ClinicalNerError, Errors
-from ..labels.sampling import BatchSampling
+from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
 from .base import EntityLoss
 from .log_space import LOG_ZERO, focal_factor_slope, log_focal_factor, log_sigmoid

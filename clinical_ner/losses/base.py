@@ -12,8 +12,8 @@ from thinc.util import get_array_module
 
 from ..arrays import log_softmax
 from ..errors import ClinicalNerError, Errors
-from ..labels.sampling import BatchSampling
-from ..labels.statistics import TagStatistics
+from ..tags.batch_sampling import BatchSampling
+from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
 
 #: How the losses of tokens become one number, and whether the optimum without signal stays known:

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..errors import ClinicalNerError, Errors
-from ..labels.sampling import BatchSampling
-from ..labels.scheme import OUTSIDE, begin_id, class_index, inside_id
-from ..labels.statistics import TagStatistics
+from ..tags.batch_sampling import BatchSampling
+from ..tags.scheme import OUTSIDE, begin_id, class_index, inside_id
+from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
 from .base import EntityLoss, scaled_negative_log_likelihood
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..labels.sampling import BatchSampling
+from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
 from .base import scaled_negative_log_likelihood
 from .weighted import WeightedLoss

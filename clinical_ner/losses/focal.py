@@ -7,14 +7,9 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..errors import ClinicalNerError, Errors
-from ..labels.sampling import BatchSampling
+from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
-from .log_space import (
-    backprop_log_odds,
-    focal_factor_slope,
-    log_focal_factor,
-    log_probabilities,
-)
+from .log_space import backprop_log_odds, focal_factor_slope, log_focal_factor, log_probabilities
 from .weighted import WeightedLoss
 
 

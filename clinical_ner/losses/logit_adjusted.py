@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..errors import ClinicalNerError, Errors
-from ..labels.sampling import BatchSampling
-from ..labels.statistics import TagStatistics
+from ..tags.batch_sampling import BatchSampling
+from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
 from .base import EntityLoss, scaled_negative_log_likelihood
 

@@ -9,8 +9,8 @@ from thinc.api import get_array_module
 
 from ..arrays import log_softmax
 from ..errors import ClinicalNerError, Errors
-from ..labels.sampling import BatchSampling
-from ..labels.statistics import TagStatistics
+from ..tags.batch_sampling import BatchSampling
+from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
 from .base import EntityLoss, to_numpy
 from .binary_token_labels import BinaryTokenLabels

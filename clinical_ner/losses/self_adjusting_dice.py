@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..errors import ClinicalNerError, Errors
-from ..labels.sampling import BatchSampling
+from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
 from .base import EntityLoss
 from .log_space import backprop_log_odds, log_probabilities

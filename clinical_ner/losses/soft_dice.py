@@ -8,7 +8,7 @@ from thinc.api import get_array_module
 
 from ..arrays import log_softmax
 from ..errors import ClinicalNerError, Errors
-from ..labels.sampling import BatchSampling
+from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
 from .base import EntityLoss, to_numpy
 

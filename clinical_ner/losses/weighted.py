@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from ..labels.statistics import TagStatistics
+from ..tags.statistics import TagStatistics
 from ..types import Logits
 from .base import EntityLoss
 from .weights import check_weights, tag_weights

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ClinicalNerError, Errors, close_matches
-from ..labels.scheme import class_index
-from ..labels.statistics import TagStatistics
+from ..tags.scheme import class_index
+from ..tags.statistics import TagStatistics
 
 Counts = NDArray[np.float64]
 

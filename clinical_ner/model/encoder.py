@@ -146,7 +146,7 @@ def encoder_names(nlp: Language) -> list[str]:
 def uses_onnx(nlp: Language) -> bool:
     """Whether an encoder of a pipeline runs on ONNX Runtime."""
     # It imports transformers, which takes seconds.
-    from .onnx_encoder import OnnxEncoder
+    from ..onnx.onnx_encoder import OnnxEncoder
 
     return any(isinstance(m.transformer, OnnxEncoder) for m, _ in _transformers(nlp))
 

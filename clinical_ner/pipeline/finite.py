@@ -10,7 +10,7 @@ from thinc.api import get_array_module
 from thinc.types import Floats2d
 
 from ..errors import ClinicalNerError, Errors
-from ..labels.encode import document_id
+from ..tags.encode import document_id
 
 #: Documents that a message names.
 NAMED = 3

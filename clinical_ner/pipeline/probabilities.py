@@ -13,7 +13,7 @@ from ..arrays import log_softmax
 from ..decoding.decision import decision_scores
 from ..decoding.lattice import Lattice, best_sequences, entities_of
 from ..errors import ClinicalNerError, Errors, close_matches
-from ..labels.encode import taggable
+from ..tags.encode import taggable
 from ..types import EntityOffsets, LogProbs
 from .annotation import Decoded
 from .document_lattice import Candidate, DocumentLattice

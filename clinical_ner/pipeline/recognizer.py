@@ -14,11 +14,11 @@ from thinc.api import Config, Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
 from ..errors import ClinicalNerError, Errors, Warnings
-from ..labels.encode import encode_example, taggable
-from ..labels.sampling import BATCH_SAMPLING, BatchSampling
-from ..labels.scheme import tag_names
-from ..labels.statistics import TagStatistics
 from ..scoring.scorers import score_entities
+from ..tags.batch_sampling import BATCH_SAMPLING, BatchSampling
+from ..tags.encode import encode_example, taggable
+from ..tags.scheme import tag_names
+from ..tags.statistics import TagStatistics
 from ..types import LogProbs, TagLoss
 from .annotation import annotate, register_probability
 from .document_access import DocumentAccess, release_inputs

@@ -13,10 +13,10 @@ from spacy import util
 from spacy.pipeline.trainable_pipe import TrainablePipe
 
 from ..calibration.calibration import Calibration
-from ..calibration.neighbours import Neighbours
 from ..errors import ClinicalNerError, Errors, Warnings
-from ..labels.scheme import tag_names
-from ..labels.statistics import TagStatistics
+from ..neighbours.mixing import Neighbours
+from ..tags.scheme import tag_names
+from ..tags.statistics import TagStatistics
 from ..types import TagLoss
 from .decision import DecisionSettings
 from .document_access import DocumentAccess

@@ -19,7 +19,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..errors import ClinicalNerError, Errors
-from ..labels.sampling import BATCH_SAMPLING, BatchSampling
+from ..tags.batch_sampling import BATCH_SAMPLING, BatchSampling
 from .sampling import (
     RATES,
     CorpusCounts,

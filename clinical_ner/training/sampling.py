@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from spacy.training import Example
 
 from ..errors import ClinicalNerError, Errors
-from ..labels.encode import encode_example
-from ..labels.sampling import BatchSampling
-from ..labels.scheme import OUTSIDE, begin_id, class_index, inside_id, tag_names
+from ..tags.batch_sampling import BatchSampling
+from ..tags.encode import encode_example
+from ..tags.scheme import OUTSIDE, begin_id, class_index, inside_id, tag_names
 
 #: Power of a type's number of labelled tokens to which its share of the words is proportional.
 RATES = {"uniform": 0.0, "sqrt": 0.5, "proportional": 1.0}

@@ -8,13 +8,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from clinical_ner.calibration.bias_corrected import TokenCalibration
-from clinical_ner.calibration.bias_corrected_fit import fit_tokens
 from clinical_ner.calibration.calibration import Calibration
-from clinical_ner.calibration.calibration_fit import fit_calibration
-from clinical_ner.calibration.entities import EntityCalibration
-from clinical_ner.calibration.entities_fit import fit_entities
+from clinical_ner.calibration.entity_step import EntityCalibration
+from clinical_ner.calibration.token_step import TokenCalibration
 from clinical_ner.errors import ClinicalNerError
+from clinical_ner.fitting.fit_calibration import fit_calibration
+from clinical_ner.fitting.fit_entities import fit_entities
+from clinical_ner.fitting.fit_tokens import fit_tokens
 
 COUNTS = np.array([9000.0, 500, 300])
 BOTH = Calibration(TokenCalibration(1.5, (0.0, 0.2, -0.1)), EntityCalibration(0.8, -0.4, 0.1))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from clinical_ner.checks.corpus import Part
 from clinical_ner.checks.findings import Finding
-from clinical_ner.formats.mentions import AnnotatedText, Mention
+from clinical_ner.data.mentions import AnnotatedText, Mention
 
 
 def document(id: str, text: str, *mentions: tuple[object, ...], **fields: str) -> AnnotatedText:

@@ -7,7 +7,7 @@ import pytest
 
 from clinical_ner.checks.consistency import find_other_labels, find_unlabelled
 from clinical_ner.checks.corpus import Part
-from clinical_ner.formats.mentions import AnnotatedText
+from clinical_ner.data.mentions import AnnotatedText
 
 from .examples import counts, document, notes, part, where
 

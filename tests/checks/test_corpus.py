@@ -11,7 +11,7 @@ from clinical_ner.checks.corpus import (
     pieces,
     tokens,
 )
-from clinical_ner.formats.mentions import Mention
+from clinical_ner.data.mentions import Mention
 
 from .examples import part
 

@@ -9,7 +9,7 @@ import pytest
 from clinical_ner.checks.corpus import Part
 from clinical_ner.checks.findings import KINDS, Place
 from clinical_ner.checks.report import check_parts, excerpt, texts_of, to_dict
-from clinical_ner.formats.reading import read_texts
+from clinical_ner.data.formats.reading import read_texts
 
 from .examples import document, part
 

@@ -15,7 +15,7 @@ from clinical_ner.cli import benchmark as command
 from clinical_ner.cli import main
 from clinical_ner.cli.benchmark import benchmark
 
-from ..experiments.speed_examples import TEXTS, write_model
+from ..speed.speed_examples import TEXTS, write_model
 
 HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
 needs_matplotlib = pytest.mark.skipif(not HAS_MATPLOTLIB, reason="draws with matplotlib")

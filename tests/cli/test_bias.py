@@ -14,9 +14,9 @@ from spacy.vocab import Vocab
 
 from clinical_ner.cli import bias as command
 from clinical_ner.cli import main
-from clinical_ner.formats.docbin import write_docbin
+from clinical_ner.data.formats.docbin import write_docbin
 
-from ..experiments.bias_examples import tiny_encoder
+from ..research.bias_examples import tiny_encoder
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("matplotlib") is None, reason="the command draws with matplotlib"
@@ -44,7 +44,7 @@ def judge(monkeypatch: pytest.MonkeyPatch, tiny: None) -> Callable[[float], None
         measured = command.run_bias_test
 
         def changed(*args: Any, **kwargs: Any) -> dict[str, Any]:
-            from clinical_ner.experiments.bias import verdict
+            from clinical_ner.research.bias.bias_test import verdict
 
             results = measured(*args, **kwargs)
             for result in results["losses"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clinical_ner.cli import main
-from clinical_ner.formats.docbin import DOCUMENT_ID, write_docbin
+from clinical_ner.data.formats.docbin import DOCUMENT_ID, write_docbin
 
 NOTE = "Fever and chest pain for three days, then a cough."
 
@@ -210,7 +210,7 @@ def test_wrong_calls_have_exit_code_2(train: Path, arguments: list[str]) -> None
 def test_docs_without_ids_can_be_checked(tmp_path: Path, corpus_file: Path) -> None:
     from spacy.vocab import Vocab
 
-    from clinical_ner.formats.docbin import read_docbin
+    from clinical_ner.data.formats.docbin import read_docbin
 
     docs = read_docbin(corpus_file, Vocab())
     assert not any(DOCUMENT_ID in doc.user_data for doc in docs)

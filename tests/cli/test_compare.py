@@ -15,9 +15,9 @@ from clinical_ner.cli import main
 from clinical_ner.cli.compare import compare
 from clinical_ner.cli.evaluate import evaluate
 from clinical_ner.cli.train import initialize, training_settings
+from clinical_ner.data.formats.docbin import DOCUMENT_ID, write_docbin
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.experiments.recipes import read_recipes
-from clinical_ner.formats.docbin import DOCUMENT_ID, write_docbin
+from clinical_ner.training.recipes import read_recipes
 
 from ..conftest import CORPUS, ROOT
 from ..model.tiny_encoder import write_encoder
@@ -184,7 +184,7 @@ def test_a_finished_run_is_kept(
 ) -> None:
     shutil.copytree(finished, tmp_path / "out")
     for name in ("train", "predict", "initialize"):
-        monkeypatch.setattr(f"clinical_ner.cli._compare_runs.{name}", no_training)
+        monkeypatch.setattr(f"clinical_ner.research.compare.work.{name}", no_training)
     again = compare(
         *(["plain", "soft_dice"], data, tmp_path / "out"),
         **{"base": base, "epochs": 2, "seeds": [0, 1], "prior_strengths": [1.0, 0.0]},
@@ -199,7 +199,7 @@ def test_a_trained_run_is_only_evaluated(
 ) -> None:
     shutil.copytree(finished, tmp_path / "out")
     before = (tmp_path / "out" / "plain-seed0" / "metrics.json").read_bytes()
-    monkeypatch.setattr("clinical_ner.cli._compare_runs.train", no_training)
+    monkeypatch.setattr("clinical_ner.research.compare.work.train", no_training)
     settings: dict[str, Any] = {"base": base, "epochs": 2, "resamples": 20}
     on_dev = compare(["plain"], data, tmp_path / "out", score_on="dev", **settings)
     assert (on_dev["documents"], on_dev["scored_on"]) == (6, "dev")
@@ -232,7 +232,7 @@ def test_a_run_of_other_settings_is_not_overwritten(
     folder = tmp_path / "out" / "plain-seed0"
     run("plain")
     identity = read(folder / "run.json")
-    monkeypatch.setattr("clinical_ner.cli._compare_runs.train", no_training)
+    monkeypatch.setattr("clinical_ner.research.compare.work.train", no_training)
     with pytest.raises(ClinicalNerError, match=f"E145.*plain-seed0.*differs in: {parts}\\. "):
         run("plain", **change)
     assert read(folder / "run.json") == identity
@@ -254,7 +254,7 @@ def test_all_recipes_are_checked_before_the_first_training(
         'weights = {"Sing": 2.0}\n',
         encoding="utf-8",
     )
-    monkeypatch.setattr("clinical_ner.cli._compare_runs.train", no_training)
+    monkeypatch.setattr("clinical_ner.research.compare.work.train", no_training)
     with pytest.raises(ClinicalNerError, match=r"E031.*Sing.*bad\.cfg"):
         run("plain", str(bad))
     assert not (tmp_path / "out" / "plain-seed0").exists()
@@ -263,7 +263,7 @@ def test_all_recipes_are_checked_before_the_first_training(
 def test_neighbours_need_a_posterior(
     run: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clinical_ner.cli._compare_runs.train", no_training)
+    monkeypatch.setattr("clinical_ner.research.compare.work.train", no_training)
     with pytest.raises(ClinicalNerError, match=r"E219.*dice\.cfg.*\+neighbours"):
         run("plain", "soft_dice+neighbours")
 
@@ -278,7 +278,7 @@ def test_neighbours_are_added_to_the_model_of_the_recipe(
         shutil.copytree(model, output)
         return {"neighbours_help": False}
 
-    monkeypatch.setattr("clinical_ner.cli._compare_runs.neighbours", add)
+    monkeypatch.setattr("clinical_ner.research.compare.work.neighbours", add)
     rows = run("plain+neighbours", "plain")["rows"]
     trained = tmp_path / "out" / "plain-seed0"
     assert calls == [(str(trained / "model-best"), "train.spacy", "dev.spacy")]

@@ -8,7 +8,7 @@ import pytest
 from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
-from clinical_ner.formats.docbin import DOCUMENT_ID, read_docbin
+from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin
 
 
 def _write(folder: Path, name: str, text: str, *lines: str) -> None:

@@ -11,14 +11,14 @@ import pytest
 from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
-from clinical_ner.formats.bioc_json import write_bioc_json
-from clinical_ner.formats.brat import write_brat
-from clinical_ner.formats.docbin import read_docbin
-from clinical_ner.formats.jsonl import write_jsonl
-from clinical_ner.formats.mentions import AnnotatedText, Mention
-from clinical_ner.formats.reading import read_texts
+from clinical_ner.data.formats.bioc_json import write_bioc_json
+from clinical_ner.data.formats.brat import write_brat
+from clinical_ner.data.formats.docbin import read_docbin
+from clinical_ner.data.formats.jsonl import write_jsonl
+from clinical_ner.data.formats.reading import read_texts
+from clinical_ner.data.mentions import AnnotatedText, Mention
 
-from ..formats.test_faults import CASES, WORDS, Case
+from ..data.formats.test_faults import CASES, WORDS, Case
 
 Documents = list[AnnotatedText]
 #: Nested, in fragments, cutting a token, and an emoji before them all.

@@ -11,14 +11,14 @@ import pytest
 from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
-from clinical_ner.cli._conversion_limit import parse_limit
 from clinical_ner.cli.convert import convert
-from clinical_ner.formats.brat import write_brat
-from clinical_ner.formats.conversion import DROPPED, ConversionCounts, OutcomeCounts
-from clinical_ner.formats.docbin import read_docbin
-from clinical_ner.formats.jsonl import write_jsonl
-from clinical_ner.formats.mentions import AnnotatedText, Mention
-from clinical_ner.formats.reading import read_texts
+from clinical_ner.data.conversion import DROPPED, ConversionCounts, OutcomeCounts
+from clinical_ner.data.drop_limit import parse_limit
+from clinical_ner.data.formats.brat import write_brat
+from clinical_ner.data.formats.docbin import read_docbin
+from clinical_ner.data.formats.jsonl import write_jsonl
+from clinical_ner.data.formats.reading import read_texts
+from clinical_ner.data.mentions import AnnotatedText, Mention
 
 MACCROBAT = Path(__file__).parents[3] / "shared" / "maccrobat"
 TEXT = "Severe chest pain and a rash on both legs."

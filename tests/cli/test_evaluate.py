@@ -11,15 +11,15 @@ from spacy.tokens import Doc, Span
 from spacy.training import Corpus
 from spacy.vocab import Vocab
 
-from clinical_ner.calibration.bias_corrected import TokenCalibration
 from clinical_ner.calibration.calibration import Calibration
+from clinical_ner.calibration.token_step import TokenCalibration
 from clinical_ner.cli import main
 from clinical_ner.cli.evaluate import evaluate
+from clinical_ner.data.formats.docbin import DOCUMENT_ID, write_docbin
+from clinical_ner.data.gold import get_gold, set_gold
+from clinical_ner.data.mentions import Mention
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.formats.docbin import DOCUMENT_ID, write_docbin
-from clinical_ner.formats.gold import get_gold, set_gold
-from clinical_ner.formats.mentions import Mention
-from clinical_ner.report.evaluation import FIGURES
+from clinical_ner.evaluation.plots import FIGURES
 from clinical_ner.scoring.probabilities import DETAIL_SCORES
 
 from ..pipeline.examples import make_examples, train

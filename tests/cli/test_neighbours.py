@@ -18,8 +18,8 @@ from thinc.api import fix_random_seed
 
 from clinical_ner.cli import main
 from clinical_ner.cli.neighbours import neighbours
+from clinical_ner.data.formats.docbin import read_docbin, write_docbin
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.formats.docbin import read_docbin, write_docbin
 
 DRUGS = ["aspirin", "heparin", "insulin", "codeine"]
 SIGNS = ["fever", "cough", "pain", "rash"]

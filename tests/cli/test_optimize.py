@@ -11,11 +11,11 @@ import spacy
 from clinical_ner.cli import main
 from clinical_ner.cli.optimize import optimize
 from clinical_ner.cli.package import package
+from clinical_ner.data.formats.docbin import write_docbin
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.formats.docbin import write_docbin
 
 from ..conftest import ROOT
-from ..model.windowed_examples import examples, make_nlp, train, write_bert
+from ..model.windows.windowed_examples import examples, make_nlp, train, write_bert
 from .test_package import METRICS, distribution_of, files_of, machine_paths, meta_of, stub
 
 __all__ = ["stub"]

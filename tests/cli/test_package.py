@@ -16,9 +16,9 @@ import spacy
 from thinc.api import Config
 
 from clinical_ner.cli import main
-from clinical_ner.cli._model_card import NOT_STATED, corpus_card, model_readme, sources
 from clinical_ner.cli.package import SCORES, package
 from clinical_ner.errors import ClinicalNerError
+from clinical_ner.packaging.model_card import NOT_STATED, corpus_card, model_readme, sources
 
 from ..conftest import NO_INDEX, ROOT, Trained, command
 from ..model.tiny_encoder import pipeline, write_encoder

@@ -10,9 +10,9 @@ from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
 from clinical_ner.cli.split import split, split_folds
+from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
+from clinical_ner.data.split.stratify import PARTS
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
-from clinical_ner.training.split import PARTS
 
 FILES = ["dev.spacy", "split.json", "test.spacy", "train.spacy"]
 

@@ -14,7 +14,7 @@ from thinc.api import Config
 
 from clinical_ner.cli import main
 from clinical_ner.cli.train import train
-from clinical_ner.formats.docbin import write_docbin
+from clinical_ner.data.formats.docbin import write_docbin
 from clinical_ner.losses.cross_entropy import WeightedCrossEntropy
 from clinical_ner.pipeline.recognizer import ClinicalNer
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clinical_ner.formats.brat import read_brat
+from clinical_ner.data.formats.brat import read_brat
 
 from .checks import (
     CHECKS,

@@ -7,8 +7,8 @@ import pytest
 
 from clinical_ner.decoding.decision import decision_scores
 from clinical_ner.decoding.lattice import best_sequence, entities_of
-from clinical_ner.labels.scheme import legal_transitions, tag_names
-from clinical_ner.labels.statistics import TagStatistics
+from clinical_ner.tags.scheme import legal_transitions, tag_names
+from clinical_ner.tags.statistics import TagStatistics
 
 LABELS = ["a", "b"]
 K = 5

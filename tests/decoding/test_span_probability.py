@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from clinical_ner.decoding.lattice import Lattice, best_sequence, best_sequences, entities_of
-from clinical_ner.labels.scheme import OUTSIDE, tag_names
+from clinical_ner.tags.scheme import OUTSIDE, tag_names
 
 LABELS = ["a", "b"]
 K = 5

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, logsigmoid, one_hot, softmax
 
-from clinical_ner.labels.statistics import TagStatistics
 from clinical_ner.losses.asymmetric import Asymmetric
 from clinical_ner.losses.cross_entropy import WeightedCrossEntropy
 from clinical_ner.losses.focal import Focal
@@ -20,6 +19,7 @@ from clinical_ner.losses.majority_or_minority import MajorityOrMinority
 from clinical_ner.losses.self_adjusting_dice import SelfAdjustingDice
 from clinical_ner.losses.soft_dice import SoftDice
 from clinical_ner.losses.vector_scaling import VectorScaling
+from clinical_ner.tags.statistics import TagStatistics
 
 PRIOR = np.array([0.80, 0.12, 0.05, 0.02, 0.01])
 #: Tokens per tag of four documents that differ in length and composition; together 1000 x PRIOR.

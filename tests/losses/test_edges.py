@@ -8,14 +8,7 @@ from clinical_ner.arrays import log_softmax
 from clinical_ner.losses.binary_token_labels import BinaryTokenLabels
 from clinical_ner.losses.prior_matching import PriorMatching
 
-from .examples import (
-    DOCUMENTS,
-    ONE_OF_EACH,
-    TOKEN_CASES,
-    batch_of,
-    statistics_of,
-    torch_loss,
-)
+from .examples import DOCUMENTS, ONE_OF_EACH, TOKEN_CASES, batch_of, statistics_of, torch_loss
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 

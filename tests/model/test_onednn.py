@@ -12,7 +12,7 @@ import torch
 from clinical_ner.model import onednn
 from clinical_ner.model.onednn import without_onednn
 
-from .windowed_examples import LONG, make_nlp, train, write_bert
+from .windows.windowed_examples import LONG, make_nlp, train, write_bert
 
 
 def is_on() -> bool:

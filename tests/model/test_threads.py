@@ -23,7 +23,7 @@ from thinc.backends import context_ops
 
 from clinical_ner.model.threads import CHOSEN, limit_threads, side_by_side
 
-from .windowed_examples import LONG, SHORT, make_nlp, write_bert
+from .windows.windowed_examples import LONG, SHORT, make_nlp, write_bert
 
 MENTION = re.compile("fever|aspirin")
 TEXTS = [SHORT, LONG, "aspirin and cough", LONG + " " + SHORT]

@@ -17,10 +17,10 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from clinical_ner.calibration.datastore import Datastore
-from clinical_ner.calibration.neighbours import Neighbours
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.pipeline.labelled_tokens import LabelledTokens, labelled_tokens
+from clinical_ner.evaluation.labelled_tokens import LabelledTokens, labelled_tokens
+from clinical_ner.neighbours.datastore import Datastore
+from clinical_ner.neighbours.mixing import Neighbours
 
 from .examples import KINDS, TRAIN, make_examples, make_nlp, offsets, predicted
 from .test_recognizer import PARALLEL

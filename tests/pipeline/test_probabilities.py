@@ -14,9 +14,9 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin, Span
 
-from clinical_ner.calibration.bias_corrected import TokenCalibration
 from clinical_ner.calibration.calibration import Calibration
-from clinical_ner.calibration.entities import EntityCalibration
+from clinical_ner.calibration.entity_step import EntityCalibration
+from clinical_ner.calibration.token_step import TokenCalibration
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.pipeline.recognizer import ClinicalNer
 

@@ -20,13 +20,13 @@ from spacy.training import Example
 from thinc.api import Optimizer, fix_random_seed
 
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.labels.encode import encode_example
-from clinical_ner.labels.sampling import BatchSampling
-from clinical_ner.labels.statistics import SAMPLING, TagStatistics
 from clinical_ner.losses.base import EntityLoss
 from clinical_ner.losses.binary_token_labels import BinaryTokenLabels
 from clinical_ner.losses.cross_entropy import WeightedCrossEntropy
 from clinical_ner.losses.logit_adjusted import LogitAdjusted
+from clinical_ner.tags.batch_sampling import BatchSampling
+from clinical_ner.tags.encode import encode_example
+from clinical_ner.tags.statistics import SAMPLING, TagStatistics
 from clinical_ner.training.batchers import configure_batch_balanced, configure_batch_by_entity
 
 from ..training.examples import endless, small_corpus

@@ -18,17 +18,7 @@ from clinical_ner.errors import ClinicalNerError
 from clinical_ner.losses.logit_adjusted import LogitAdjusted
 from clinical_ner.pipeline.recognizer import ClinicalNer
 
-from .examples import (
-    GOLD,
-    KINDS,
-    LABELS,
-    TRAIN,
-    make_examples,
-    make_nlp,
-    offsets,
-    predicted,
-    train,
-)
+from .examples import GOLD, KINDS, LABELS, TRAIN, make_examples, make_nlp, offsets, predicted, train
 
 Saved = Callable[[str], tuple[Language, Path]]
 

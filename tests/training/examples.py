@@ -10,7 +10,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from clinical_ner.labels.sampling import BATCH_SAMPLING, BatchSampling
+from clinical_ner.tags.batch_sampling import BATCH_SAMPLING, BatchSampling
 
 Entities = list[tuple[int, int, str]]
 

@@ -17,11 +17,7 @@ from spacy.training.loop import create_train_batches
 from spacy.vocab import Vocab
 
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.training.schedules import (
-    evaluation_interval,
-    planned_steps,
-    warmup_linear_epochs,
-)
+from clinical_ner.training.schedules import evaluation_interval, planned_steps, warmup_linear_epochs
 
 WORDS_PER_BATCH = 500
 SMALL, LARGE = 3_000, 70_000

@@ -25,11 +25,7 @@ from thinc.api import Config
 
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.training.batchers import configure_batch_balanced, configure_batch_by_entity
-from clinical_ner.training.schedules import (
-    evaluation_interval,
-    planned_steps,
-    warmup_linear_epochs,
-)
+from clinical_ner.training.schedules import evaluation_interval, planned_steps, warmup_linear_epochs
 
 from .examples import make_example, small_corpus
 

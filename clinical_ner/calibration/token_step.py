@@ -1,0 +1,62 @@
+"""Bias-corrected temperature scaling of the probabilities of tokens.
+
+    p'(tag | text) ~ exp(log p(tag | text) / T + b_tag)
+
+One temperature T for how sure the model is (Guo et al. 2017, On Calibration of Modern Neural
+Networks, section 4.2), and a bias per tag for how much mass it gives each (Alexandari, Kundaje and
+Shrikumar 2020, Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at Label Shift
+Adaptation, section 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from thinc.util import get_array_module
+
+from ..arrays import log_softmax
+from ..errors import ClinicalNerError, Errors
+from ..tags.scheme import OUTSIDE
+from ..types import LogProbs
+
+
+@dataclass(frozen=True)
+class TokenCalibration:
+    """One temperature, and one bias per tag.
+
+    temperature: T > 0; above 1 for a model that was too sure.
+    bias: b of each tag, in nats; 0 for O, against which the others are measured. *Shape:* ``(K,)``.
+
+    RAISES ClinicalNerError: a number outside its range.
+    """
+
+    temperature: float
+    bias: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if not (np.isfinite(self.temperature) and self.temperature > 0):
+            raise ClinicalNerError(
+                Errors.E004.format(setting="temperature", range="above 0", value=self.temperature)
+            )
+        if not self.bias or self.bias[OUTSIDE] != 0 or not np.isfinite(self.bias).all():
+            raise ClinicalNerError(Errors.E220)
+
+    def apply(self, log_probs: LogProbs) -> LogProbs:
+        """Calibrated log-probabilities; a tag of probability 0 keeps it.
+
+        log_probs: on the CPU or a GPU. *Shape:* ``(n, K)``.
+
+        RETURNS: in the dtype of ``log_probs``. *Shape:* ``(n, K)``.
+        """
+        bias = _row(self.bias, log_probs)
+        return log_softmax(log_probs / self.temperature + bias)
+
+    def undo(self, log_probs: LogProbs) -> LogProbs:
+        """The log-probabilities from which ``apply`` made these. *Shape:* ``(n, K)``."""
+        return log_softmax((log_probs - _row(self.bias, log_probs)) * self.temperature)
+
+
+def _row(values: tuple[float, ...], like: LogProbs) -> LogProbs:
+    return get_array_module(like).asarray(values, dtype=like.dtype)

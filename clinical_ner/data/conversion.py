@@ -1,0 +1,238 @@
+"""From mentions, which may overlap or be in pieces, to the flat entities that spaCy's NER can hold.
+
+Every mention read ends as exactly one row that says what became of it, in offsets and labels only;
+all of them stay in the Doc beside the entities.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from ..errors import ClinicalNerError, Errors
+from .flattening import CHANGES, DROPS, Candidate, FlatRules, align, choose
+from .formats.docbin import DOCUMENT_ID
+from .gold import set_gold
+from .mentions import UNUSABLE, Mention
+
+Action = Literal["kept", "changed", "dropped"]
+Outcome = Literal["kept", "renamed", "merged", "moved", "dropped"]
+
+EMPTY_DOCUMENT = "empty_document"
+RELABELLED = "relabelled"
+LABEL_DROPPED = "label_dropped"
+
+# What codes mean: why a row was changed (several at a time) or dropped (one), and a document.
+CHANGED = {RELABELLED: "the label map renames its label", **CHANGES}
+DROPPED = {
+    LABEL_DROPPED: "the label map drops its label",
+    "rejected": "its document was not accepted",
+    "unannotated": "its document is not annotated",
+    **DROPS,
+}
+DROPPED_DOCUMENTS = {EMPTY_DOCUMENT: "nothing but whitespace", **UNUSABLE}
+#: Codes of mentions that nobody wanted kept: no gold is lost with them.
+UNWANTED = (LABEL_DROPPED, *UNUSABLE)
+_MERGES = {"joined", "discontinuous", "bridged"}
+
+
+@dataclass(frozen=True)
+class ConversionRow:
+    """What became of one annotation; offsets are code points over the document's text.
+
+    label: the label read.
+    start, end: the offsets read; of a discontinuous mention, those of the span around it.
+    codes: keys of CHANGED if changed, one key of DROPPED if dropped, empty if kept.
+    new_start, new_end: the offsets of what is written, None if dropped.
+    new_label: what a label map makes of the label, None if it drops it.
+    """
+
+    document: str
+    annotation: str
+    label: str
+    start: int
+    end: int
+    action: Action
+    codes: tuple[str, ...]
+    new_start: int | None
+    new_end: int | None
+    new_label: str | None
+
+    @property
+    def outcome(self) -> Outcome:
+        """The column of the table under which the row counts.
+
+        Of changed rows "merged": its fragments became one; otherwise "moved": so did its edges;
+        otherwise "renamed".
+        """
+        if self.action != "changed":
+            return self.action
+        if _MERGES & set(self.codes):
+            return "merged"
+        return "renamed" if set(self.codes) == {RELABELLED} else "moved"
+
+
+@dataclass
+class OutcomeCounts:
+    """How many mentions were read, and what became of them (see ConversionRow.outcome)."""
+
+    kept: int = 0
+    renamed: int = 0
+    merged: int = 0
+    moved: int = 0
+    dropped: int = 0
+
+    @property
+    def changed(self) -> int:
+        """Mentions that are written otherwise than they were read."""
+        return self.renamed + self.merged + self.moved
+
+    @property
+    def read(self) -> int:
+        """All mentions; each is kept, changed or dropped."""
+        return self.kept + self.changed + self.dropped
+
+    def add(self, outcome: Outcome, number: int = 1) -> None:
+        """Count mentions."""
+        setattr(self, outcome, getattr(self, outcome) + number)
+
+
+@dataclass
+class ConversionCounts:
+    """The table of a conversion.
+
+    documents: documents under "kept" and under keys of DROPPED_DOCUMENTS.
+    labels: counts per label read.
+    new_labels: mentions that are written, per label written.
+    reasons: mentions per key of CHANGED and DROPPED; a changed mention may have several.
+    other_lines: what else the annotation holds (relations, attributes, ...), per kind.
+    """
+
+    documents: Counter[str] = field(default_factory=Counter)
+    labels: dict[str, OutcomeCounts] = field(default_factory=dict)
+    new_labels: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    other_lines: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> OutcomeCounts:
+        """The counts summed over labels."""
+        total = OutcomeCounts()
+        for counts in self.labels.values():
+            for outcome in get_args(Outcome):
+                total.add(outcome, getattr(counts, outcome))
+        return total
+
+    @property
+    def wanted(self) -> int:
+        """Mentions read, without those of UNWANTED."""
+        return self.total.read - sum(self.reasons[code] for code in UNWANTED)
+
+    @property
+    def lost(self) -> Counter[str]:
+        """Why wanted mentions were dropped: mentions per code."""
+        return Counter(
+            {
+                code: self.reasons[code]
+                for code in DROPPED
+                if code not in UNWANTED and self.reasons[code]
+            }
+        )
+
+    def add(self, rows: Iterable[ConversionRow]) -> None:
+        """Count the mentions of one document."""
+        for row in rows:
+            self.labels.setdefault(row.label, OutcomeCounts()).add(row.outcome)
+            self.reasons.update(row.codes)
+            if row.action != "dropped" and row.new_label is not None:
+                self.new_labels[row.new_label] += 1
+
+
+def to_flat_doc(
+    text: str,
+    mentions: Sequence[Mention],
+    nlp: Language,
+    *,
+    document: str,
+    rules: FlatRules = FlatRules(),
+) -> tuple[Doc, list[ConversionRow]]:
+    """Tokenize a text and choose which of its mentions become entities.
+
+    Every mention is brought to one run of whole tokens, without whitespace at its edges; then, in
+    the order that the rules prefer, it becomes an entity unless it shares a token with one before.
+
+    text: the document's text, without a byte order mark.
+    mentions: offsets are code points over `text` and lie within it.
+    nlp: the pipeline whose tokenizer is used; nothing else of it is.
+    document: the document's id, for the rows and ``doc.user_data["clinical_ner.id"]``.
+    rules: what becomes of overlaps, of several fragments, and of edges inside tokens.
+    Returns the Doc, with its entities set and all mentions in ``doc.spans["gold_all"]`` (see
+    `gold.set_gold`), and one row per mention in the order given.
+    Raises ClinicalNerError if the tokenizer does not keep the text as it is, or if a mention cuts a
+    token and the rules call that an error.
+    """
+    doc = nlp.tokenizer(text)
+    if doc.text != text:
+        raise ClinicalNerError(Errors.E113.format(lang=nlp.lang, doc=document))
+    doc.user_data[DOCUMENT_ID] = document
+    aligned = [
+        align(doc, text, mention, index, rules, document=document)
+        for index, mention in enumerate(mentions)
+    ]
+    chosen, dropped = choose((item for item in aligned if isinstance(item, Candidate)), rules)
+    dropped |= {index: item for index, item in enumerate(aligned) if isinstance(item, str)}
+    doc.set_ents([candidate.span for candidate in chosen.values()], default="outside")
+    set_gold(doc, mentions, text=text)
+    rows = [
+        _flat_row(document, mention, chosen.get(index), dropped.get(index))
+        for index, mention in enumerate(mentions)
+    ]
+    return doc, rows
+
+
+def kept_row(document: str, mention: Mention) -> ConversionRow:
+    """Record a mention that is written as it was read."""
+    return _row(document, mention, "kept", (), mention.start, mention.end)
+
+
+def dropped_row(document: str, mention: Mention, code: str) -> ConversionRow:
+    """Record a mention that is not written; `code` is a key of DROPPED."""
+    return _row(document, mention, "dropped", (code,), None, None)
+
+
+def _flat_row(
+    document: str, mention: Mention, chosen: Candidate | None, dropped: str | None
+) -> ConversionRow:
+    if chosen is None:
+        assert dropped is not None
+        return dropped_row(document, mention, dropped)
+    span = chosen.span
+    action: Action = "changed" if chosen.codes else "kept"
+    return _row(document, mention, action, chosen.codes, span.start_char, span.end_char)
+
+
+def _row(
+    document: str,
+    mention: Mention,
+    action: Action,
+    codes: tuple[str, ...],
+    new_start: int | None,
+    new_end: int | None,
+) -> ConversionRow:
+    return ConversionRow(
+        document=document,
+        annotation=mention.id,
+        label=mention.label,
+        start=mention.start,
+        end=mention.end,
+        action=action,
+        codes=codes,
+        new_start=new_start,
+        new_end=new_end,
+        new_label=mention.label,
+    )

@@ -1,0 +1,310 @@
+"""brat standoff: a flat folder in which NAME.ann annotates NAME.txt.
+
+Offsets are Unicode code points over the text with its own line ends: a CRLF counts as two.
+Only text-bound annotations (T lines) are mentions; all other lines are counted.
+
+Several annotators' files stand beside each other as NAME_ANNOTATOR.ann. (brat itself gives every
+annotator a folder; a suffix is what teams use who share one. BioNLP's .a1 and .a2 are layers of one
+annotation, not annotators.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ...errors import ClinicalNerError, Errors
+from ...files import BOM, read_text, replacing_folder
+from ..mentions import AnnotatedText, Mention
+from ..offsets import QuotedMention, agrees, fits, written
+from .writing import cannot_hold, checked
+
+ALL_ANNOTATORS = "*"
+NO_ANNOTATOR = "-"
+
+_ID = re.compile(r"T[0-9]\S*")
+_PAIR = r"-?[0-9]{1,15} -?[0-9]{1,15}"
+_OFFSETS = re.compile(rf"(?:^| ){_PAIR}(?:;{_PAIR})*\Z")
+_LINE_BREAK = re.compile(r"[\r\n]")
+# Not what Windows forbids beside, which files that came from elsewhere may well have.
+_NO_NAME = re.compile(r"^\.|[/\\\x00-\x1f]")
+# Events, relations, attributes, modifications, normalizations, equivalences and notes.
+_OTHER = re.compile(r"[ERAMN]\S*\t|\*\t|#")
+
+
+def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[AnnotatedText]:
+    """Read a flat brat folder, sorted by name. Subfolders and other files are left alone.
+
+    What other kinds of lines (E, R, A, M, N, *, #) a file holds stands in `skipped`.
+
+    folder: the folder; that each .txt has its .ann and the reverse is checked at once, what is in
+        the files when their document's turn comes.
+    annotator: which files annotate NAME.txt. None: NAME.ann, there being no others; a name:
+        NAME_<name>.ann, others' files being left alone; "-": NAME.ann, annotators' files being left
+        alone; "*": all of them, each a document of its own, with the id NAME_<name> or NAME.
+    Raises ClinicalNerError for a missing folder or partner file, for text that is not UTF-8, and
+    for a line that is malformed or does not fit the text; it names the file and the line.
+    """
+    if not folder.is_dir():
+        raise ClinicalNerError(Errors.E102.format(path=folder))
+    texts = {path.stem: path for path in folder.iterdir() if path.suffix == ".txt"}
+    annotations = {path.stem: path for path in folder.iterdir() if path.suffix == ".ann"}
+    if not texts:
+        raise ClinicalNerError(Errors.E103.format(path=folder))
+    for name, path in texts.items():
+        # Python stands surrogates for the bytes of a name that it could not decode.
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise ClinicalNerError(Errors.E114.format(path=path))
+    by_annotator = _by_annotator(texts, annotations)
+    if annotator is None:
+        pairs = _pairs(texts, annotations, by_annotator)
+    elif annotator == ALL_ANNOTATORS:
+        pairs = _all_pairs(texts, annotations, by_annotator)
+    elif annotator == NO_ANNOTATOR:
+        others = {path.stem for found in by_annotator.values() for path in found.values()}
+        pairs = _pairs(texts, {n: p for n, p in annotations.items() if n not in others}, {})
+    else:
+        pairs = _pairs_of(annotator, folder, texts, by_annotator)
+    return (_read_document(name, *pairs[name]) for name in sorted(pairs))
+
+
+_Pairs = dict[str, tuple[Path, Path]]
+
+
+def _pairs(
+    texts: Mapping[str, Path],
+    annotations: Mapping[str, Path],
+    by_annotator: Mapping[str, Mapping[str, Path]],
+) -> _Pairs:
+    for name in sorted(texts.keys() ^ annotations.keys()):
+        for base, others in by_annotator.items():
+            if name == base or annotations.get(name) in others.values():
+                raise ClinicalNerError(
+                    Errors.E167.format(
+                        path=texts[base],
+                        missing=f"{base}.ann" if name == base else f"{name}.txt",
+                        found=", ".join(sorted(path.name for path in others.values())),
+                        annotators=", ".join(sorted(others)),
+                    )
+                )
+        path, partner = (texts[name], ".ann") if name in texts else (annotations[name], ".txt")
+        raise ClinicalNerError(Errors.E104.format(path=path, partner=name + partner))
+    return {name: (texts[name], annotations[name]) for name in texts}
+
+
+def _pairs_of(
+    annotator: str,
+    folder: Path,
+    texts: Mapping[str, Path],
+    by_annotator: Mapping[str, Mapping[str, Path]],
+) -> _Pairs:
+    known = sorted({name for others in by_annotator.values() for name in others})
+    if annotator not in known:
+        raise ClinicalNerError(
+            Errors.E168.format(
+                path=folder, annotator=annotator, annotators=", ".join(known) or "none"
+            )
+        )
+    pairs: _Pairs = {}
+    for name in sorted(texts):
+        ann_path = by_annotator.get(name, {}).get(annotator)
+        if ann_path is None:
+            partner = f"{name}_{annotator}.ann"
+            raise ClinicalNerError(Errors.E104.format(path=texts[name], partner=partner))
+        pairs[name] = (texts[name], ann_path)
+    return pairs
+
+
+def _all_pairs(
+    texts: Mapping[str, Path],
+    annotations: Mapping[str, Path],
+    by_annotator: Mapping[str, Mapping[str, Path]],
+) -> _Pairs:
+    pairs: _Pairs = {}
+    for name, path in texts.items():
+        if name in annotations:
+            pairs[name] = (path, annotations[name])
+        for ann_path in by_annotator.get(name, {}).values():
+            pairs[ann_path.stem] = (path, ann_path)
+        if name not in annotations and name not in by_annotator:
+            raise ClinicalNerError(Errors.E104.format(path=path, partner=f"{name}.ann"))
+    for name in sorted(annotations.keys() - pairs.keys()):
+        raise ClinicalNerError(Errors.E104.format(path=annotations[name], partner=f"{name}.txt"))
+    return pairs
+
+
+def _by_annotator(
+    texts: Mapping[str, Path], annotations: Mapping[str, Path]
+) -> dict[str, dict[str, Path]]:
+    """Give each text's annotators' files: those named after it that have no text of their own.
+
+    Of two texts that a file may be named after (note.txt and note_1.txt; note_1_x.ann), that of the
+    longer name has it.
+    """
+    found: dict[str, dict[str, Path]] = {}
+    for stem, path in annotations.items():
+        name, annotator = ("", "") if stem in texts else _parted(stem, texts)
+        if annotator:
+            found.setdefault(name, {})[annotator] = path
+    return found
+
+
+def _parted(stem: str, texts: Mapping[str, Path]) -> tuple[str, str]:
+    """Part a name into that of a text and an annotator's; both are empty if it is neither's."""
+    end = len(stem)
+    while (end := stem.rfind("_", 0, end)) > 0:
+        if stem[:end] in texts:
+            return stem[:end], stem[end + 1 :]
+    return "", ""
+
+
+def _read_document(name: str, text_path: Path, ann_path: Path) -> AnnotatedText:
+    text = read_text(text_path)
+    lines, skipped = _parse(read_text(ann_path).removeprefix(BOM), ann_path)
+    if text.startswith(BOM):
+        text = text.removeprefix(BOM)
+        lines = _without_bom(text, lines)
+    for line in lines:
+        _check(text, line, ann_path)
+    return AnnotatedText(
+        id=name,
+        text=text,
+        mentions=tuple(line.mention for line in lines),
+        path=text_path,
+        skipped=skipped,
+    )
+
+
+def _parse(content: str, path: Path) -> tuple[list[QuotedMention], dict[str, int]]:
+    lines: list[QuotedMention] = []
+    skipped: Counter[str] = Counter()
+    seen: dict[str, int] = {}
+    # Not splitlines(), which also splits at form feeds and the like inside a mention's text.
+    for number, content_line in enumerate(content.split("\n"), start=1):
+        content_line = content_line.removesuffix("\r")
+        if content_line.startswith("T"):
+            line = _parse_text_bound(content_line, number, path)
+            first = seen.setdefault(line.mention.id, number)
+            if first != number:
+                raise ClinicalNerError(
+                    Errors.E110.format(path=path, line=number, id=line.mention.id, first=first)
+                )
+            lines.append(line)
+        elif _OTHER.match(content_line):
+            skipped[content_line[0]] += 1
+        elif content_line.strip():
+            raise ClinicalNerError(Errors.E111.format(path=path, line=number))
+    return lines, dict(skipped)
+
+
+def _parse_text_bound(content: str, number: int, path: Path) -> QuotedMention:
+    fields = content.split("\t", 2)
+    offsets = _OFFSETS.search(fields[1]) if len(fields) == 3 else None
+    if offsets is None or not _ID.fullmatch(fields[0]):
+        raise ClinicalNerError(Errors.E106.format(path=path, line=number))
+    label = fields[1][: offsets.start()]
+    if label.split() != [label]:
+        raise ClinicalNerError(Errors.E107.format(path=path, line=number))
+    fragments = []
+    for fragment in offsets[0].strip().split(";"):
+        start, end = fragment.split(" ")
+        fragments.append((int(start), int(end)))
+    return QuotedMention(Mention(fields[0], label, tuple(fragments), number), fields[2])
+
+
+def _without_bom(text: str, lines: list[QuotedMention]) -> list[QuotedMention]:
+    """Settle whether offsets count the byte order mark, which tools do and don't.
+
+    The mentions' own texts decide; if they fit neither way, the lines stay as they are for the
+    check to point at the first bad one.
+
+    text: the document's text without the mark.
+    """
+    if all(_agrees(text, line) for line in lines):
+        return lines
+    shifted = [
+        QuotedMention(
+            replace(
+                line.mention,
+                # A mention may hold the mark itself: it then starts at 0 either way.
+                fragments=tuple(
+                    (start - 1 if start > 0 else start, end - 1 if end > 0 else end)
+                    for start, end in line.mention.fragments
+                ),
+            ),
+            (line.quote or "").removeprefix(BOM),
+        )
+        for line in lines
+    ]
+    return shifted if all(_agrees(text, line) for line in shifted) else lines
+
+
+def _check(text: str, line: QuotedMention, path: Path) -> None:
+    mention = line.mention
+    for start, end in mention.fragments:
+        if not fits(text, [(start, end)]):
+            raise ClinicalNerError(
+                Errors.E108.format(
+                    path=path,
+                    line=mention.line,
+                    id=mention.id,
+                    start=start,
+                    end=end,
+                    length=len(text),
+                )
+            )
+    if not _agrees(text, line):
+        raise ClinicalNerError(Errors.E109.format(path=path, line=mention.line, id=mention.id))
+
+
+def _agrees(text: str, line: QuotedMention) -> bool:
+    return agrees(text, line.mention.fragments, line.quote or "")
+
+
+def write_brat(documents: Iterable[AnnotatedText], folder: Path) -> None:
+    """Write texts with all their mentions as pairs of NAME.txt and NAME.ann.
+
+    Mentions keep their ids if all of a document's are brat's (T1, T2, ...), otherwise they are
+    numbered anew. A line break inside a mention's own text is written as a space.
+
+    documents: they may come from a generator, one being held at a time; ids become file names.
+    folder: where to write; it must be absent or empty.
+    Raises ClinicalNerError, without leaving a folder, if it cannot be written, for an id that is no
+    file name, for a label that is empty or holds whitespace, for two documents of one id, and for a
+    text whose annotation is unusable.
+    """
+    with replacing_folder(folder) as temporary:
+        for document in checked(documents, folder):
+            if _NO_NAME.search(document.id) or not 0 < len(document.id.encode()) <= 200:
+                raise cannot_hold(
+                    folder, document.id, "its id is no file name", "Give it another id."
+                )
+            lines = [_line(document, id, mention, folder) for id, mention in _with_ids(document)]
+            # A text may start with the mark that readers take away: it gets another.
+            mark = BOM if document.text.startswith(BOM) else ""
+            content = (mark + document.text).encode("utf-8")
+            (temporary / f"{document.id}.txt").write_bytes(content)
+            (temporary / f"{document.id}.ann").write_bytes("".join(lines).encode("utf-8"))
+
+
+def _with_ids(document: AnnotatedText) -> Iterator[tuple[str, Mention]]:
+    ids = [mention.id for mention in document.mentions]
+    if len(set(ids)) < len(ids) or not all(_ID.fullmatch(id) for id in ids):
+        ids = [f"T{number}" for number in range(1, len(ids) + 1)]
+    return zip(ids, document.mentions, strict=True)
+
+
+def _line(document: AnnotatedText, id: str, mention: Mention, folder: Path) -> str:
+    if mention.label.split() != [mention.label]:
+        raise cannot_hold(
+            folder,
+            document.id,
+            f"the label of {mention.id} is empty or holds whitespace",
+            "Rename it.",
+        )
+    quote = " ".join(document.text[start:end] for start, end in mention.fragments)
+    offsets = written(mention.fragments)
+    return f"{id}\t{mention.label} {offsets}\t{_LINE_BREAK.sub(' ', quote)}\n"

@@ -1,0 +1,368 @@
+"""CoNLL columns: a word a line with its tag, empty lines between sentences.
+
+Documents begin with a line -DOCSTART- or a comment "# newdoc"; a file without either is one.
+Columns have no place for the spaces of a text: words are parted by a space, sentences by a line
+break. What is written says the text itself in a comment, so that it can be read back as it was:
+
+    -DOCSTART-  O
+
+    # newdoc id = note-7
+    # document_text = "Severe\\tchest pain"
+    Severe  B-Severity
+    chest   B-Sign
+    pain    I-Sign
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spacy.tokens import Doc
+
+from ...errors import ClinicalNerError, Errors
+from ...files import corpus_files, read_lines
+from ..mentions import AnnotatedText, DocumentIds, Mention
+from .column_tags import SCHEMES, Scheme, SchemeDetector, TagFaultError, chunks, parse_tag
+from .docbin import DOCUMENT_ID, replacing
+from .writing import cannot_hold
+
+SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bioes", ".bilou", ".biluo", ".tsv", ".txt")
+DOCSTART = "-DOCSTART-"
+
+_NEWDOC = re.compile(r"#\s*newdoc(?:\s+id\s*=\s*(\S.*?))?\s*")
+_TEXT = re.compile(r"#\s*document_text\s*=\s*(\".*\")\s*")
+
+
+@dataclass(frozen=True)
+class _Word:
+    """A line of columns."""
+
+    line: int
+    word: str
+    prefix: str
+    label: str
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A line with which a document begins, or, before its first word, another that names it."""
+
+    line: int
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A document's text as it was before it was parted into words."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class _Blank:
+    """The end of a sentence."""
+
+
+_Event = _Word | _Start | _Text | _Blank
+
+
+@dataclass
+class _Document:
+    """A document while it is read."""
+
+    line: int
+    id: str | None = None
+    text: str | None = None
+    sentences: list[list[_Word]] = field(default_factory=lambda: [[]])
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(self.sentences)
+
+
+def looks_like_columns(lines: Sequence[str]) -> bool:
+    """Whether lines, the first of a file, are words with a tag in their last column."""
+    filled = [line.strip(" ") for line in lines if line.strip()]
+    rows = [
+        _separator(line).split(line)
+        for line in filled
+        if not line.startswith("#") and line.split()[0] != DOCSTART
+    ]
+    if not rows:
+        return any(line.split()[0] == DOCSTART or _NEWDOC.fullmatch(line) for line in filled)
+    return all(len(row) > 1 for row in rows) and all(parse_tag(row[-1]) for row in rows)
+
+
+def read_conll(
+    path: Path,
+    *,
+    label_column: int = -1,
+    word_column: int = 0,
+    scheme: Scheme | None = None,
+) -> Iterator[AnnotatedText]:
+    """Read columns, parted by tabs if the first line of a file has one, otherwise by spaces.
+
+    A document's id is that of its comment "# newdoc id = ...", otherwise the file's name, with the
+    document's number if the file begins several. Other comments (lines that start with # and are no
+    words) are left alone. A file is read twice, one document being held at a time.
+
+    path: a file, or a flat folder of files with one of SUFFIXES.
+    label_column, word_column: counted from 0, or, if negative, from the end.
+    scheme: that of the tags; None to tell it from all tags of each file (see tags.SchemeDetector).
+    Raises ClinicalNerError, naming the file and the line, for columns that change in number or are
+    not there, for an empty word, for what is no tag, for a tag that its scheme does not allow, and
+    for two documents of one id.
+    """
+    if scheme is not None and scheme not in SCHEMES:
+        known = ", ".join(SCHEMES)
+        raise ClinicalNerError(Errors.E043.format(setting="scheme", known=known, value=scheme))
+    files = corpus_files(path, SUFFIXES)
+    return _read(files, word_column, label_column, scheme)
+
+
+def _read(
+    files: Iterable[Path], word_column: int, label_column: int, scheme: Scheme | None
+) -> Iterator[AnnotatedText]:
+    ids = DocumentIds()
+    for file in files:
+        file_scheme = scheme or _scheme(_events(file, word_column, label_column))
+        documents = _documents(_events(file, word_column, label_column))
+        first = next(documents, None)
+        if first is None:
+            continue
+        second = next(documents, None)
+        # A lone document has its file's name; numbers are for those that share it.
+        rest = [first] if second is None else _chain(first, second, documents)
+        for number, document in enumerate(rest, start=1):
+            name = file.stem if second is None else f"{file.stem}-{number}"
+            id = document.id if document.id is not None else name
+            ids.add(id, f"{file}, line {document.line}")
+            yield _annotated(document, id, file_scheme, file)
+
+
+def _chain(first: _Document, second: _Document, others: Iterator[_Document]) -> Iterator[_Document]:
+    yield first
+    yield second
+    yield from others
+
+
+def _scheme(events: Iterator[_Event]) -> Scheme:
+    detector = SchemeDetector()
+    for event in events:
+        if isinstance(event, _Word):
+            detector.add(event.prefix, event.label, event.line)
+        else:
+            detector.end()
+    return detector.scheme()
+
+
+def _documents(events: Iterator[_Event]) -> Iterator[_Document]:
+    document: _Document | None = None
+    for event in events:
+        if isinstance(event, _Start):
+            # A line -DOCSTART- and a comment may announce the same document, in either order.
+            named_twice = document and document.id is not None and event.id is not None
+            if document is not None and (not document.is_empty or named_twice):
+                yield document
+                document = None
+            if document is None:
+                document = _Document(event.line)
+            document.id = event.id if event.id is not None else document.id
+            continue
+        if isinstance(event, _Blank):
+            if document is not None and document.sentences[-1]:
+                document.sentences.append([])
+            continue
+        if document is None:
+            document = _Document(event.line)
+        if isinstance(event, _Text):
+            document.text = event.text
+        else:
+            document.sentences[-1].append(event)
+    if document is not None:
+        yield document
+
+
+def _events(path: Path, word_column: int, label_column: int) -> Iterator[_Event]:
+    """Parse the lines of a file."""
+    separator: re.Pattern[str] | None = None
+    count = first = 0
+    for number, line in read_lines(path):
+        if not line.strip():
+            yield _Blank()
+            continue
+        if line.split()[0] == DOCSTART:
+            yield _Start(number)
+            continue
+        parts = (separator or _separator(line)).split(line.strip(" "))
+        if line.startswith("#") and not _is_word(line, parts, count, label_column):
+            if newdoc := _NEWDOC.fullmatch(line):
+                yield _Start(number, newdoc[1])
+            elif (text := _document_text(line)) is not None:
+                yield _Text(number, text)
+            continue
+        if separator is None:
+            separator, count, first = _separator(line), len(parts), number
+        if len(parts) != count:
+            raise ClinicalNerError(
+                Errors.E160.format(
+                    path=path, line=number, found=len(parts), first=first, expected=count
+                )
+            )
+        for column in (word_column, label_column):
+            if not -count <= column < count:
+                raise ClinicalNerError(
+                    Errors.E161.format(path=path, line=number, column=column, found=count)
+                )
+        tag = parse_tag(parts[label_column])
+        if tag is None:
+            raise ClinicalNerError(Errors.E162.format(path=path, line=number))
+        if not parts[word_column].strip():
+            raise ClinicalNerError(Errors.E171.format(path=path, line=number))
+        yield _Word(number, parts[word_column], *tag)
+
+
+def _separator(line: str) -> re.Pattern[str]:
+    # Not any whitespace: a no-break space may be part of a word.
+    return re.compile("\t") if "\t" in line else re.compile(" +")
+
+
+def _is_word(line: str, parts: list[str], count: int, label_column: int) -> bool:
+    """Whether a line that starts with # is a word all the same: it has the columns of one."""
+    if count == 0:
+        count = len(parts) if "\t" in line else 2
+    fits = len(parts) == count >= 2 and -count <= label_column < count
+    return fits and parse_tag(parts[label_column]) is not None
+
+
+def _document_text(line: str) -> str | None:
+    matched = _TEXT.fullmatch(line)
+    if matched is None:
+        return None
+    try:
+        text = json.loads(matched[1])
+    except ValueError:
+        return None
+    return text if isinstance(text, str) else None
+
+
+def _annotated(document: _Document, id: str, scheme: Scheme, path: Path) -> AnnotatedText:
+    text, offsets = _placed(document, path)
+    mentions: list[Mention] = []
+    for sentence in document.sentences:
+        try:
+            found = chunks([(word.prefix, word.label) for word in sentence], scheme)
+        except TagFaultError as error:
+            line = sentence[error.index].line
+            raise ClinicalNerError(
+                Errors.E163.format(path=path, line=line, problem=error.problem, scheme=scheme)
+            ) from None
+        for first, last, label in found:
+            start, end = offsets[sentence[first].line][0], offsets[sentence[last - 1].line][1]
+            mentions.append(
+                Mention(f"T{len(mentions) + 1}", label, ((start, end),), sentence[first].line)
+            )
+    return AnnotatedText(id=id, text=text, mentions=tuple(mentions), path=path)
+
+
+def _placed(document: _Document, path: Path) -> tuple[str, dict[int, tuple[int, int]]]:
+    """Give a document's text, and where the word of each line stands in it."""
+    offsets: dict[int, tuple[int, int]] = {}
+    if document.text is None:
+        position, lines = 0, []
+        for sentence in filter(None, document.sentences):
+            for word in sentence:
+                offsets[word.line] = (position, position + len(word.word))
+                position += len(word.word) + 1
+            lines.append(" ".join(word.word for word in sentence))
+        return "\n".join(lines), offsets
+    position, line = 0, document.line
+    for sentence in document.sentences:
+        for word in sentence:
+            start = document.text.find(word.word, position)
+            if start < 0 or document.text[position:start].strip():
+                raise ClinicalNerError(Errors.E172.format(path=path, line=word.line))
+            position, line = start + len(word.word), word.line
+            offsets[word.line] = (start, position)
+    if document.text[position:].strip():
+        raise ClinicalNerError(Errors.E172.format(path=path, line=line))
+    return document.text, offsets
+
+
+def write_conll(docs: Iterable[Doc], path: Path) -> None:
+    """Write the entities of Docs in IOB2, in two columns parted by tabs.
+
+    Whitespace tokens have no line; one with a line break outside of entities ends a sentence, as
+    does the end of a sentence that the Doc knows of.
+
+    docs: they may come from a generator, one being held at a time; a Doc's id is that of
+        ``user_data["clinical_ner.id"]``, otherwise its number, counted from 1.
+    path: the file to write; an existing one is replaced.
+    Raises ClinicalNerError, without leaving a file, if it cannot be written, for two Docs of one
+    id, and for what columns cannot hold: an id, a word or a label with tabs or line breaks, an
+    entity of nothing but whitespace, a token of which it is unknown whether it is in an entity.
+    """
+    seen: set[str] = set()
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        for number, doc in enumerate(docs, start=1):
+            id = str(doc.user_data.get(DOCUMENT_ID, number))
+            if id in seen:
+                raise cannot_hold(path, id, "another has its id", "Give it its own id.")
+            seen.add(id)
+            file.writelines(f"{line}\n" for line in _lines(doc, id, path))
+
+
+def _lines(doc: Doc, id: str, path: Path) -> Iterator[str]:
+    if id.split() != [id]:
+        raise cannot_hold(path, id, "its id is empty or holds whitespace", "Give it another id.")
+    tags = _tags(doc, id, path)
+    yield f"{DOCSTART}\tO"
+    yield ""
+    yield f"# newdoc id = {id}"
+    yield f"# document_text = {json.dumps(doc.text, ensure_ascii=False)}"
+    knows_sentences = doc.has_annotation("SENT_START")
+    is_open = False
+    for token in doc:
+        inside = token.ent_iob_ == "I"
+        ends = (
+            "\n" in token.text if token.text.isspace() else knows_sentences and token.is_sent_start
+        )
+        if ends and is_open and not inside:
+            yield ""
+            is_open = False
+        if not token.text.isspace():
+            yield f"{token.text}\t{tags[token.i]}"
+            is_open = True
+    yield ""
+
+
+def _tags(doc: Doc, id: str, path: Path) -> list[str]:
+    tags = ["O"] * len(doc)
+    # By the text, since a token's own is_space says no if the vocabulary has no language.
+    for token in doc:
+        if token.text.isspace():
+            continue
+        if token.ent_iob_ == "":
+            raise cannot_hold(
+                path, id, f"token {token.i} may be in an entity or not", "Annotate it."
+            )
+        if re.search(r"[\t\r\n]", token.text) or token.text == DOCSTART:
+            raise cannot_hold(path, id, f"token {token.i} is no word", "Choose another tokenizer.")
+    for entity in doc.ents:
+        label = entity.label_
+        if parse_tag(f"B-{label}") is None or re.search(r"[\t\r\n]", label):
+            raise cannot_hold(path, id, "a label is empty or holds whitespace", "Rename it.")
+        words = [token.i for token in entity if not token.text.isspace()]
+        if not words:
+            raise cannot_hold(
+                path, id, f"the entity of token {entity.start} is whitespace", "Remove it."
+            )
+        tags[words[0]] = f"B-{label}"
+        for index in words[1:]:
+            tags[index] = f"I-{label}"
+    return tags

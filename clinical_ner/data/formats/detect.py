@@ -1,0 +1,110 @@
+"""Which format a corpus is in, told from what is in its files; their names only choose which count.
+
+A .spacy file that holds JSON is JSON: people rename files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import Literal, get_args
+
+from ...errors import ClinicalNerError, Errors
+from ...files import corpus_files, read_lines
+from .bioc_json import is_bioc
+from .conll import SUFFIXES as CONLL_SUFFIXES
+from .conll import looks_like_columns
+from .json_paragraphs import is_training_document
+from .json_records import read_records
+from .json_shapes import MENTIONS, keys, kind
+from .json_tasks import is_task
+from .jsonl import SUFFIXES as JSON_SUFFIXES
+from .pubtator import SUFFIXES as PUBTATOR_SUFFIXES
+from .pubtator import is_title
+
+Format = Literal["brat", "conll", "jsonl", "pubtator", "bioc", "docbin"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_SUFFIXES = sorted({".spacy", *CONLL_SUFFIXES, *JSON_SUFFIXES, *PUBTATOR_SUFFIXES})
+#: How data of zlib starts (RFC 1950), one for each grade of compression.
+_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+#: Lines from which a format is told; enough for a few comments and a sentence.
+_LINES = 40
+
+
+def detect_format(path: Path) -> Format:
+    """Tell the format of a file, or of the files in a flat folder.
+
+    A folder with .ann files is brat; of others, every file with a known ending must be of one
+    format. Only the beginning of a file is looked at, but for JSON of one big value.
+
+    Raises ClinicalNerError for a file or folder that is missing, unreadable or in no known format,
+    with what was seen in it, and for a folder of several formats.
+    """
+    if path.is_dir():
+        return _of_folder(path)
+    [file] = corpus_files(path, _SUFFIXES)
+    return _of_file(file)
+
+
+def _of_folder(folder: Path) -> Format:
+    endings = Counter(file.suffix for file in folder.iterdir() if file.is_file())
+    if endings[".ann"]:
+        return "brat"
+    found: dict[Format, Path] = {}
+    for file in corpus_files(folder, _SUFFIXES):
+        found.setdefault(_of_file(file), file)
+    if len(found) > 1:
+        seen = ", ".join(f"{file.name}: {name}" for name, file in found.items())
+        raise ClinicalNerError(Errors.E119.format(path=folder, seen=seen))
+    return next(iter(found))
+
+
+def _of_file(path: Path) -> Format:
+    if path.suffix == ".ann":
+        raise _unknown(path, "brat standoff: name the folder of the file, with its .txt files")
+    if _is_docbin(path):
+        return "docbin"
+    lines = [line for _, line in islice(read_lines(path), _LINES)]
+    filled = [line for line in lines if line.strip()]
+    if not filled:
+        raise _unknown(path, "an empty file" if len(lines) < _LINES else "empty lines")
+    first = filled[0].lstrip()
+    if is_title(filled[0]):
+        return "pubtator"
+    if looks_like_columns(lines):
+        return "conll"
+    if first.startswith(("{", "[")):
+        return _of_json(path)
+    if "\x00" in "".join(lines):
+        raise _unknown(path, "a binary file")
+    raise _unknown(path, "text whose lines are neither columns with a tag nor JSON nor PubTator's")
+
+
+def _is_docbin(path: Path) -> bool:
+    """Whether a file starts as zlib writes it, in which DocBin packs everything."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(2)
+    except OSError as error:
+        raise ClinicalNerError(Errors.E100.format(path=path, reason=error.strerror)) from error
+    return head in _ZLIB
+
+
+def _of_json(path: Path) -> Format:
+    _, record = next(read_records(path))
+    if is_bioc(record):
+        return "bioc"
+    is_pair = isinstance(record, list) and len(record) == 2 and isinstance(record[1], dict)
+    if is_pair or is_task(record) or is_training_document(record):
+        return "jsonl"
+    if not isinstance(record, dict):
+        raise _unknown(path, f"JSON, of which the first record is {kind(record)}")
+    if any(key in record for key in (*MENTIONS, "answer", "_input_hash")):
+        return "jsonl"
+    raise _unknown(path, f"JSON, a record of no known shape; {keys(record)}")
+
+
+def _unknown(path: Path, seen: str) -> ClinicalNerError:
+    return ClinicalNerError(Errors.E118.format(path=path, seen=seen, known=", ".join(FORMATS)))

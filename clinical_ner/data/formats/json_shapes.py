@@ -1,0 +1,245 @@
+"""The shapes in which annotation tools write a record, each told from the record's own keys.
+
+- doccano: "text" (older: "data") with "label" or "labels", lists of [start, end, label]; or with
+  "entities", objects of "id", "label", "start_offset", "end_offset", and "relations" beside.
+- Prodigy: "text" with "spans", objects of "start", "end", "label"; "answer" other than "accept"
+  makes the record unusable.
+- Label Studio's JSON_MIN: "text" with "label", objects of "start", "end", "labels". Its JSON: see
+  json_tasks.
+- spaCy: "text" with "entities", lists of [start, end, label]; a pair of a text and such an object;
+  Doc.to_json(), with "ents"; the training format with "paragraphs", see json_paragraphs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...errors import ClinicalNerError, Errors
+from ..mentions import Mention
+from ..offsets import QuotedMention, Unit
+
+#: Keys under which mentions stand. Of several the first that holds any has them; the others, for
+#: instance labels of the whole text, are counted.
+MENTIONS = ("spans", "entities", "ents", "label", "labels")
+_TEXT = ("text", "data")
+_START = ("start", "start_offset")
+_END = ("end", "end_offset")
+_LABEL = ("label", "labels", "type")
+#: What can stand beside mentions and is none: key of a list, and how its items are counted.
+_BESIDE = {"relations": "relation", "cats": "category", "Comments": "comment", "links": "link"}
+#: What a key looks like that a person made for a record, rather than taken from a note.
+_KEY = re.compile(r"[A-Za-z_]\w{0,30}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a record stands, for messages."""
+
+    path: Path
+    line: int
+
+    def fault(self, problem: str, hint: str = "Mend or remove the record") -> ClinicalNerError:
+        """An error about the record."""
+        return ClinicalNerError(
+            Errors.E121.format(path=self.path, line=self.line, problem=problem, hint=f"{hint}.")
+        )
+
+    def mention_fault(self, id: str, document: str, problem: str) -> ClinicalNerError:
+        """An error about a mention in it."""
+        return ClinicalNerError(
+            Errors.E122.format(
+                path=self.path, line=self.line, id=id, document=document, problem=problem
+            )
+        )
+
+
+@dataclass(frozen=True)
+class RecordText:
+    """A text as a record gives it: the offsets of its mentions are not checked yet.
+
+    The fields are those of AnnotatedText; `counted`: what the offsets count, where the record's
+    shape leaves no choice.
+    """
+
+    id: str
+    text: str
+    mentions: list[QuotedMention]
+    skipped: Counter[str] = field(default_factory=Counter)
+    unusable: str | None = None
+    counted: Unit | None = None
+
+
+def read_flat_record(record: Any, *, place: Place, default_id: str) -> RecordText:
+    """Read a record that holds a text and one list of mentions.
+
+    record: what JSON gave.
+    default_id: the document's id if the record has none.
+    Raises ClinicalNerError for a record of another shape, and for a mention without label or
+    offsets.
+    """
+    if isinstance(record, list) and len(record) == 2 and isinstance(record[1], dict):
+        record = {"text": record[0], **record[1]}
+    if not isinstance(record, dict):
+        raise place.fault(f"the record is {kind(record)}, not an object with a text and mentions")
+    text_key = next((key for key in _TEXT if key in record), None)
+    lists = [key for key in MENTIONS if isinstance(record.get(key), list)]
+    key = next((key for key in lists if record[key]), lists[0] if lists else None)
+    is_prodigy = "answer" in record or "_input_hash" in record
+    if text_key is None or (key is None and not is_prodigy):
+        null = next((key for key in MENTIONS if key in record and record[key] is None), None)
+        if text_key is not None and null is not None:
+            raise place.fault(f"the mentions ({null}) are null", "Write [] if there are none")
+        raise place.fault(f"no record of a known shape ({keys(record)})")
+    document = document_id(record, default_id, place)
+    text = checked_text(record[text_key], place)
+    skipped = beside(record)
+    for other in MENTIONS:
+        if other != key:
+            skipped[other] += _size(record.get(other))
+    return RecordText(
+        id=document,
+        text=text,
+        mentions=[
+            quoted
+            for number, item in enumerate(record[key] if key else [], start=1)
+            for quoted in read_mentions(item, number, document=document, place=place)
+        ],
+        skipped=+skipped,
+        unusable="rejected" if record.get("answer", "accept") != "accept" else None,
+    )
+
+
+def read_mentions(
+    item: Any, number: int, *, document: str, place: Place, id: str | None = None
+) -> list[QuotedMention]:
+    """Read one annotation: [start, end, label], or an object; one mention for each of its labels.
+
+    number: that of the annotation in its list, from which its id is made if it has none.
+    id: the annotation's id, where it stands outside of `item`.
+    """
+    name = f"T{number}"
+    quote = None
+    pieces: Any
+    if isinstance(item, list):
+        if len(item) != 3:
+            raise place.mention_fault(name, document, "is not [start, end, label]")
+        pieces, labels = [item[:2]], item[2]
+    elif isinstance(item, dict):
+        given = item.get("id") if id is None else id
+        # Tools number from 0, and 0 and "" are both what an unset id is written as.
+        name = str(given) if is_name(given) else name
+        pieces = item.get("fragments", [[_first(item, _START), _first(item, _END)]])
+        labels = _first(item, _LABEL)
+        quote = item.get("text")
+        if quote is not None and not isinstance(quote, str):
+            raise place.mention_fault(name, document, "has a text that is no string")
+    else:
+        raise place.mention_fault(name, document, f"is {kind(item)}, not a list or an object")
+    fragments = _fragments(pieces)
+    if fragments is None:
+        raise place.mention_fault(name, document, "has no offsets that are whole numbers")
+    labels = labels if isinstance(labels, list) else [labels]
+    if not labels or not all(isinstance(label, str) and label.strip() for label in labels):
+        raise place.mention_fault(name, document, "has no label")
+    if not all(map(is_unicode, labels)):
+        raise place.mention_fault(name, document, "has a label with half of a UTF-16 pair")
+    return [
+        QuotedMention(
+            Mention(name if index == 0 else f"{name}-{index + 1}", label, fragments), quote
+        )
+        for index, label in enumerate(labels)
+    ]
+
+
+def document_id(record: Mapping[str, Any], default: str, place: Place) -> str:
+    """Give a document's id: its own, that in its "meta", or the number Prodigy gives its text."""
+    meta = record.get("meta")
+    for given in (
+        record.get("id"),
+        meta.get("id") if isinstance(meta, dict) else None,
+        record.get("_input_hash"),
+    ):
+        if given is None:
+            continue
+        if not is_name(given):
+            raise place.fault("the id is neither a name nor a number")
+        return str(given)
+    return default
+
+
+def is_unicode(text: str) -> bool:
+    r"""Whether a text has no half of a UTF-16 pair, which JSON can write (\ud83d), but no file."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_name(value: Any) -> bool:
+    """Whether a value can be an id, which messages and reports name on a line."""
+    # type(), since true and false are whole numbers to isinstance().
+    return type(value) in (str, int) and bool(str(value).strip()) and str(value).isprintable()
+
+
+def checked_text(text: Any, place: Place) -> str:
+    """Give a record's text.
+
+    Raises ClinicalNerError if it is no string, or holds half of a UTF-16 pair, which no file can.
+    """
+    if not isinstance(text, str):
+        raise place.fault(f"the text is {kind(text)}")
+    if not is_unicode(text):
+        raise place.fault("the text holds half of a UTF-16 pair", "Write the file as UTF-8")
+    return text
+
+
+def beside(record: Mapping[str, Any]) -> Counter[str]:
+    """Count what stands beside a record's mentions."""
+    return Counter(
+        {
+            name: len(record[key])
+            for key, name in _BESIDE.items()
+            if isinstance(record.get(key), (list, dict))
+        }
+    )
+
+
+def kind(value: Any) -> str:
+    """Say in JSON's words what a value is."""
+    if value is None:
+        return "null"
+    names = {bool: "a truth value", str: "a string", list: "an array", dict: "an object"}
+    return names.get(type(value), "a number")
+
+
+def keys(record: Mapping[str, Any]) -> str:
+    """Name the keys of a record, without those that might come from a note."""
+    named = [key for key in record if _KEY.fullmatch(key)]
+    return f"keys: {', '.join(named[:12]) or 'none'}"
+
+
+def _size(value: Any) -> int:
+    """Count the items of a list, or of all lists of an object, as Doc.to_json() has its spans."""
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return len(value) if isinstance(value, list) else 0
+
+
+def _first(item: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((item[name] for name in names if name in item), None)
+
+
+def _fragments(pieces: Any) -> tuple[tuple[int, int], ...] | None:
+    if not isinstance(pieces, list) or not pieces:
+        return None
+    for piece in pieces:
+        # type(), since true and false are whole numbers to isinstance().
+        if not isinstance(piece, list) or [type(offset) for offset in piece] != [int, int]:
+            return None
+    return tuple((start, end) for start, end in pieces)

@@ -1,0 +1,125 @@
+"""Label maps: a YAML file that renames, merges and drops the labels of a corpus.
+
+    # every label of the left becomes the one of the right; labels not named stay as they are
+    Sign_symptom: Finding
+    Disease_disorder: Finding   # two to one: merged
+    Coreference: null           # dropped
+
+Names are taken at once, not one after the other: "A: B" and "B: A" swap two labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from srsly.ruamel_yaml import SafeLoader, compose
+from srsly.ruamel_yaml.error import MarkedYAMLError, YAMLError
+from srsly.ruamel_yaml.nodes import MappingNode, Node, ScalarNode
+
+from ..errors import ClinicalNerError, Errors
+from ..files import BOM, read_text
+from .conversion import LABEL_DROPPED, RELABELLED, ConversionRow, dropped_row
+from .mentions import Mention
+
+_NULL = "tag:yaml.org,2002:null"
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """What becomes of labels.
+
+    names: labels with what they become, None if their mentions are dropped; others stay.
+    """
+
+    names: Mapping[str, str | None]
+
+    def mapped(self, mentions: Iterable[Mention]) -> tuple[Mention, ...]:
+        """Give mentions with their new labels, those that are dropped left out."""
+        found = ((mention, self.names.get(mention.label, mention.label)) for mention in mentions)
+        return tuple(replace(mention, label=new) for mention, new in found if new is not None)
+
+    def rows(
+        self, mentions: Sequence[Mention], rows: Iterable[ConversionRow], *, document: str
+    ) -> list[ConversionRow]:
+        """Account for mentions as they were read, given the rows of those that were mapped.
+
+        mentions: all of a document.
+        rows: one for each of ``mapped(mentions)``, in that order.
+        Returns one row per mention, in the order given, with the label that was read.
+        """
+        remaining = iter(rows)
+        return [
+            replace(dropped_row(document, mention, LABEL_DROPPED), new_label=None)
+            if self.names.get(mention.label, mention.label) is None
+            else _renamed(next(remaining), mention.label)
+            for mention in mentions
+        ]
+
+
+def _renamed(row: ConversionRow, label: str) -> ConversionRow:
+    if row.label == label:
+        return row
+    row = replace(row, label=label)
+    if row.action == "dropped":
+        return row
+    return replace(row, action="changed", codes=(RELABELLED, *row.codes))
+
+
+def read_label_map(path: Path) -> LabelMap:
+    """Read a label map.
+
+    path: a YAML file, of which names may be anything that YAML holds on one line, in quotes if it
+        would be something else otherwise; null, or nothing, for a label whose mentions are dropped.
+    Raises ClinicalNerError, with the line, if the file cannot be read, is not UTF-8 or not YAML,
+    holds anything but names, holds one twice, or none.
+    """
+    text = read_text(path).removeprefix(BOM)
+    try:
+        root = compose(text, Loader=SafeLoader)
+    except MarkedYAMLError as error:
+        # "from None": the parser's own error carries lines of the file.
+        raise _fault(path, error.problem_mark.line + 1, "not YAML") from None
+    except (YAMLError, RecursionError):
+        raise _fault(path, 1, "not YAML") from None
+    if root is None:
+        raise _fault(path, 1, "no label")
+    if not isinstance(root, MappingNode):
+        raise _fault(path, root.start_mark.line + 1, "no pair of labels")
+    names: dict[str, str | None] = {}
+    lines: dict[str, int] = {}
+    for line, label, new in _pairs(root, path):
+        if label in names:
+            raise _fault(path, line, f"{label} stands on line {lines[label]} already")
+        names[label], lines[label] = new, line
+    if not names:
+        raise _fault(path, 1, "no label")
+    return LabelMap(names)
+
+
+def _pairs(root: MappingNode, path: Path) -> Iterator[tuple[int, str, str | None]]:
+    for key, value in root.value:
+        line = key.start_mark.line + 1
+        label = _name(key)
+        if label is None:
+            raise _fault(path, line, "what stands before the colon is no label")
+        if isinstance(value, ScalarNode) and value.tag == _NULL:
+            yield line, label, None
+            continue
+        new = _name(value)
+        if new is None:
+            raise _fault(path, line, f"what {label} becomes is neither a label nor null")
+        yield line, label, new
+
+
+def _name(node: Node) -> str | None:
+    """Give what a node names; as written, so that 1, no and 2024-01-01 are labels too."""
+    if not isinstance(node, ScalarNode):
+        return None
+    name = str(node.value)
+    return name if name and name == name.strip() and name.isprintable() else None
+
+
+def _fault(path: Path, line: int, problem: str) -> ClinicalNerError:
+    return ClinicalNerError(Errors.E174.format(path=path, line=line, problem=problem))

@@ -1,0 +1,1 @@
+"""Dividing a corpus into parts and folds by document, stratified by entity type."""

@@ -1,0 +1,232 @@
+"""Dividing a corpus into train, dev and test by document, each with its share of every label.
+
+The method is iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, On the Stratification
+of Multi-Label Data): the rarest label is dealt out first, to the part that lacks it most. What it
+leaves undone is mended: parts get the sizes wanted, and every label goes into every part.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import numpy as np
+from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
+from numpy.typing import NDArray
+
+from ...errors import ClinicalNerError, Errors
+from .cover import cover
+from .units import Units
+
+PARTS = ("train", "dev", "test")
+
+
+def split_shares(*, dev: float, test: float) -> dict[str, float]:
+    """Share of every part; train gets the rest.
+
+    dev, test: shares of the documents, in [0, 1) and with a sum below 1.
+    RAISES ClinicalNerError: they are not.
+    """
+    shares_valid = 0 <= dev < 1 and 0 <= test < 1
+    # Decimals: in binary, shares such as 0.7 and 0.3 need not sum to 1 sharp.
+    train = 1 - _decimal(dev) - _decimal(test) if shares_valid else Decimal(0)
+    if train <= 0:
+        raise ClinicalNerError(Errors.E200.format(dev=dev, test=test))
+    return {"train": float(train), "dev": dev, "test": test}
+
+
+def part_sizes(documents: int, *, dev: float, test: float, source: str) -> dict[str, int]:
+    """Documents per part: shares rounded to the nearest, halves up, but at least 1 of a share > 0.
+
+    documents: number of documents to divide.
+    dev, test: as in `split_shares`.
+    source: what is divided, for the message of an error.
+    RAISES ClinicalNerError: a share is out of range, or there are too few documents.
+    """
+    shares = split_shares(dev=dev, test=test)
+    parts = sum(share > 0 for share in shares.values())
+    if documents < parts:
+        raise ClinicalNerError(Errors.E201.format(source=source, documents=documents, parts=parts))
+    sizes = {}
+    for part in ("dev", "test"):
+        exact = _decimal(shares[part]) * documents
+        rounded = int(exact.to_integral_value(ROUND_HALF_UP))
+        sizes[part] = max(rounded, 1) if shares[part] > 0 else 0
+    train = documents - sizes["dev"] - sizes["test"]
+    if train < 1:
+        raise ClinicalNerError(Errors.E202.format(source=source, documents=documents, **sizes))
+    return {"train": train, **sizes}
+
+
+def split_documents(
+    presence: NDArray[Any],
+    *,
+    dev: float,
+    test: float,
+    seed: int,
+    source: str,
+    groups: NDArray[Any] | None = None,
+) -> dict[str, list[int]]:
+    """Divide documents so that every part holds its share of the documents with each label.
+
+    Every label that at least as many documents (or groups) hold as there are parts is in every part
+    if that can be; what is guaranteed stands in `split_cover.cover`.
+
+    presence: True where a document holds an entity of a label. *Shape:* ``(documents, labels)``.
+    dev, test: as in `split_shares`.
+    seed: of the random choices; equal arguments give equal parts.
+    source: what is divided, for the message of an error.
+    groups: number of the group of each document; a group goes to one part. None for no groups.
+        *Shape:* ``(documents,)``.
+
+    RETURNS: for each of train, dev and test the ascending row numbers of its documents, as many as
+        `part_sizes` says; with groups, about as many.
+    RAISES ClinicalNerError: see `part_sizes`, or there are fewer groups than parts.
+    """
+    sizes = part_sizes(len(presence), dev=dev, test=test, source=source)
+    units = Units.of(presence, groups)
+    filled = [part for part in PARTS if sizes[part]]
+    if len(units) < len(filled):
+        raise ClinicalNerError(
+            Errors.E191.format(source=source, groups=len(units), parts=len(filled))
+        )
+    drawn = _stratify(units, sizes, seed=seed)
+    part_of = np.argmax([drawn[part] for part in filled], axis=0)
+    part_of = cover(units, part_of, [sizes[part] for part in filled])
+    return {
+        part: units.rows(part_of == filled.index(part)) if part in filled else [] for part in PARTS
+    }
+
+
+def fold_documents(
+    presence: NDArray[Any],
+    *,
+    folds: int,
+    dev: float,
+    seed: int,
+    source: str,
+    groups: NDArray[Any] | None = None,
+) -> list[dict[str, list[int]]]:
+    """Divide documents for a cross-validation: each is in test of one fold.
+
+    Tests have equal sizes, with a difference of at most one document without groups, and every
+    label that at least as many documents (or groups) hold as there are folds is in every test if
+    that can be; see `split_cover.cover`. The rest of each fold is divided by `split_documents`.
+
+    presence, seed, source, groups: as in `split_documents`.
+    folds: their number, at least 2.
+    dev: share of the documents that are not in test, in [0, 1).
+
+    RETURNS: by fold, what `split_documents` returns.
+    RAISES ClinicalNerError: there are fewer documents, or groups, than folds; or what is not in
+        test cannot be divided.
+    """
+    split_shares(dev=dev, test=0)
+    presence = np.asarray(presence, dtype=bool)
+    units = Units.of(presence, groups)
+    if len(units) < folds:
+        kind = "documents" if groups is None else "groups"
+        raise ClinicalNerError(
+            Errors.E192.format(source=source, number=len(units), kind=kind, folds=folds)
+        )
+    labels = _two_columns(units.holding > 0)
+    splitter = MultilabelStratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
+    part_of = np.empty(len(units), dtype=np.intp)
+    for fold, (_, chosen) in enumerate(splitter.split(labels, labels)):
+        part_of[chosen] = fold
+    part_of = cover(units, part_of, _equal_sizes(units, part_of, folds))
+    divided = []
+    for fold in range(folds):
+        rest = np.array(units.rows(part_of != fold), dtype=np.intp)
+        parts = split_documents(
+            presence[rest],
+            dev=dev,
+            test=0.0,
+            seed=seed,
+            source=f"{source}, fold {fold + 1}",
+            groups=None if groups is None else groups[rest],
+        )
+        divided.append(
+            {
+                "train": rest[parts["train"]].tolist(),
+                "dev": rest[parts["dev"]].tolist(),
+                "test": units.rows(part_of == fold),
+            }
+        )
+    return divided
+
+
+def _equal_sizes(units: Units, part_of: NDArray[np.intp], folds: int) -> list[int]:
+    """Documents per fold, as equal as can be; the folds that have more get those that are over."""
+    documents = np.bincount(part_of, weights=units.documents, minlength=folds)
+    size, over = divmod(int(documents.sum()), folds)
+    sizes = np.full(folds, size)
+    sizes[np.argsort(-documents, kind="stable")[:over]] += 1
+    return sizes.tolist()
+
+
+def _stratify(units: Units, sizes: dict[str, int], *, seed: int) -> dict[str, NDArray[np.bool_]]:
+    """Draw the units of each part, stratified by label.
+
+    sizes: documents of each part; groups, which may differ in size, are drawn in proportion.
+
+    RETURNS: *Shape of each:* ``(units,)``.
+    """
+    numbers = sizes if units.are_documents else _numbers_of_groups(len(units), sizes)
+    presence = units.holding > 0
+    in_test = _draw(presence, numbers["test"], seed=seed)
+    in_dev = np.zeros(len(units), dtype=bool)
+    in_dev[~in_test] = _draw(presence[~in_test], numbers["dev"], seed=seed)
+    return {"train": ~in_test & ~in_dev, "dev": in_dev, "test": in_test}
+
+
+def _numbers_of_groups(groups: int, sizes: dict[str, int]) -> dict[str, int]:
+    """Groups per part in proportion to its documents, at least 1 where it has any."""
+    total = sum(sizes.values())
+    numbers = {part: max(size * groups // total, min(size, 1)) for part, size in sizes.items()}
+    while (left := groups - sum(numbers.values())) != 0:
+        # What rounding left goes to train; what the parts of 1 took comes from the largest.
+        part = "train" if left > 0 else max(numbers, key=lambda part: numbers[part])
+        numbers[part] += left if left > 0 else -1
+    return numbers
+
+
+def _draw(presence: NDArray[np.bool_], size: int, *, seed: int) -> NDArray[np.bool_]:
+    """Draw `size` documents, stratified by label. *Shape of the result:* ``(documents,)``."""
+    drawn = np.zeros(len(presence), dtype=bool)
+    if size == 0:
+        return drawn
+    labels = _two_columns(presence)
+    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=size, random_state=seed)
+    _, chosen = next(splitter.split(labels, labels))
+    drawn[chosen] = True
+    return _with_exact_size(presence, drawn, size)
+
+
+def _with_exact_size(
+    presence: NDArray[np.bool_], drawn: NDArray[np.bool_], size: int
+) -> NDArray[np.bool_]:
+    """Move documents in or out until `size` are drawn, since the splitter may miss the size.
+
+    Each move is the one after which the drawn numbers of documents per label deviate least from the
+    wanted ones, in squares relative to the label's documents; of equals, the first document.
+    """
+    drawn = drawn.copy()
+    of_label = presence.sum(axis=0)
+    wanted = of_label * (size / len(presence))
+    while (number := int(drawn.sum())) != size:
+        add = number < size
+        candidates = np.flatnonzero(drawn != add)
+        change = presence[candidates].astype(float) * (1 if add else -1)
+        deviation = (presence[drawn].sum(axis=0) + change - wanted) ** 2 / np.maximum(of_label, 1)
+        drawn[candidates[np.argmin(deviation.sum(axis=1))]] = add
+    return drawn
+
+
+def _two_columns(presence: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Add columns without any True, which weigh nothing, up to the splitters' least number of 2."""
+    return np.pad(presence, ((0, 0), (0, max(0, 2 - presence.shape[1]))))
+
+
+def _decimal(share: float) -> Decimal:
+    return Decimal(str(share))

@@ -1,0 +1,126 @@
+"""What a division deals out whole: documents, or groups of documents that belong together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ClinicalNerError, Errors
+
+
+@dataclass(frozen=True)
+class Units:
+    """Documents, or groups of them.
+
+    of_document: the unit of each document, numbered from 0. *Shape:* ``(documents,)``.
+    documents: how many documents each unit has. *Shape:* ``(units,)``.
+    holding: how many of these hold an entity of each label. *Shape:* ``(units, labels)``.
+    """
+
+    of_document: NDArray[np.intp]
+    documents: NDArray[np.int64]
+    holding: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, presence: NDArray[Any], groups: NDArray[Any] | None = None) -> Units:
+        """Count documents by unit.
+
+        presence: True where a document holds an entity of a label.
+            *Shape:* ``(documents, labels)``.
+        groups: number of the group of each document; None makes each document a unit of its own.
+            *Shape:* ``(documents,)``.
+        """
+        presence = np.asarray(presence, dtype=bool)
+        if groups is None:
+            groups = np.arange(len(presence))
+        found, of_document = np.unique(groups, return_inverse=True)
+        holding = np.zeros((len(found), presence.shape[1]), dtype=np.int64)
+        np.add.at(holding, of_document, presence)
+        return cls(of_document, np.bincount(of_document, minlength=len(found)), holding)
+
+    def __len__(self) -> int:
+        """Their number."""
+        return len(self.documents)
+
+    @property
+    def are_documents(self) -> bool:
+        """Whether each unit is one document."""
+        return bool((self.documents == 1).all())
+
+    def rows(self, units: NDArray[np.bool_]) -> list[int]:
+        """The documents of some units, ascending. *Shape of units:* ``(units,)``."""
+        return np.flatnonzero(units[self.of_document]).tolist()
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A label that some parts lack.
+
+    label: its column.
+    units: number of units that hold it.
+    missing: names of the parts that lack it.
+    too_few: whether there are fewer such units than parts, so that no division could cover it.
+    """
+
+    label: int
+    units: int
+    missing: tuple[str, ...]
+    too_few: bool
+
+
+def label_gaps(
+    presence: NDArray[Any],
+    parts: Mapping[str, Sequence[int]],
+    groups: NDArray[Any] | None = None,
+) -> list[Gap]:
+    """The labels that are not in every part.
+
+    presence, groups: as in `Units.of`.
+    parts: rows of each part's documents; parts without documents are left out of account.
+    """
+    presence = np.asarray(presence, dtype=bool)
+    filled = {
+        name: np.asarray(presence[list(rows)].any(axis=0)) for name, rows in parts.items() if rows
+    }
+    inside = np.array(sorted(row for rows in parts.values() for row in rows), dtype=np.intp)
+    units = Units.of(presence[inside], None if groups is None else groups[inside])
+    return [
+        Gap(label, number, missing, number < len(filled))
+        for label, number in enumerate((units.holding > 0).sum(axis=0).tolist())
+        if (missing := tuple(name for name, holds in filled.items() if not holds[label]))
+    ]
+
+
+def group_documents(
+    ids: Sequence[str], pattern: re.Pattern[str], *, source: str
+) -> NDArray[np.int64]:
+    """Number the group of each document, in the order of first appearance.
+
+    ids: of the documents.
+    pattern: searched in each id; its first capture group, or without one the whole match, names the
+        document's group.
+    source: what is divided, for the message of an error.
+
+    RETURNS: *Shape:* ``(documents,)``.
+    RAISES ClinicalNerError: an id does not match, or its group is empty.
+    """
+    names = [_group(pattern, id_) for id_ in ids]
+    unmatched = [id_ for id_, name in zip(ids, names, strict=True) if not name]
+    if unmatched:
+        raise ClinicalNerError(
+            Errors.E190.format(
+                source=source, number=len(unmatched), id=unmatched[0], regex=pattern.pattern
+            )
+        )
+    numbers: dict[str | None, int] = {}
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
+
+
+def _group(pattern: re.Pattern[str], id_: str) -> str | None:
+    match = pattern.search(id_)
+    return match and match[1 if pattern.groups else 0]

@@ -1,0 +1,251 @@
+"""Pictures of an evaluation, from its metrics alone; all read in black and white."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..research.compare.comparison_report import check_can_draw
+
+#: Blue and vermilion of Okabe and Ito, which differ for all kinds of colour vision.
+OWN, BEFORE = "#0072B2", "#D55E00"
+GROUPS = (("#0072B2", "-", "o"), ("#D55E00", "--", "s"), ("#333333", ":", "^"))
+BAND = "#E6E6E6"
+#: Mass ratios that count as calibrated in the large.
+MASS_BAND = (0.8, 1.25)
+#: Ends of the axis of mass ratios; an arrow stands for what lies beyond.
+MASS_AXIS = (0.05, 20.0)
+NOT_CALIBRATED = "not calibrated"
+
+
+def missing(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Pictures that the metrics do not allow, and why."""
+    reasons = {}
+    if metrics["calibrated"] is None:
+        without = "the pipeline has no probabilities"
+        reasons = dict.fromkeys(("reliability", "precision_recall", "prior_ratios"), without)
+    elif not metrics["precision_recall"]:
+        reasons["precision_recall"] = "gold has no entity"
+    if not _types(metrics):
+        reasons["types"] = "gold has no entity"
+    if metrics["calibrated"] is not None and not _ratios(metrics):
+        reasons["prior_ratios"] = "gold has no entity of a type that the pipeline knows"
+    return reasons
+
+
+def draw(metrics: Mapping[str, Any], name: str, path: Path, *, kind: str) -> None:
+    """Draw one picture. The same metrics give the same file.
+
+    metrics: what metrics.json holds.
+    name: a key of `FIGURES`, none of those that are `missing`.
+    path: the file to write.
+    kind: "png" or "svg".
+
+    RAISES ClinicalNerError: matplotlib is missing.
+    """
+    check_can_draw(path.name)
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")
+    FigureCanvasAgg(figure)
+    metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
+    with matplotlib.rc_context({"svg.hashsalt": "clinical_ner", "font.size": 9}):
+        FIGURES[name](figure, metrics)
+        figure.savefig(path, dpi=150, metadata=metadata, format=kind)
+
+
+def _reliability(figure: Any, metrics: Mapping[str, Any]) -> None:
+    """Accuracy over confidence, of tokens and of entities, before and after calibration."""
+    figure.set_size_inches(8.4, 4.5)
+    bins: Mapping[str, Sequence[Mapping[str, float]]] = metrics["reliability"]
+    before: Mapping[str, Any] = metrics["before_calibration"] or {}
+    own = "calibrated" if metrics["calibrated"] else NOT_CALIBRATED
+    panels = (
+        ("tokens", "token_ece", "Tokens: the most probable tag"),
+        ("entities", "ents_ece", "Entities that were predicted"),
+    )
+    for axes, (what, score, title) in zip(figure.subplots(1, 2), panels, strict=True):
+        axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=(0, (4, 3)), zorder=1)
+        series = [(bins[what], own, metrics[score], OWN, "-", "o", OWN)]
+        if f"{what}_before" in bins:
+            other = (bins[f"{what}_before"], NOT_CALIBRATED, before[score])
+            series.insert(0, (*other, BEFORE, "--", "s", "white"))
+        for points, label, error, color, line, marker, fill in series:
+            axes.plot(
+                [point["confidence"] for point in points],
+                [point["accuracy"] for point in points],
+                color=color,
+                ls=line,
+                lw=1.2,
+                marker=marker,
+                ms=5.5,
+                mfc=fill,
+                mec=color,
+                # A line without points has no extent, which unclipped the layout cannot bear.
+                clip_on=not points,
+                zorder=3,
+                label=f"{label}, ECE {_number(error)}",
+            )
+        if not bins[what]:
+            axes.text(0.7, 0.3, "none", ha="center", va="center", color="0.4")
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.set_xlabel("Probability")
+        axes.set_ylabel("Share that is right")
+        _unit_square(axes)
+        axes.legend(frameon=False, fontsize=8, loc="upper left")
+
+
+def _precision_recall(figure: Any, metrics: Mapping[str, Any]) -> None:
+    """A curve per group of types of like frequency."""
+    figure.set_size_inches(4.8, 6.1)
+    axes = figure.subplots()
+    for curve, (color, line, marker) in zip(metrics["precision_recall"], GROUPS, strict=False):
+        n_points = len(curve["recall"])
+        types = "1 type" if curve["types"] == 1 else f"{curve['types']} types"
+        axes.plot(
+            curve["recall"],
+            curve["precision"],
+            color=color,
+            ls=line,
+            lw=1.5,
+            marker=marker,
+            ms=4.5,
+            mfc="white",
+            markevery=max(1, n_points // 8),
+            clip_on=False,
+            label=f"{curve['group']}\n({types}, {curve['gold']} entities, AP {curve['ap']:.2f})",
+        )
+    axes.set_xlabel("Recall")
+    axes.set_ylabel("Precision")
+    _unit_square(axes)
+    title = "Spans ranked by their probability"
+    if not metrics["calibrated"]:
+        title += f", {NOT_CALIBRATED}"
+    axes.set_title(title, fontsize=10, loc="left")
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8)
+
+
+def _type_bars(figure: Any, metrics: Mapping[str, Any]) -> None:
+    """F1 of every type, the one with most gold entities on top."""
+    types = _types(metrics)
+    axes = _rows(figure, [f"{label} ({of['support']})" for label, of in types])
+    bars = axes.barh(
+        range(len(types)),
+        [of["f"] for _, of in types],
+        height=0.72,
+        color="0.75",
+        edgecolor="black",
+        lw=0.6,
+        label="F1",
+    )
+    found = [(row, of["ap"]) for row, (_, of) in enumerate(types) if of.get("ap") is not None]
+    if found:
+        (points,) = axes.plot(
+            [ap for _, ap in found],
+            [row for row, _ in found],
+            ls="",
+            marker="D",
+            ms=4,
+            mfc="white",
+            mec="black",
+            clip_on=False,
+            label="average precision",
+        )
+        handles = [bars, points]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    axes.set_xlim(0, 1)
+    axes.set_title("F1 by type (gold entities)", fontsize=10, loc="left")
+
+
+def _prior_ratios(figure: Any, metrics: Mapping[str, Any]) -> None:
+    """Mass ratio of every type with its interval, the type with most gold tokens on top."""
+    from matplotlib.lines import Line2D
+
+    types = _ratios(metrics)
+    axes = _rows(figure, [f"{label} ({of['tokens']})" for label, of in types])
+    least, most = MASS_AXIS
+    axes.set_xscale("log")
+    axes.set_xlim(least, most)
+    axes.axvspan(*MASS_BAND, color=BAND, lw=0, zorder=0)
+    axes.axvline(1.0, color="0.45", lw=0.8, zorder=1)
+    for row, (_, of) in enumerate(types):
+        ends = of.get("mass_interval")
+        if ends is not None and ends[1] > least and ends[0] < most:
+            low, high = max(ends[0], least), min(ends[1], most)
+            axes.plot([low, high], [row, row], color="black", lw=1.1, zorder=2)
+        place = min(max(of["mass"], least), most)
+        marker = "<" if of["mass"] < least else ">" if of["mass"] > most else "o"
+        excludes = ends is not None and not ends[0] <= 1.0 <= ends[1]
+        axes.plot(
+            place,
+            row,
+            marker=marker,
+            ms=5.5,
+            mfc=OWN if excludes else "white",
+            mec=OWN,
+            clip_on=False,
+            zorder=3,
+        )
+    ticks = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("Mean probability / share in gold")
+    title = "Mass ratio by type (gold tokens), 95 % interval"
+    if not metrics["calibrated"]:
+        title += f"; {NOT_CALIBRATED}"
+    axes.set_title(title, fontsize=10, loc="left")
+    low, high = MASS_BAND
+    handles = [
+        Line2D([], [], ls="", marker="o", mfc="white", mec=OWN, label="interval holds 1"),
+        Line2D([], [], ls="", marker="o", mfc=OWN, mec=OWN, label="interval excludes 1"),
+        Line2D([], [], color=BAND, lw=8, label=f"{low:g} to {high:g}"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+
+
+#: What is drawn, by the name of its file.
+FIGURES: dict[str, Callable[[Any, Mapping[str, Any]], None]] = {
+    "reliability": _reliability,
+    "precision_recall": _precision_recall,
+    "types": _type_bars,
+    "prior_ratios": _prior_ratios,
+}
+
+
+def _types(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Types of gold, the commonest first."""
+    per_type: Mapping[str, Any] = metrics["ents_per_type"] or {}
+    in_gold = [(label, of) for label, of in per_type.items() if of["support"]]
+    return sorted(in_gold, key=lambda item: (-item[1]["support"], item[0]))
+
+
+def _ratios(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Types with gold tokens, the commonest first."""
+    per_type: Mapping[str, Any] = metrics["prior_ratios_per_type"] or {}
+    in_gold = [(label, of) for label, of in per_type.items() if of["mass"] is not None]
+    return sorted(in_gold, key=lambda item: (-item[1]["tokens"], item[0]))
+
+
+def _rows(figure: Any, names: Sequence[str]) -> Any:
+    """Axes with a row per name, the first on top."""
+    figure.set_size_inches(7.2, 1.5 + 0.19 * len(names))
+    axes = figure.subplots()
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0, labelsize=8)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def _unit_square(axes: Any) -> None:
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_aspect("equal")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"

@@ -1,0 +1,201 @@
+"""What a pass takes from a recognizer as it decodes, and counts against gold."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.tokens import Doc, Span
+from spacy.training import Example
+
+from ..calibration.calibration import Calibration
+from ..pipeline.annotation import Decoded
+from ..pipeline.document_lattice import DocumentLattice
+from ..pipeline.recognizer import ClinicalNer
+from ..scoring import prior
+from ..scoring.average_precision import MIN_PROBABILITY, RankedSpans
+from ..scoring.counts import DocumentCounts
+from ..scoring.entities import DocumentEntities, GoldSpans, count_entity_reliability
+from ..scoring.evaluation import ProbabilityCounts
+from ..scoring.probabilities import ProbabilityDetails
+from ..scoring.reliability import count_tokens
+from ..scoring.tokens import gold_tags
+from ..tags.encode import taggable
+from ..tags.scheme import MASKED
+from ..types import LogProbs
+
+
+class Recorder:
+    """Takes the log-probabilities from a recognizer as it decodes them, document by document.
+
+    Asking the component again afterwards would search its neighbours twice, and would find the
+    output of the transformer gone where a later component cleans it away.
+
+    component: has a posterior.
+    seconds: wall time of the recording itself.
+    """
+
+    def __init__(self, component: ClinicalNer) -> None:
+        self.component = component
+        self.seconds = 0.0
+        self._decode = component.set_annotations
+        self._taken: deque[_Taken] = deque()
+        self._tag_ids = {tag: i for i, tag in enumerate(component.statistics.tags)}
+        # Of the unmasked tokens, per document.
+        self._log_probs: list[NDArray[np.floating]] = []
+        self._truths: list[NDArray[np.int64]] = []
+        self._prior: list[NDArray[np.float64]] = []
+        self._entities: list[DocumentEntities] = []
+        self._entities_before: list[DocumentEntities] = []
+        self._candidates: list[list[tuple[str, float, bool]]] = []
+        self._support: list[dict[str, int]] = []
+
+    def set_annotations(self, docs: Iterable[Doc], scores: list[LogProbs]) -> None:
+        """Keep what the component is about to decode, then let it, and keep what it made."""
+        start = time.perf_counter()
+        docs = list(docs)
+        kept = [
+            (self.component.model.ops.to_numpy(log_probs), _bare(doc))
+            for doc, log_probs in zip(docs, scores, strict=True)
+        ]
+        decoding = time.perf_counter()
+        self._decode(docs, scores)
+        decoded = time.perf_counter()
+        for (log_probs, bare), doc in zip(kept, docs, strict=True):
+            group = doc.spans[self.component.spans_key]
+            entities = [(span.start, span.end, span.label_) for span in group]
+            self._taken.append(_Taken(log_probs, bare, Decoded(entities, group.attrs["scores"])))
+        self.seconds += time.perf_counter() - decoded + decoding - start
+
+    def take(self, reference: Doc) -> tuple[LogProbs, Doc]:
+        """Count the next document, whose gold is `reference`.
+
+        RETURNS: its log-probabilities, *shape* ``(n, K)``, and its tokens as the component got
+            them.
+        """
+        log_probs, bare, decoded = self._taken.popleft()
+        example = Example(bare, reference)
+        outside_labels = len(self._tag_ids)
+        truths = np.array(
+            [
+                MASKED if tag is None else self._tag_ids.get(tag, outside_labels)
+                for tag in gold_tags(example)
+            ],
+            dtype=np.int64,
+        )
+        self._log_probs.append(log_probs[truths >= 0])
+        self._truths.append(truths[truths >= 0])
+        probabilities = np.exp(np.asarray(log_probs, dtype=np.float64))
+        self._prior.append(prior.count_prior(probabilities, truths))
+        self._take_spans(GoldSpans(example), bare, log_probs, decoded)
+        return log_probs, bare
+
+    def _take_spans(
+        self, gold: GoldSpans, bare: Doc, log_probs: LogProbs, decoded: Decoded
+    ) -> None:
+        lattice = DocumentLattice.of(taggable(bare), log_probs, self.component.labels)
+        self._entities.append(_document_entities(gold, decoded, lattice))
+        # The most probable first, as `GoldSpans.judge` asks.
+        candidates = sorted(
+            lattice.candidates(MIN_PROBABILITY), key=lambda candidate: -candidate.probability
+        )
+        verdicts = gold.judge((c.start, c.end, c.label) for c in candidates)
+        self._candidates.append(
+            [
+                (candidate.label, candidate.probability, right)
+                for candidate, right in zip(candidates, verdicts, strict=True)
+                if right is not None
+            ]
+        )
+        self._support.append(dict(gold.support))
+        calibration = self.component.calibration
+        if calibration is None:
+            return
+        raw = _undo(calibration, log_probs)
+        self.component.calibration = None
+        try:
+            decoded = self.component.decode(bare, raw)
+        finally:
+            self.component.calibration = calibration
+        lattice = DocumentLattice.of(taggable(bare), raw, self.component.labels)
+        self._entities_before.append(_document_entities(gold, decoded, lattice))
+
+    def decide(self, bare: Doc, log_probs: LogProbs, strength: float) -> Doc:
+        """The document as the component decides at another prior strength."""
+        doc = _bare(bare)
+        kept = self.component.prior_strength
+        self.component.prior_strength = strength
+        try:
+            self._decode([doc], [log_probs])
+        finally:
+            self.component.prior_strength = kept
+        return doc
+
+    def counts(self) -> tuple[ProbabilityCounts, ProbabilityDetails]:
+        """Counts of all the documents taken."""
+        statistics = self.component.statistics
+        seen = dict(zip(statistics.labels, statistics.class_counts[1:], strict=True))
+        tags = tuple(statistics.tags)
+        tokens = count_tokens(self._log_probs, self._truths, tags=tags)
+        calibration = self.component.calibration
+        before = None
+        if calibration is not None:
+            raw = [_undo(calibration, rows) for rows in self._log_probs]
+            before = (
+                count_tokens(raw, self._truths, tags=tags),
+                count_entity_reliability(self._entities_before),
+            )
+        counts = ProbabilityCounts(
+            bins=tokens.bins,
+            tags=DocumentCounts(tags, np.stack(self._prior)),
+            rarest_third=prior.rarest_third(seen),
+        )
+        details = ProbabilityDetails(
+            tokens=tokens,
+            entities=count_entity_reliability(self._entities),
+            ranked=RankedSpans.rank(self._candidates, self._support),
+            before=before,
+        )
+        return counts, details
+
+
+class _Taken(NamedTuple):
+    """A document between its decoding and its counting."""
+
+    log_probs: LogProbs
+    bare: Doc
+    decoded: Decoded
+
+
+def _document_entities(
+    gold: GoldSpans, decoded: Decoded, lattice: DocumentLattice
+) -> DocumentEntities:
+    right = gold.judge(decoded.spans)
+    judged = [
+        (score, verdict)
+        for score, verdict in zip(decoded.scores or [], right, strict=True)
+        if verdict is not None
+    ]
+    return DocumentEntities(
+        scores=np.array([score for score, _ in judged], dtype=np.float64),
+        right=np.array([verdict for _, verdict in judged], dtype=bool),
+        missed=np.array(
+            [lattice.probability(*span) for span in gold.missed(decoded.spans)], dtype=np.float64
+        ),
+    )
+
+
+def _undo(calibration: Calibration, log_probs: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Log-probabilities without their calibration. *Shape:* ``(n, K)``."""
+    return calibration.tokens.undo(log_probs) if len(log_probs) else log_probs
+
+
+def _bare(doc: Doc) -> Doc:
+    """The tokens and entities of a document, without the output of the other components."""
+    copy = Doc(doc.vocab, words=[t.text for t in doc], spaces=[bool(t.whitespace_) for t in doc])
+    copy.set_ents([Span(copy, ent.start, ent.end, label=ent.label_) for ent in doc.ents])
+    return copy

@@ -1,0 +1,104 @@
+"""Files of a corpus: found in a folder, decoded line by line, and folders written whole or not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import ClinicalNerError, Errors
+
+BOM = "\ufeff"
+
+
+def corpus_files(path: Path, suffixes: Iterable[str]) -> list[Path]:
+    """Give the files of a corpus: `path` itself, or the files of a flat folder, sorted by name.
+
+    suffixes: endings, with their dots, in lower case, of the files that count in a folder; others,
+        hidden files and subfolders are left alone.
+    Raises ClinicalNerError if there is nothing at `path`, or no such file in the folder.
+    """
+    if not path.is_dir():
+        if not path.exists():
+            raise ClinicalNerError(Errors.E115.format(path=path))
+        return [path]
+    endings = tuple(suffixes)
+    files = sorted(
+        file
+        for file in path.iterdir()
+        if file.is_file() and file.suffix.lower() in endings and not file.name.startswith(".")
+    )
+    if not files:
+        raise ClinicalNerError(Errors.E116.format(path=path, suffixes=" or ".join(endings)))
+    return files
+
+
+def read_text(path: Path) -> str:
+    """Decode a UTF-8 file without touching its line ends or its byte order mark.
+
+    Raises ClinicalNerError if the file cannot be read, or is not UTF-8.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ClinicalNerError(Errors.E100.format(path=path, reason=error.strerror)) from error
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        # "from None": the decoder's own error carries the bytes of the note.
+        raise ClinicalNerError(Errors.E105.format(path=path, line=line)) from None
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Give the lines of a UTF-8 file, numbered from 1, without LF or CRLF and byte order mark.
+
+    One line at a time is held in memory. Only LF and CRLF end a line: form feeds, line separators
+    and the like may stand inside a note.
+    Raises ClinicalNerError if the file cannot be read, or a line is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, data in enumerate(file, start=1):
+                try:
+                    line = data.decode("utf-8")
+                except UnicodeDecodeError:
+                    raise ClinicalNerError(Errors.E105.format(path=path, line=number)) from None
+                if number == 1:
+                    line = line.removeprefix(BOM)
+                yield number, line.removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise ClinicalNerError(Errors.E100.format(path=path, reason=error.strerror)) from error
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`, and rename it to `path` if the block succeeds.
+
+    If the block fails the temporary folder is removed. Missing parent folders are created.
+
+    path: the folder to write; it must be absent or empty, so that no file of another corpus is
+        left among those written.
+    Raises ClinicalNerError if `path` is a file or holds something, or cannot be written.
+    """
+    # Absolute, since "." has no name to put anything beside.
+    target = Path(os.path.abspath(path))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError(None, "it is a file")
+        if target.is_dir() and any(target.iterdir()):
+            raise ClinicalNerError(Errors.E117.format(path=path))
+        temporary.mkdir(parents=True)
+        yield temporary
+        if target.is_dir():
+            target.rmdir()
+        os.replace(temporary, target)
+    except OSError as error:
+        raise ClinicalNerError(
+            Errors.E101.format(path=path, reason=error.strerror or type(error).__name__)
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Everything that is fitted on held-out documents."""

@@ -1,0 +1,221 @@
+"""Decisions of one recognizer on held-out documents: what each makes of the same probabilities."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from ..evaluation.labelled_tokens import unannotated
+from ..pipeline.recognizer import ClinicalNer
+from ..scoring.entities import GoldSpans
+from ..scoring.spans import label_scores, macro_f, micro_scores
+from ..types import EntityOffsets, LogProbs
+from .frequency import frequency_groups, merge_small_groups
+from .thresholds import Choice, LabelEntities, Objective, choose_thresholds
+
+#: Score of the entities of other components, which every threshold keeps.
+KEPT = 1.0
+
+
+class Predicted(NamedTuple):
+    """A document before the decision.
+
+    doc: its tokens as the recognizer gets them.
+    log_probs: *Shape:* ``(len(doc), K)``.
+    gold: what its entities are held against.
+    others: entities of earlier components that stay.
+    """
+
+    doc: Doc
+    log_probs: LogProbs
+    gold: GoldSpans
+    others: list[EntityOffsets]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A prior strength, and thresholds for the entities that it gives.
+
+    entities: by label, those below their threshold included.
+    choices: where the thresholds come from.
+    """
+
+    prior_strength: float
+    thresholds: Mapping[str, float]
+    entities: Mapping[str, LabelEntities]
+    choices: Mapping[str, Choice]
+
+    def totals(self) -> NDArray[np.float64]:
+        """True positives, false positives and false negatives. *Shape:* ``(labels, 3)``."""
+        rows = []
+        for label, (scores, right, support) in self.entities.items():
+            kept = scores >= self.thresholds.get(label, 0.0)
+            found = int((kept & right).sum())
+            rows.append([found, int(kept.sum()) - found, support - found])
+        return np.array(rows, dtype=np.float64)
+
+    def scores(self) -> dict[str, float]:
+        """Scores over all labels; gold has an entity, so all are defined."""
+        totals = self.totals()
+        precision, recall, f = (float(value) for value in micro_scores(totals))
+        per_label = label_scores(tuple(self.entities), totals).values()
+        return {
+            "prior_strength": self.prior_strength,
+            "ents_p": precision,
+            "ents_r": recall,
+            "ents_f": f,
+            "ents_macro_r": float(np.mean([of["r"] for of in per_label if of["support"]])),
+            "ents_macro_f": float(macro_f(totals)[0]),
+        }
+
+
+def search_decisions(
+    component: ClinicalNer,
+    documents: Sequence[Predicted],
+    prior_strengths: Iterable[float],
+    *,
+    objective: Objective,
+    min_support: int,
+) -> list[Decision]:
+    """The thresholds of every prior strength.
+
+    component: its own decision is of no matter, and changes nothing in it.
+    documents: what ``predict`` gave.
+    prior_strengths: in [0, 1].
+    objective, min_support: see ``choose_thresholds``; labels about as common in training share a
+        threshold.
+    """
+    decisions = []
+    for strength in prior_strengths:
+        entities = _entities(component, documents, strength)
+        choices = choose_thresholds(
+            {label: entities[label] for label in component.labels},
+            _groups(component, entities, min_support=min_support),
+            objective=objective,
+            min_support=min_support,
+        )
+        # 0 keeps all, as no threshold does.
+        chosen = {label: choice.threshold for label, choice in choices.items() if choice.threshold}
+        decisions.append(Decision(strength, chosen, entities, choices))
+    return decisions
+
+
+def own_decision(component: ClinicalNer, documents: Sequence[Predicted]) -> Decision:
+    """The decision that a component has."""
+    strength = component.prior_strength
+    entities = _entities(component, documents, strength)
+    return Decision(strength, dict(component.thresholds), entities, {})
+
+
+def predict(nlp: Language, name: str, references: Sequence[Doc]) -> Iterator[Predicted]:
+    """Run a pipeline over the texts of gold documents, up to the recognizer's decision."""
+    component = nlp.get_pipe(name)
+    assert isinstance(component, ClinicalNer)
+    with nlp.select_pipes(disable=nlp.pipe_names[nlp.pipe_names.index(name) :]):
+        docs = nlp.pipe(unannotated(nlp, reference) for reference in references)
+        for doc, reference in zip(docs, references, strict=True):
+            (log_probs,) = component.predict([doc])
+            # Without what other components left on it, which could fill the memory.
+            words, spaces = [t.text for t in doc], [bool(t.whitespace_) for t in doc]
+            bare = Doc(doc.vocab, words=words, spaces=spaces)
+            yield Predicted(
+                doc=bare,
+                log_probs=component.model.ops.to_numpy(log_probs),
+                gold=GoldSpans(Example(bare, reference)),
+                others=[]
+                if component.overwrite
+                else [(ent.start, ent.end, ent.label_) for ent in doc.ents],
+            )
+
+
+def _entities(
+    component: ClinicalNer, documents: Sequence[Predicted], prior_strength: float
+) -> dict[str, LabelEntities]:
+    """Entities under a prior strength and no threshold, by label.
+
+    RETURNS: of the component's labels and of those of gold and of other components, sorted.
+    """
+    judged: dict[str, list[tuple[float, bool]]] = {label: [] for label in component.labels}
+    support: Counter[str] = Counter()
+    for document in documents:
+        spans, scores = _decode(component, document, prior_strength)
+        taken = {i for start, end, _ in document.others for i in range(start, end)}
+        ours = [
+            (score, span)
+            for score, span in zip(scores, spans, strict=True)
+            if taken.isdisjoint(range(span[0], span[1]))
+        ]
+        # Of two that align with one gold entity the more probable finds it, so that dropping the
+        # other changes nothing.
+        ours.sort(key=lambda scored: -scored[0])
+        scored = [(KEPT, span) for span in document.others] + ours
+        verdicts = document.gold.judge(span for _, span in scored)
+        for (score, (_, _, label)), right in zip(scored, verdicts, strict=True):
+            if right is not None:
+                judged.setdefault(label, []).append((score, right))
+        support.update(document.gold.support)
+    return {
+        label: LabelEntities(
+            scores=np.array([score for score, _ in judged.get(label, [])], dtype=np.float64),
+            right=np.array([right for _, right in judged.get(label, [])], dtype=bool),
+            support=support[label],
+        )
+        for label in sorted({*judged, *support})
+    }
+
+
+def _decode(
+    component: ClinicalNer, document: Predicted, prior_strength: float
+) -> tuple[list[EntityOffsets], list[float]]:
+    """Entities and their probabilities under a prior strength and no threshold."""
+    kept = component.prior_strength, component.thresholds
+    component.prior_strength, component.thresholds = prior_strength, {}
+    try:
+        spans, scores = component.decode(document.doc, document.log_probs)
+    finally:
+        component.prior_strength, component.thresholds = kept
+    assert scores is not None
+    return spans, scores
+
+
+def _groups(
+    component: ClinicalNer, entities: Mapping[str, LabelEntities], *, min_support: int
+) -> list[tuple[str, ...]]:
+    """Labels about as common in training, enough of them together for a threshold."""
+    labels = component.labels
+    mentions = dict(zip(labels, component.statistics.counts[1::2].tolist(), strict=True))
+    groups = merge_small_groups(
+        frequency_groups(mentions),
+        {label: len(entities[label].scores) for label in labels},
+        min_support=min_support,
+    )
+    return groups or [labels]
+
+
+def per_label(before: Decision, after: Decision) -> dict[str, dict[str, Any]]:
+    """Scores of every label before and after, its threshold, and where that comes from.
+
+    before, after: of the same documents.
+
+    RETURNS: by label its ``threshold``, 0 where it has none; the ``source`` of it (see ``Choice``),
+        None for a label that the component lacks; ``before`` and ``after`` as `spans.label_scores`.
+    """
+    old = label_scores(tuple(before.entities), before.totals())
+    new = label_scores(tuple(after.entities), after.totals())
+    return {
+        label: {
+            "threshold": after.thresholds.get(label, 0.0),
+            "source": after.choices[label].source if label in after.choices else None,
+            "before": old[label],
+            "after": scores,
+        }
+        for label, scores in new.items()
+    }

@@ -1,0 +1,141 @@
+"""Both steps from held-out documents, each fitted on what the other has not seen.
+
+A decoded span's probability is the product of tokens' probabilities. Were the entity step fitted on
+those of tokens that chose their own calibration, it would take that fit's luck for the model's
+skill. So the documents are divided into folds: the token step fitted on the other folds gives a
+fold's span probabilities, and all of these fit the entity step. The token step that is kept is
+fitted on all documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibration.calibration import Calibration
+from ..calibration.entity_step import EntityCalibration
+from ..types import LogProbs, TagIds
+from .fit_entities import fit_entities
+from .fit_tokens import MIN_SUPPORT, TokenFit, fit_tokens
+
+#: Folds of documents, and the fewest documents that allow more than a temperature.
+FOLDS = 5
+
+
+class HeldOutDocument(Protocol):
+    """What is asked of a document."""
+
+    @property
+    def log_probs(self) -> LogProbs:
+        """log p(tag | text) without any calibration. *Shape:* ``(n, K)``."""
+
+    @property
+    def gold(self) -> TagIds:
+        """Tag ids, below 0 where masked. *Shape:* ``(n,)``."""
+
+    def spans(self, log_probs: LogProbs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Probabilities of the spans decoded from calibrated tokens, and which are right.
+
+        log_probs: *Shape:* ``(n, K)``.
+
+        RETURNS: *Shape of both:* ``(m,)``.
+        """
+
+
+T = TypeVar("T")
+Document = TypeVar("Document", bound=HeldOutDocument)
+
+
+@dataclass(frozen=True)
+class CalibrationFit(Generic[Document]):
+    """What was fitted.
+
+    calibration: both steps.
+    tokens: the fit of the token step on all documents.
+    documents: those that were fitted on; others have no gold token of positive probability.
+    held_out: for each of them the calibration fitted without its fold; none for a single one.
+    spans, right_spans: number of spans for the entity step, and of those that are right.
+    """
+
+    calibration: Calibration
+    tokens: TokenFit
+    documents: list[Document]
+    held_out: list[Calibration]
+    spans: int
+    right_spans: int
+
+
+def fit_calibration(
+    documents: Sequence[Document],
+    counts: NDArray[np.float64],
+    *,
+    min_support: int = MIN_SUPPORT,
+) -> CalibrationFit[Document]:
+    """Fit both steps, or the temperature only where there are fewer documents than folds.
+
+    A fold is every fifth document, so the result is one and the same on every run. What is held
+    out flatters in one small way: the spans that fit a fold's entity step come from token steps
+    that have seen the fold's tokens.
+
+    documents: none of which the model was trained on.
+    counts: training tokens by tag. *Shape:* ``(K,)``.
+    min_support: see ``fit_tokens``.
+
+    RAISES ClinicalNerError: no gold token has a tag of positive probability.
+    """
+    usable = [document for document in documents if _can_be_fitted_on(document)]
+    complete = len(usable) >= FOLDS
+
+    def fit(of: Sequence[Document]) -> TokenFit:
+        return fit_tokens(
+            [document.log_probs for document in of],
+            [document.gold for document in of],
+            counts,
+            min_support=min_support,
+            biases=complete,
+        )
+
+    tokens = fit(usable)
+    if len(usable) == 1:
+        return CalibrationFit(Calibration(tokens.calibration), tokens, usable, [], 0, 0)
+    folds = range(min(FOLDS, len(usable)))
+    steps = [fit(_others(usable, fold)).calibration for fold in folds]
+    spans = [
+        document.spans(steps[i % FOLDS].apply(document.log_probs))
+        for i, document in enumerate(usable)
+    ]
+    entities = _fit_entities(spans) if complete else None
+    by_fold = [
+        # None, too, where there are enough spans only with those of the fold itself.
+        Calibration(step, None if entities is None else _fit_entities(_others(spans, fold)))
+        for fold, step in zip(folds, steps, strict=True)
+    ]
+    return CalibrationFit(
+        calibration=Calibration(tokens.calibration, entities),
+        tokens=tokens,
+        documents=usable,
+        held_out=[by_fold[i % FOLDS] for i in range(len(usable))],
+        spans=sum(len(right) for _, right in spans),
+        right_spans=sum(int(right.sum()) for _, right in spans),
+    )
+
+
+def _can_be_fitted_on(document: HeldOutDocument) -> bool:
+    labelled = np.flatnonzero(document.gold >= 0)
+    return bool(np.isfinite(document.log_probs[labelled, document.gold[labelled]]).any())
+
+
+def _others(values: Sequence[T], fold: int) -> list[T]:
+    """Those of the documents that are not in a fold."""
+    return [value for i, value in enumerate(values) if i % FOLDS != fold]
+
+
+def _fit_entities(
+    spans: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]],
+) -> EntityCalibration | None:
+    probabilities, right = (np.concatenate(of) for of in zip(*spans, strict=True))
+    return fit_entities(probabilities, right)

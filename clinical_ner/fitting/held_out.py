@@ -1,0 +1,138 @@
+"""Annotated documents as calibration sees them: probabilities, gold, and spans of either."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.language import Language
+from spacy.tokens import Doc
+from spacy.training import Example
+
+from ..calibration.calibration import Calibration
+from ..pipeline.annotation import Decoded
+from ..pipeline.recognizer import ClinicalNer
+from ..scoring.entities import (
+    DocumentEntities,
+    GoldSpans,
+    count_entity_reliability,
+    entity_reliability_statistics,
+)
+from ..scoring.reliability import count_tokens, token_statistics
+from ..tags.encode import encode_example
+from ..types import LogProbs, TagIds
+from .decisions import predict
+
+#: Prior strengths whose spans the entity-level step is fitted on: it is to hold for all of them,
+#: since the user may choose any. Spans that several of them decode count as often.
+STRENGTHS = (1.0, 0.5, 0.0)
+
+
+@dataclass(frozen=True)
+class AnnotatedDocument:
+    """A document and its gold; see ``calibration_fit.HeldOutDocument``.
+
+    component: what decodes; its own decision is of no matter, and changes nothing in it.
+    doc: its tokens as the component gets them.
+    log_probs: log p(tag | text) without calibration. *Shape:* ``(len(doc), K)``.
+    gold: tag ids, -1 where masked. *Shape:* ``(len(doc),)``.
+    gold_spans: what spans are held against.
+    """
+
+    component: ClinicalNer
+    doc: Doc
+    log_probs: LogProbs
+    gold: TagIds
+    gold_spans: GoldSpans
+
+    def spans(
+        self, log_probs: LogProbs, *, strengths: Iterable[float] = STRENGTHS
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Lattice probabilities of decoded spans, and which are right.
+
+        Spans are left out that are neither right nor wrong; see ``GoldSpans.judge``.
+
+        log_probs: calibrated or not. *Shape:* ``(len(doc), K)``.
+        strengths: prior strengths to decode at.
+
+        RETURNS: *Shape of both:* ``(m,)``.
+        """
+        judged: list[tuple[float, bool]] = []
+        for strength in strengths:
+            decoded = self._decode(log_probs, strength)
+            assert decoded.scores is not None
+            # Of two that align with one gold entity the more probable is right.
+            order = sorted(zip(decoded.scores, decoded.spans, strict=True), key=lambda of: -of[0])
+            verdicts = self.gold_spans.judge(span for _, span in order)
+            judged += [
+                (score, right)
+                for (score, _), right in zip(order, verdicts, strict=True)
+                if right is not None
+            ]
+        return (
+            np.array([score for score, _ in judged], dtype=np.float64),
+            np.array([right for _, right in judged], dtype=bool),
+        )
+
+    def _decode(self, log_probs: LogProbs, strength: float) -> Decoded:
+        """All spans at a prior strength, with the probabilities of the lattice."""
+        component = self.component
+        kept = component.calibration, component.prior_strength, component.thresholds
+        component.calibration, component.prior_strength, component.thresholds = None, strength, {}
+        try:
+            return component.decode(self.doc, log_probs)
+        finally:
+            component.calibration, component.prior_strength, component.thresholds = kept
+
+
+def annotated_documents(
+    nlp: Language, name: str, references: Sequence[Doc]
+) -> Iterator[AnnotatedDocument]:
+    """Run a pipeline over the texts of gold documents, up to its recognizer.
+
+    name: the recognizer's, which must not be calibrated.
+
+    RAISES ClinicalNerError: gold holds a label that the recognizer lacks.
+    """
+    component = nlp.get_pipe(name)
+    assert isinstance(component, ClinicalNer)
+    assert component.calibration is None
+    label_index = {label: i for i, label in enumerate(component.labels)}
+    for found, reference in zip(predict(nlp, name, references), references, strict=True):
+        ids = encode_example(Example(found.doc, reference), label_index, name=name)
+        yield AnnotatedDocument(component, found.doc, found.log_probs, ids, found.gold)
+
+
+def reliability(
+    documents: Sequence[AnnotatedDocument], calibrations: Sequence[Calibration] | None
+) -> dict[str, float]:
+    """How far probabilities are from frequencies, under a calibration of each document or none.
+
+    Spans are those at the component's own prior strength, without its thresholds.
+
+    RETURNS: ``token_ece``, ``token_nll``, ``ents_ece`` and ``ents_brier``, NaN where undefined; see
+        ``scoring.reliability.token_statistics`` and ``scoring.entities``.
+    """
+    log_probs, gold, entities = [], [], []
+    for index, document in enumerate(documents):
+        rows = document.log_probs
+        if calibrations is not None:
+            rows = calibrations[index].tokens.apply(rows)
+        scores, right = document.spans(rows, strengths=[document.component.prior_strength])
+        step = None if calibrations is None else calibrations[index].entities
+        labelled = document.gold >= 0
+        log_probs.append(rows[labelled])
+        gold.append(document.gold[labelled])
+        entities.append(
+            DocumentEntities(scores if step is None else step.apply(scores), right, np.zeros(0))
+        )
+    tags = documents[0].component.statistics.tags
+    scored = {
+        **token_statistics(count_tokens(log_probs, gold, tags=tags)),
+        **entity_reliability_statistics(count_entity_reliability(entities)),
+    }
+    return {
+        name: float(scored[name]) for name in ("token_ece", "token_nll", "ents_ece", "ents_brier")
+    }

@@ -1,0 +1,1 @@
+"""Texts of any length in windows of wordpieces."""

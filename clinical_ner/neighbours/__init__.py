@@ -1,0 +1,1 @@
+"""The tags of the nearest training tokens, mixed into the probabilities."""

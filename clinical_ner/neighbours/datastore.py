@@ -1,0 +1,184 @@
+"""The vectors of training tokens with their tags, and the exact search among them.
+
+A datastore holds no words, but its vectors derive from the notes it was built from, and a vector
+of a contextual encoder may tell something of the text around its token. Treat it as the notes.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ClinicalNerError, Errors
+from ..tags.scheme import OUTSIDE
+
+#: Whether this process is a fork of another.
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class Datastore:
+    """Vectors of labelled tokens: fewer of O than the corpus has, with votes that make up for it.
+
+    vectors: kept in half precision. *Shape:* ``(m, width)``.
+    tags: tag ids, none masked. *Shape:* ``(m,)``.
+    n_tags: number K of tags.
+    outside_votes: votes of one vector of O, >= 1; all others have one.
+
+    RAISES ClinicalNerError: the arrays do not fit each other, or the vectors are not finite in half
+        precision.
+    """
+
+    def __init__(
+        self,
+        vectors: NDArray[Any],
+        tags: NDArray[Any],
+        *,
+        n_tags: int,
+        outside_votes: float = 1.0,
+    ) -> None:
+        if vectors.ndim != 2 or tags.shape != vectors.shape[:1]:
+            raise ClinicalNerError(Errors.E130.format(problem="vectors and tags differ in number"))
+        if len(tags) == 0:
+            raise ClinicalNerError(Errors.E130.format(problem="it has no vector"))
+        if tags.min() < 0 or tags.max() >= n_tags:
+            raise ClinicalNerError(Errors.E130.format(problem=f"a tag is not below {n_tags}"))
+        if not (np.isfinite(outside_votes) and outside_votes >= 1.0):
+            raise ClinicalNerError(
+                Errors.E004.format(setting="outside_votes", range=">= 1", value=outside_votes)
+            )
+        self.vectors = half_precision(vectors)
+        self.tags: NDArray[np.int32] = np.asarray(tags, dtype=np.int32)
+        self.n_tags = n_tags
+        self.outside_votes = float(outside_votes)
+        self._index: Any = None
+
+    @classmethod
+    def build(
+        cls,
+        vectors: NDArray[Any],
+        tags: NDArray[Any],
+        *,
+        n_tags: int,
+        outside_ratio: float = 1.0,
+        seed: int = 0,
+    ) -> Datastore:
+        """Keep the vectors of all entity tokens, and a random sample of those of O.
+
+        Each vector of O that is kept gets as many votes as it stands for, so that the shares of
+        the votes are those of the tags in the corpus.
+
+        vectors: *Shape:* ``(n, width)``.
+        tags: tag ids, none masked. *Shape:* ``(n,)``.
+        n_tags: number K of tags.
+        outside_ratio: of O, at most this multiple (> 0) of the number of entity tokens is kept,
+            but one vector at least.
+        seed: of the sample.
+
+        RAISES ClinicalNerError: the ratio is out of range, or see the class.
+        """
+        if not (np.isfinite(outside_ratio) and outside_ratio > 0):
+            raise ClinicalNerError(
+                Errors.E004.format(setting="outside_ratio", range="above 0", value=outside_ratio)
+            )
+        outside = np.flatnonzero(tags == OUTSIDE)
+        entities = np.flatnonzero(tags != OUTSIDE)
+        n_kept = min(len(outside), max(1, int(outside_ratio * len(entities))))
+        kept = np.random.default_rng(seed).choice(outside, size=n_kept, replace=False)
+        rows = np.sort(np.concatenate([entities, kept]))
+        return cls(
+            vectors[rows],
+            tags[rows],
+            n_tags=n_tags,
+            outside_votes=len(outside) / n_kept if n_kept else 1.0,
+        )
+
+    def __len__(self) -> int:
+        """Return the number of vectors."""
+        return len(self.tags)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the index out, which is larger than the vectors: another process makes its own."""
+        return {**self.__dict__, "_index": None}
+
+    @property
+    def width(self) -> int:
+        """Size of a vector."""
+        return int(self.vectors.shape[1])
+
+    @property
+    def nbytes(self) -> int:
+        """Size of what is stored, in bytes."""
+        return self.vectors.nbytes + self.tags.nbytes
+
+    @property
+    def votes(self) -> NDArray[np.float64]:
+        """Votes v_i of each vector. *Shape:* ``(m,)``."""
+        return np.where(self.tags == OUTSIDE, self.outside_votes, 1.0)
+
+    def search(self, vectors: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """The k nearest vectors by Euclidean distance, exactly, the nearest first.
+
+        vectors: *Shape:* ``(n, width)``.
+
+        RETURNS: squared distances and rows of the datastore. *Shape of each:* ``(n, k)``.
+        RAISES ClinicalNerError: k is larger than the datastore.
+        """
+        if k > len(self):
+            raise ClinicalNerError(Errors.E131.format(k=k, size=len(self)))
+        if len(vectors) == 0:
+            return np.zeros((0, k)), np.zeros((0, k), dtype=np.intp)
+        if self._index is None:
+            # Takes a second to import, and only a search needs it: spacy.blank must not.
+            from sklearn.neighbors import NearestNeighbors
+
+            index = NearestNeighbors(algorithm="brute", metric="sqeuclidean")
+            self._index = index.fit(self.vectors.astype(np.float32))
+        queries = np.ascontiguousarray(vectors, dtype=np.float32)
+        with _threads():
+            squared, rows = self._index.kneighbors(queries, n_neighbors=k)
+        return squared.astype(np.float64), rows
+
+
+def half_precision(vectors: NDArray[Any]) -> NDArray[np.float16]:
+    """Vectors as a datastore holds them.
+
+    RAISES ClinicalNerError: one is not finite then.
+    """
+    with np.errstate(over="ignore"):
+        halves = np.ascontiguousarray(vectors, dtype=np.float16)
+    if not np.isfinite(halves).all():
+        raise ClinicalNerError(
+            Errors.E130.format(problem="a vector is not finite in half precision")
+        )
+    return halves
+
+
+def _threads() -> AbstractContextManager[Any]:
+    """One thread in a forked process, else as many as there are.
+
+    GNU's OpenMP cannot start threads in a fork of a process that had some: it waits for them
+    forever. nlp.pipe with n_process forks by default on Linux.
+    """
+    return _thread_controller().limit(limits=1, user_api="openmp") if _forked else nullcontext()
+
+
+@cache
+def _thread_controller() -> Any:
+    # Comes with scikit-learn. Looks for the libraries of OpenMP, which that has loaded by now.
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

@@ -1,0 +1,1 @@
+"""Optional: the encoder on ONNX Runtime."""

@@ -1,0 +1,175 @@
+"""An encoder that runs on ONNX Runtime and stands where the stock model has one of PyTorch.
+
+To the wrapper of spacy-transformers it is a module like any other, so saving, loading, copying and
+calling stay what they are; its only weights are the bytes of an ONNX file.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from thinc.api import get_torch_default_device
+from transformers import PretrainedConfig
+from transformers.modeling_outputs import BaseModelOutput
+
+from ..errors import ClinicalNerError, Errors
+from ..model.threads import limit_threads, side_by_side
+
+#: Names of the encoder's inputs and output in the file. It takes no mask: see `calls_of`.
+INPUTS = ("input_ids", "token_type_ids")
+OUTPUT = "last_hidden_state"
+#: Key of the bytes among the parameters.
+FILE = "onnx"
+#: Most wordpieces of a call. From 256 to 4096 all were about as fast; fewer need less memory, and
+#: are easier to share out among threads.
+CALL_WORDPIECES = 512
+#: How ONNX Runtime says that the memory is used up; it has no exception for that.
+OUT_OF_MEMORY = ("allocate memory", "bad allocation", "bad_alloc")
+_MAKING = threading.Lock()
+
+
+class OnnxEncoder(torch.nn.Module):
+    """A pretrained encoder as an ONNX file, for prediction on the CPU.
+
+    config: of the encoder that the file was made from.
+    file: the content of the file; none before its parameters are loaded.
+    """
+
+    def __init__(self, config: PretrainedConfig, file: bytes = b"") -> None:
+        super().__init__()
+        self.config = config
+        self.file = file
+        # Also after a fork or through a pickle, the process that made it.
+        self._process = os.getpid()
+        # By process: a fork has the object of its parent, but not the threads behind it.
+        self._sessions: dict[int, Any] = {}
+
+    @classmethod
+    def from_config(cls, config: PretrainedConfig) -> OnnxEncoder:
+        """An encoder whose file is yet to be loaded, as the wrapper makes it.
+
+        RAISES ClinicalNerError: ONNX Runtime is not installed.
+        """
+        import_onnxruntime()
+        return cls(config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it wants its inputs."""
+        return torch.device("cpu")
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> BaseModelOutput:
+        """Encode rows of wordpieces. *Shape of each input:* ``(rows, length)``.
+
+        attention_mask: 1 for the wordpieces, then 0 for the padding of a shorter row.
+
+        RETURNS: vectors, 0 for padding. *Shape:* ``(rows, length, width)``.
+        RAISES ClinicalNerError: it is called for training.
+        RAISES MemoryError: out of memory.
+        """
+        if self.training:
+            raise ClinicalNerError(Errors.E263)
+        given = zip(INPUTS, (input_ids, token_type_ids), strict=True)
+        inputs = {n: tensor.to(torch.int64).numpy() for n, tensor in given if tensor is not None}
+        lengths = attention_mask.sum(dim=1).to(torch.int64).tolist()
+        vectors = torch.zeros((*input_ids.shape, self.config.hidden_size))
+        session = self._session()
+
+        def encode(call: tuple[list[int], int]) -> None:
+            rows, length = call
+            found = _run(session, {name: table[rows, :length] for name, table in inputs.items()})
+            vectors[rows, :length] = torch.from_numpy(found)
+
+        for _ in side_by_side(encode, list(calls_of(lengths, CALL_WORDPIECES))):
+            pass
+        output: Any = vectors.to(get_torch_default_device())
+        return BaseModelOutput(last_hidden_state=output)
+
+    def state_dict(  # type: ignore[override]
+        self, *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """The file as a tensor of bytes."""
+        return {FILE: torch.frombuffer(bytearray(self.file), dtype=torch.uint8)}
+
+    def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        """Take the file from what `state_dict` gave."""
+        self.file = state_dict[FILE].cpu().numpy().tobytes()
+        self._sessions = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the sessions, which are of this process."""
+        return {**self.__dict__, "_sessions": {}}
+
+    def _session(self) -> Any:
+        # Threads that make their first calls at a time share one session.
+        with _MAKING:
+            if os.getpid() not in self._sessions:
+                if self._process != os.getpid():
+                    limit_threads()
+                self._sessions[os.getpid()] = make_session(self.file)
+            return self._sessions[os.getpid()]
+
+
+def _run(session: Any, inputs: dict[str, Any]) -> Any:
+    try:
+        (vectors,) = session.run([OUTPUT], inputs)
+    # Its exceptions have no class in common but this one.
+    except Exception as error:
+        if any(text in str(error) for text in OUT_OF_MEMORY):
+            raise MemoryError(str(error)) from error
+        raise
+    return vectors
+
+
+def calls_of(lengths: Sequence[int], max_wordpieces: int) -> Iterator[tuple[list[int], int]]:
+    """Divide rows into calls in which no row is padded.
+
+    lengths: wordpieces of each row; rows of none are in no call.
+    max_wordpieces: of a call. A longer row is one of its own.
+
+    YIELDS: rows of the same length, and their length.
+    """
+    filled = [row for row, length in enumerate(lengths) if length]
+    by_length = sorted(filled, key=lambda row: -lengths[row])
+    for length, group in groupby(by_length, key=lambda row: lengths[row]):
+        rows, size = list(group), max(max_wordpieces // length, 1)
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size], length
+
+
+def make_session(file: bytes) -> Any:
+    """A session of ONNX Runtime on the CPU, whose calls each run on the thread that makes them.
+
+    RAISES ClinicalNerError: ONNX Runtime is not installed.
+    """
+    runtime = import_onnxruntime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # It would keep a plan for each shape of the input, of which there are many.
+    options.enable_mem_pattern = False
+    # Errors are raised; what is left are remarks on the graph and on the machine.
+    options.log_severity_level = 3
+    return runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
+def import_onnxruntime() -> Any:
+    """The module onnxruntime.
+
+    RAISES ClinicalNerError: it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ClinicalNerError(Errors.E260.format(package="onnxruntime")) from error
+    return onnxruntime

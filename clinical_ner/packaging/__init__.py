@@ -1,0 +1,1 @@
+"""From a trained pipeline to wheels that install without an index."""

@@ -1,1 +1,0 @@
-"""From result files to pictures and tables; nothing is computed here."""

@@ -1,0 +1,1 @@
+"""Experiments: recipes held against each other, and the black-box test for bias."""

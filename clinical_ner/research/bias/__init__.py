@@ -1,0 +1,1 @@
+"""The black-box test for bias: does a loss give the training shares back without signal?"""

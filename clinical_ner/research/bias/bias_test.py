@@ -1,0 +1,221 @@
+"""The test for bias: does a loss, trained on texts without signal, give back the shares?
+
+Without signal the best probability of a tag is its share among the training tokens, whatever the
+text, and its argmax is always the commonest tag. A loss that weighs tokens or draws documents
+predicts other shares. The test measures, per tag and on fresh texts, the ratio to the training
+share of the mean predicted probability (mass) and of the tokens for which the tag is the most
+probable (argmax):
+
+    before the loss's inverse, with softmax(z) over the tags that occur in training, where z are the
+    raw logits. That is what a library without inverses hands out. Also for losses that are no
+    softmax, such as one-vs-rest and Binary Token Labels, whose logits other libraries put through
+    one at prediction.
+    after it, with the probabilities that the component hands out.
+
+The mass is to be 1 for every tag after the inverse, if the loss promises one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from spacy.language import Language
+from spacy.training import Example
+
+from ...arrays import log_softmax
+from ...losses.base import to_numpy
+from ...tags.encode import encode_example
+from ...tags.statistics import TagStatistics
+from .loss_choices import LOSSES, LossChoice
+from .one_pass import (
+    LEARN_RATE,
+    LEARN_RATE_FACTOR,
+    RECOGNIZER,
+    WORDS_PER_BATCH,
+    AddEncoder,
+    Progress,
+    encode,
+    recognizer,
+    train_one_pass,
+)
+from .randomised import RandomisedData
+
+#: The least and the largest mass ratio that count as given back.
+TOLERANCE = (0.8, 1.25)
+#: Tags with fewer training tokens are reported but not judged: chance alone moves their mass.
+JUDGED_FROM = 50
+#: What is measured of every tag.
+RATIOS = ("mass_before", "argmax_before", "mass_after", "argmax_after")
+
+Array = NDArray[np.float64]
+#: From the name of a loss and its words to what is told of the words of each batch.
+StartProgress = Callable[[str, int], Progress]
+
+
+def run_bias_test(
+    data: RandomisedData,
+    names: Sequence[str],
+    *,
+    add_encoder: AddEncoder,
+    seed: int,
+    learn_rate: float = LEARN_RATE,
+    learn_rate_factor: float = LEARN_RATE_FACTOR,
+    words_per_batch: int = WORDS_PER_BATCH,
+    losses: dict[str, LossChoice] = LOSSES,
+    start_progress: StartProgress | None = None,
+) -> dict[str, Any]:
+    """Train with every loss on the same texts and measure what it predicts.
+
+    data: texts without signal.
+    names: keys of ``losses``.
+    add_encoder, seed, learn_rate, learn_rate_factor, words_per_batch: see ``train_one_pass``.
+    losses: the losses by name.
+    start_progress: called with each loss's name and its words before its training, gives what is
+        told of its batches.
+
+    RETURNS: ``training`` (how), ``tags`` (the training tokens, share and fresh share of each, the
+        commonest first), ``losses`` (the ratios of each loss and tag) and ``verdict``.
+    RAISES ClinicalNerError: the encoder cannot be loaded, or a loss does not fit the data.
+    """
+    tags: list[dict[str, Any]] = []
+    results = []
+    for name in names:
+        start = time.perf_counter()
+        nlp = train_one_pass(
+            data,
+            losses[name],
+            add_encoder=add_encoder,
+            seed=seed,
+            learn_rate=learn_rate,
+            learn_rate_factor=learn_rate_factor,
+            words_per_batch=words_per_batch,
+            progress=None if start_progress is None else start_progress(name, data.words),
+        )
+        tags, ratios = measure(nlp, data)
+        results.append(
+            {
+                "loss": name,
+                "title": losses[name].title,
+                "has_posterior": recognizer(nlp).loss.has_posterior,
+                "seconds": round(time.perf_counter() - start, 1),
+                "tags": ratios,
+            }
+        )
+    return {
+        "training": {
+            "training_words": data.words,
+            "fresh_words": sum(len(text.words) for text in data.fresh),
+            "words_per_batch": words_per_batch,
+            "learn_rate": learn_rate,
+            "learn_rate_factor": learn_rate_factor,
+        },
+        "tags": tags,
+        "losses": results,
+        "verdict": verdict(results),
+    }
+
+
+def measure(nlp: Language, data: RandomisedData) -> tuple[list[dict[str, Any]], list[dict]]:
+    """Compare what a pipeline predicts on the fresh texts with its training shares.
+
+    RETURNS: the tags that occur in training, the commonest first, and the ratios of each, which are
+        None after the inverse where the loss has none.
+    """
+    component = recognizer(nlp)
+    statistics: TagStatistics = component.statistics
+    # Labels of fresh texts alone come last: their tokens count, their tags are none to measure.
+    fresh_labels = sorted({label for text in data.fresh for *_, label in text.mentions})
+    labels = dict.fromkeys([*component.labels, *fresh_labels])
+    index = {label: i for i, label in enumerate(labels)}
+    before, after, gold = [], [], []
+    examples = [Example(t.to_plain_doc(nlp.vocab), t.to_doc(nlp.vocab)) for t in data.fresh]
+    known = iter([encode_example(example, index, name=RECOGNIZER) for example in examples])
+    for docs in encode(nlp, (example.predicted for example in examples)):
+        for z, log_p in zip(component.model.predict(docs), component.predict(docs), strict=True):
+            ids = next(known)
+            labelled = ids >= 0
+            raw = to_numpy(z)[labelled].astype(np.float64)
+            raw[:, ~statistics.seen] = -np.inf
+            before.append(np.exp(log_softmax(raw)))
+            after.append(np.exp(to_numpy(log_p)[labelled].astype(np.float64)))
+            gold.append(ids[labelled])
+    fresh = np.bincount(np.concatenate(gold), minlength=2 * len(labels) + 1)
+    measured = [
+        *shares_of(np.concatenate(before)),
+        *(shares_of(np.concatenate(after)) if component.loss.has_posterior else (None, None)),
+    ]
+    tags, ratios = [], []
+    for tag in sorted(np.flatnonzero(statistics.seen), key=lambda c: -statistics.counts[c]):
+        tokens, share = int(statistics.counts[tag]), float(statistics.prior[tag])
+        about = {
+            "tag": statistics.tags[tag],
+            "tokens": tokens,
+            "share": share,
+            "judged": tokens >= JUDGED_FROM,
+        }
+        tags.append({**about, "fresh_share": float(fresh[tag] / fresh.sum())})
+        values = [None if of is None else float(of[tag] / share) for of in measured]
+        ratios.append({**about, **dict(zip(RATIOS, values, strict=True))})
+    return tags, ratios
+
+
+def shares_of(probabilities: Array) -> tuple[Array, Array]:
+    """Mean probability of every tag, and the share of the tokens for which it is the largest.
+
+    probabilities: *Shape:* ``(n, K)``.
+
+    RETURNS: two arrays. *Shape of each:* ``(K,)``.
+    """
+    largest = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1])
+    return probabilities.mean(axis=0), largest / len(probabilities)
+
+
+def verdict(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Judge the promised inverses.
+
+    results: ``losses`` of what ``run_bias_test`` gives.
+
+    RETURNS: ``passed``, and ``sentence``, which names the worst where one is off.
+    """
+    low, high = TOLERANCE
+    promised = [result for result in results if result["has_posterior"]]
+    if not promised:
+        sentence = f"no inverse promised by {', '.join(r['loss'] for r in results)}"
+        return {"passed": True, "sentence": f"Bias: {sentence}, so nothing is judged."}
+    judged = [
+        (row["mass_after"], row["tag"], result["loss"])
+        for result in promised
+        for row in result["tags"]
+        if row["judged"]
+    ]
+    if not judged:
+        sentence = f"no tag has {JUDGED_FROM} training tokens, so nothing is judged"
+        return {"passed": True, "sentence": f"Bias: {sentence}; give more words."}
+    off = [row for row in judged if not low <= row[0] <= high]
+    if not off:
+        losses = _plural(len(promised), "loss", "losses")
+        tags = _plural(len({tag for _, tag, _ in judged}), "tag", "tags")
+        sentence = f"every promised inverse is within {low:g} to {high:g} ({losses}, {tags})"
+        return {"passed": True, "sentence": f"Bias: {sentence}."}
+    value, tag, loss = max(off, key=_distance)
+    number = len({loss for *_, loss in off})
+    sentence = (
+        f"{number} of {_plural(len(promised), 'promised inverse', 'promised inverses')} "
+        f"{'is' if number == 1 else 'are'} outside {low:g} to {high:g}; the worst is {loss} for "
+        f"{tag}: {value:.3g}"
+    )
+    return {"passed": False, "sentence": f"Bias: {sentence}."}
+
+
+def _distance(row: tuple[float, str, str]) -> float:
+    """How far a ratio is from 1, as a factor."""
+    ratio = row[0]
+    return abs(float(np.log(ratio))) if ratio > 0 else np.inf
+
+
+def _plural(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

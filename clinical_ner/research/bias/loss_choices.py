@@ -1,0 +1,78 @@
+"""The losses that the test for bias knows by name, each with its settings and its batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import ClinicalNerError, Errors, close_matches
+
+#: Losses that are tested by default.
+DEFAULT_LOSSES = ("plain", "paper", "inverse", "logit_adjusted", "btl")
+
+
+@dataclass(frozen=True)
+class LossChoice:
+    """A loss with settings, as a user names it.
+
+    title: for tables and pictures.
+    registered: its name in the registry ``losses``.
+    settings: its settings but ``tokens_per_batch``.
+    by_entity: whether every batch is for one entity type, drawn among the texts that hold it.
+    base: the loss that it is added to, and takes ``tokens_per_batch`` from.
+    """
+
+    title: str
+    registered: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    by_entity: bool = False
+    base: LossChoice | None = None
+
+    def config(self, *, tokens_per_batch: float) -> dict[str, Any]:
+        """The block ``[components.ner.loss]``."""
+        block = {"@losses": self.registered, **self.settings}
+        if self.base is None:
+            return {**block, "tokens_per_batch": tokens_per_batch}
+        return {**block, "base": self.base.config(tokens_per_batch=tokens_per_batch)}
+
+
+def _cross_entropy(title: str, weights: str) -> LossChoice:
+    return LossChoice(title, "clinical_ner.WeightedCrossEntropy.v1", {"weights": weights})
+
+
+LOSSES: dict[str, LossChoice] = {
+    "plain": _cross_entropy("cross-entropy", "none"),
+    "paper": _cross_entropy("paper weights", "paper"),
+    "inverse": _cross_entropy("inverse weights", "inverse"),
+    "sqrt_inverse": _cross_entropy("square-root inverse weights", "sqrt_inverse"),
+    "effective_number": _cross_entropy("effective-number weights", "effective_number"),
+    "logit_adjusted": LossChoice("logit adjustment", "clinical_ner.LogitAdjusted.v1"),
+    "vector_scaling": LossChoice("vector scaling", "clinical_ner.VectorScaling.v1"),
+    "focal": LossChoice("focal", "clinical_ner.Focal.v1"),
+    "ldam": LossChoice("LDAM", "clinical_ner.LDAM.v1"),
+    "asymmetric": LossChoice("asymmetric one-vs-rest", "clinical_ner.Asymmetric.v1"),
+    "soft_dice": LossChoice("soft dice", "clinical_ner.SoftDice.v1"),
+    "self_adjusting_dice": LossChoice("self-adjusting dice", "clinical_ner.SelfAdjustingDice.v1"),
+    "majority_or_minority": LossChoice(
+        "majority or minority", "clinical_ner.MajorityOrMinority.v1"
+    ),
+    "prior_matching": LossChoice(
+        "prior matching on paper weights",
+        "clinical_ner.PriorMatching.v1",
+        base=_cross_entropy("paper weights", "paper"),
+    ),
+    "btl": LossChoice("Binary Token Labels", "clinical_ner.BinaryTokenLabels.v1", by_entity=True),
+}
+
+
+def check_losses(names: Sequence[str]) -> None:
+    """Check names of losses.
+
+    RAISES ClinicalNerError: a name that ``LOSSES`` lacks, or one that is given twice.
+    """
+    for position, name in enumerate(names):
+        if name not in LOSSES:
+            raise ClinicalNerError(Errors.E150.format(name=name, hint=close_matches(name, LOSSES)))
+        if name in names[:position]:
+            raise ClinicalNerError(Errors.E157.format(name=name))

@@ -1,0 +1,214 @@
+"""Randomised data: texts that say nothing about the type of an entity.
+
+Two designs. In random text, words and labels are drawn without regard to each other. In a permuted
+corpus, the mentions of real documents keep their places and exchange their labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from spacy.tokens import Doc, Span
+from spacy.vocab import Vocab
+
+from ...errors import ClinicalNerError, Errors
+from .words import WORDS
+
+#: Words of a random document, and the most that a passage of a corpus has beyond its last mention.
+#: Short windows cost a transformer less per word.
+WORDS_PER_TEXT = 100
+#: Words of fresh text per word of training.
+FRESH_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Text:
+    """A document without a vocabulary, so that every pipeline can have a Doc of its own.
+
+    It exists because a sampling batcher writes into the Docs that it is given, and the next loss
+    must not find that there.
+
+    words: the tokens.
+    spaces: whether a space follows each token.
+    mentions: first token, one past the last token, and label of each; none overlaps another.
+    unknown: tokens whose annotation is missing.
+    """
+
+    words: tuple[str, ...]
+    spaces: tuple[bool, ...]
+    mentions: tuple[tuple[int, int, str], ...]
+    unknown: frozenset[int] = frozenset()
+
+    def to_doc(self, vocab: Vocab) -> Doc:
+        """The annotated document."""
+        doc = Doc(vocab, words=list(self.words), spaces=list(self.spaces))
+        doc.set_ents(
+            [Span(doc, *mention) for mention in self.mentions],
+            missing=[doc[i : i + 1] for i in sorted(self.unknown)],
+            default="outside",
+        )
+        return doc
+
+    def to_plain_doc(self, vocab: Vocab) -> Doc:
+        """The document without annotation, as a pipeline is given it."""
+        return Doc(vocab, words=list(self.words), spaces=list(self.spaces))
+
+
+@dataclass(frozen=True)
+class RandomisedData:
+    """Texts to train on, and fresh ones of the same kind to measure on."""
+
+    train: tuple[Text, ...]
+    fresh: tuple[Text, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        """Entity types in the training texts, sorted."""
+        return sorted({label for text in self.train for *_, label in text.mentions})
+
+    @property
+    def words(self) -> int:
+        """Words of the training texts."""
+        return sum(len(text.words) for text in self.train)
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """Check the shares of random text.
+
+    shares: of O, then of each type.
+    RAISES ClinicalNerError: fewer than two, one that is not above 0, or a sum other than 1.
+    """
+    if len(shares) < 2:
+        raise ClinicalNerError(Errors.E151.format(number=len(shares)))
+    for share in shares:
+        if not (math.isfinite(share) and share > 0):
+            raise ClinicalNerError(Errors.E152.format(share=share))
+    if abs(math.fsum(shares) - 1.0) > 1e-6:
+        raise ClinicalNerError(Errors.E153.format(total=f"{math.fsum(shares):.7g}"))
+
+
+def random_text(shares: Sequence[float], *, words: int, seed: int) -> RandomisedData:
+    """Draw words from a list and, independently, the label of every token.
+
+    Every drawn label but O is a mention of one token, so that of a type's tags only B occurs.
+
+    shares: of O, then of the types L1, L2, ...
+    words: words to train on; fresh texts have ``FRESH_SHARE`` of that.
+    seed: of the drawing; equal arguments give equal texts.
+
+    RAISES ClinicalNerError: see ``check_shares``; or a type was not drawn at all.
+    """
+    check_shares(shares)
+    generator = np.random.default_rng(seed)
+    train = _draw_texts(generator, shares, words)
+    fresh = _draw_texts(generator, shares, math.ceil(FRESH_SHARE * words))
+    data = RandomisedData(tuple(train), tuple(fresh))
+    for number, share in enumerate(shares[1:], 1):
+        if f"L{number}" not in data.labels:
+            raise ClinicalNerError(Errors.E154.format(words=words, share=share, label=f"L{number}"))
+    return data
+
+
+def permuted_corpus(docs: Sequence[Doc], *, words: int, seed: int, source: str) -> RandomisedData:
+    """Permute the labels of all mentions, then divide the documents into training and fresh ones.
+
+    Documents come in random order, first the fresh ones, and are cut into passages of about
+    ``WORDS_PER_TEXT`` words, never inside a mention.
+
+    docs: annotated documents.
+    words: words to train on; all there are where the corpus has fewer. The last document is used
+        whole, so that there may be more.
+    seed: of the permutation and of the order.
+    source: the corpus, for the message of an error.
+
+    RAISES ClinicalNerError: fewer than two documents with tokens, or training documents whose
+        mentions have fewer than two labels.
+    """
+    texts = [_from_doc(doc) for doc in docs if len(doc)]
+    if len(texts) < 2:
+        raise ClinicalNerError(Errors.E155.format(path=source, documents=len(texts)))
+    generator = np.random.default_rng(seed)
+    texts = permute_labels(texts, generator)
+    texts = [texts[i] for i in generator.permutation(len(texts))]
+    available = sum(len(text.words) for text in texts)
+    # At least one document on either side, however few there are.
+    wanted = FRESH_SHARE * min(words, available / (1 + FRESH_SHARE))
+    fresh = _take(texts[:-1], wanted)
+    train = _take(texts[len(fresh) :], words)
+    data = RandomisedData(
+        tuple(part for text in train for part in passages(text)),
+        tuple(part for text in fresh for part in passages(text)),
+    )
+    if len(data.labels) < 2:
+        raise ClinicalNerError(Errors.E156.format(path=source, labels=len(data.labels)))
+    return data
+
+
+def permute_labels(texts: Sequence[Text], generator: np.random.Generator) -> list[Text]:
+    """The same texts and spans, with the labels of all mentions in random order."""
+    labels = [label for text in texts for *_, label in text.mentions]
+    permuted = iter([labels[i] for i in generator.permutation(len(labels))])
+    return [
+        replace(
+            text,
+            mentions=tuple((start, end, next(permuted)) for start, end, _ in text.mentions),
+        )
+        for text in texts
+    ]
+
+
+def passages(text: Text) -> Iterator[Text]:
+    """Cut a text after every ``WORDS_PER_TEXT`` words, or where the mention there ends."""
+    start = 0
+    while start < len(text.words):
+        end = min(start + WORDS_PER_TEXT, len(text.words))
+        end = max([end, *(last for first, last, _ in text.mentions if first < end < last)])
+        yield Text(
+            text.words[start:end],
+            text.spaces[start:end],
+            tuple(
+                (first - start, last - start, label)
+                for first, last, label in text.mentions
+                if start <= first < end
+            ),
+            frozenset(i - start for i in text.unknown if start <= i < end),
+        )
+        start = end
+
+
+def _draw_texts(
+    generator: np.random.Generator, shares: Sequence[float], words: int
+) -> Iterator[Text]:
+    for start in range(0, words, WORDS_PER_TEXT):
+        length = min(WORDS_PER_TEXT, words - start)
+        drawn = generator.integers(len(WORDS), size=length)
+        classes = generator.choice(len(shares), size=length, p=np.asarray(shares) / sum(shares))
+        yield Text(
+            tuple(WORDS[i] for i in drawn),
+            (True,) * length,
+            tuple((i, i + 1, f"L{c}") for i, c in enumerate(classes.tolist()) if c),
+        )
+
+
+def _from_doc(doc: Doc) -> Text:
+    return Text(
+        tuple(token.text for token in doc),
+        tuple(bool(token.whitespace_) for token in doc),
+        tuple((ent.start, ent.end, ent.label_) for ent in doc.ents),
+        frozenset(token.i for token in doc if not token.ent_iob),
+    )
+
+
+def _take(texts: Sequence[Text], words: float) -> list[Text]:
+    """The first texts, until they have as many words; at least one."""
+    taken: list[Text] = []
+    total = 0
+    for text in texts:
+        if taken and total >= words:
+            break
+        taken.append(text)
+        total += len(text.words)
+    return taken

@@ -1,0 +1,1 @@
+"""Recipes trained on the same documents and seeds, held against each other."""

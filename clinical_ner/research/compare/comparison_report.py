@@ -1,0 +1,182 @@
+"""A comparison of recipes as tables (Markdown, CSV) and as a picture, from its JSON alone."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...errors import ClinicalNerError, Errors
+
+#: Columns of the table: title, factor of the numbers, decimals.
+COLUMNS: dict[str, tuple[str, float, int]] = {
+    "ents_f": ("micro-F", 100.0, 1),
+    "ents_macro_f": ("macro-F", 100.0, 1),
+    "ents_macro_f_rare": ("macro-F rare", 100.0, 1),
+    "token_unweighted_accuracy": ("unw. accuracy", 100.0, 1),
+    "token_ece": ("token ECE", 100.0, 2),
+    "mass_ratio_rarest_third": ("rarest mass", 1.0, 2),
+}
+RATE = "words/s"
+
+#: More series than this are spread over panels, one below the other.
+PER_PANEL = 4
+#: Fills that differ in black and white too.
+STYLES = (("black", ""), ("0.8", ""), ("white", "////"), ("0.5", "...."))
+
+
+def notes(comparison: Mapping[str, Any]) -> list[str]:
+    """What the columns are, a line each."""
+    mentions, types = comparison["rare_mentions"], comparison["rare_types"]
+    lines = [
+        f"{comparison['documents']} documents of {comparison['scored_on']}; F, accuracy and ECE in "
+        "percent. Below each score: its range over seeds, its difference from the first recipe, "
+        "and that difference's 95 % interval on the same resamples of the documents.",
+        f"macro-F rare: the {types} types with under {mentions} training mentions. rarest mass: "
+        "probability given to the rarest third of the types over their share in gold (calibration "
+        "in the large).",
+    ]
+    if any(len(row["seeds"]) == 1 for row in comparison["rows"]):
+        lines.append("* one seed: differences within the spread between seeds say nothing.")
+    return lines
+
+
+def row_name(row: Mapping[str, Any]) -> str:
+    """Name of a row, with a star if it rests on one seed."""
+    return row["name"] + ("*" if len(row["seeds"]) == 1 else "")
+
+
+def cell(name: str, row: Mapping[str, Any], *, is_first: bool) -> list[str]:
+    """Lines of a cell: score, range over seeds, difference, interval of the difference.
+
+    name: of the score, a key of `COLUMNS`.
+    is_first: whether it is the row that others differ from.
+    """
+    _, factor, decimals = COLUMNS[name]
+    score = row["scores"][name]
+
+    def text(value: float | None, sign: str = "") -> str:
+        return "n/a" if value is None else f"{factor * value:{sign}.{decimals}f}"
+
+    lines = [text(score["value"])]
+    if len(row["seeds"]) > 1:
+        lines.append(f"{text(score['low'])} to {text(score['high'])}")
+    if is_first or score["difference"] is None:
+        return lines
+    lines.append(text(score["difference"], "+"))
+    if score["difference_interval"] is not None:
+        low, high = score["difference_interval"]
+        lines.append(f"[{text(low, '+')}, {text(high, '+')}]")
+    return lines
+
+
+def markdown(comparison: Mapping[str, Any]) -> str:
+    """The comparison as a table for GitHub, with its notes."""
+    titles = ["recipe", *(title for title, _, _ in COLUMNS.values()), RATE]
+    lines = [f"| {' | '.join(titles)} |", f"|---|{'---:|' * (len(titles) - 1)}"]
+    rows: Sequence[Mapping[str, Any]] = comparison["rows"]
+    for row in rows:
+        cells = ["<br>".join(cell(name, row, is_first=row is rows[0])) for name in COLUMNS]
+        name = row_name(row).replace("*", r"\*").replace("|", r"\|")
+        lines.append(f"| {name} | {' | '.join(cells)} | {row['words_per_second']:.0f} |")
+    explained = "\n\n".join(notes(comparison)).replace("*", r"\*")
+    return "\n".join(lines) + f"\n\n{explained}\n"
+
+
+def csv_text(comparison: Mapping[str, Any]) -> str:
+    """The comparison as CSV, unrounded, empty where a number is undefined."""
+    parts = ("value", "low", "high", "difference", "difference_low", "difference_high")
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    columns = [name if part == "value" else f"{name}_{part}" for name in COLUMNS for part in parts]
+    writer.writerow(["name", "recipe", "prior_strength", "seeds", *columns, "words_per_second"])
+    for row in comparison["rows"]:
+        numbers: list[Any] = []
+        for name in COLUMNS:
+            score = row["scores"][name]
+            ends = score["difference_interval"] or (None, None)
+            numbers += [score[part] for part in parts[:4]] + list(ends)
+        seeds = " ".join(map(str, row["seeds"]))
+        writer.writerow(
+            [row["name"], row["recipe"], row["prior_strength"], seeds]
+            + numbers
+            + [row["words_per_second"]]
+        )
+    return stream.getvalue()
+
+
+def check_can_draw(file: str) -> None:
+    """Raise ClinicalNerError if matplotlib is missing, before any work is done for a picture."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ClinicalNerError(Errors.E149.format(file=file))
+
+
+def draw_types(comparison: Mapping[str, Any], path: Path, *, kind: str) -> None:
+    """Draw the F1 of every type, the commonest in training first, one series per recipe.
+
+    Readable in black and white. The same JSON gives the same files. Rows at other prior strengths
+    than a recipe's own are left out.
+
+    comparison: what comparison.json holds.
+    path: the file to write.
+    kind: "png" or "svg".
+
+    RAISES ClinicalNerError: matplotlib is missing.
+    """
+    check_can_draw(path.name)
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    series = [row for row in comparison["rows"] if row["name"] == row["recipe"]]
+    mentions: Mapping[str, int] = comparison["training_mentions"]
+    labels = sorted(
+        (label for label, of in series[0]["types"].items() if of["support"]),
+        key=lambda label: (-mentions.get(label, 0), label),
+    )
+    # Each panel repeats the first recipe, which the others are compared with.
+    others = series[1:]
+    panels = [
+        [series[0], *others[start : start + PER_PANEL - 1]]
+        for start in range(0, max(len(others), 1), PER_PANEL - 1)
+    ]
+    width = min(20.0, max(5.0, 2.0 + 0.3 * len(labels)))
+    figure = Figure(figsize=(width, 1.4 + 2.4 * len(panels)), layout="constrained")
+    FigureCanvasAgg(figure)
+    all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, rows in zip(all_axes, panels, strict=True):
+        bar = 0.84 / len(rows)
+        for number, row in enumerate(rows):
+            color, hatch = STYLES[number]
+            left = [at + (number - (len(rows) - 1) / 2) * bar for at in range(len(labels))]
+            values = [row["types"].get(label, {"f": 0.0})["f"] or 0.0 for label in labels]
+            axes.bar(
+                *(left, values, bar),
+                color=color,
+                hatch=hatch,
+                edgecolor="black",
+                lw=0.4,
+                label=row["name"],
+            )
+        axes.set_ylabel(f"F1 on {comparison['scored_on']}")
+        axes.set_ylim(0, 1)
+        axes.set_xlim(-0.7, len(labels) - 0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(
+            frameon=False,
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.0),
+            ncols=PER_PANEL,
+            fontsize=8,
+        )
+    all_axes[-1].set_xticks(
+        range(len(labels)), [f"{label} ({mentions.get(label, 0)})" for label in labels]
+    )
+    all_axes[-1].tick_params(axis="x", labelrotation=90, labelsize=7)
+    all_axes[-1].set_xlabel("Type (mentions in training)")
+    metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
+    with matplotlib.rc_context({"svg.hashsalt": "clinical_ner"}):
+        figure.savefig(path, dpi=130, metadata=metadata, format=kind)

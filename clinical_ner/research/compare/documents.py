@@ -1,0 +1,96 @@
+"""The documents of a comparison: divided already, or annotated notes that it divides itself."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from spacy.vocab import Vocab
+
+from ...cli._conversion_options import blank
+from ...cli.convert import convert
+from ...cli.split import REPORT, split
+from ...data.read_gold import read_gold
+from ...data.split.stratify import PARTS
+from ...errors import ClinicalNerError, Errors
+from .runs import sha256
+
+#: Division of annotated notes, where the command says nothing else.
+DEV, TEST, SEED = 0.1, 0.2, 0
+
+
+def divide(
+    corpus: Path,
+    folder: Path,
+    *,
+    dev: float | None = None,
+    test: float | None = None,
+    seed: int | None = None,
+) -> tuple[dict[str, Path], dict[str, Any] | None]:
+    """Find train, dev and test, or make them.
+
+    corpus: a brat folder, or a folder that holds train.spacy, dev.spacy and test.spacy.
+    folder: where the notes of a brat folder are converted and divided.
+    dev, test, seed: of that division.
+
+    RETURNS: the three files by name, and the settings of the division, None if it was there.
+    RAISES ClinicalNerError: the folder is neither, its notes cannot be converted or divided, a
+        setting would do nothing, or two files hold the same documents.
+    """
+    if not corpus.is_dir():
+        raise ClinicalNerError(Errors.E102.format(path=corpus))
+    files = {part: corpus / f"{part}.spacy" for part in PARTS}
+    if all(path.is_file() for path in files.values()):
+        if not (dev is test is seed is None):
+            raise ClinicalNerError(Errors.E218.format(path=corpus))
+        _check_different(files)
+        return files, None
+    if not any(corpus.glob("*.txt")):
+        names = ", ".join(path.name for path in files.values())
+        raise ClinicalNerError(Errors.E148.format(path=corpus, files=names))
+    division: dict[str, Any] = {
+        "dev": DEV if dev is None else dev,
+        "test": TEST if test is None else test,
+        "seed": SEED if seed is None else seed,
+    }
+    convert(corpus, folder / "all.spacy", nlp=blank("en", "clinical"))
+    split(folder / "all.spacy", folder, **division)
+    files = {part: folder / path.name for part, path in files.items()}
+    _check_different(files)
+    return files, division
+
+
+def keep(files: dict[str, Path], folder: Path, target: Path) -> dict[str, Path]:
+    """Move what `divide` made from its folder to another; files of the user's stay.
+
+    RETURNS: the three files as they are to be used.
+    """
+    kept = {}
+    for part, path in files.items():
+        kept[part] = path
+        if path.parent == folder:
+            target.mkdir(exist_ok=True)
+            kept[part] = target / path.name
+            os.replace(path, kept[part])
+    if (folder / REPORT).exists():
+        os.replace(folder / REPORT, target / REPORT)
+    return kept
+
+
+def count_mentions(path: Path) -> dict[str, int]:
+    """Mentions by type of a .spacy file.
+
+    RAISES ClinicalNerError: it cannot be read, or holds none.
+    """
+    return dict(Counter(ent.label_ for doc in read_gold(path, Vocab()) for ent in doc.ents))
+
+
+def _check_different(files: dict[str, Path]) -> None:
+    """Raise ClinicalNerError if two files are the same one, or have the same content."""
+    seen: dict[str, Path] = {}
+    for path in files.values():
+        first = seen.setdefault(sha256(path.read_bytes()), path)
+        if first != path:
+            raise ClinicalNerError(Errors.E147.format(first=first, second=path))

@@ -1,0 +1,210 @@
+"""Runs of a comparison: one folder each, known by a fingerprint of all that decides its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...data.formats.docbin import replacing
+from ...errors import ClinicalNerError, Errors
+from ...evaluation.one_pass_counts import Evaluation
+from ...scoring.evaluation import EvaluationCounts
+from ...training.recipes import NEIGHBOURS, Recipe
+
+#: Written before training, so that what an interrupted run left is known again.
+IDENTITY = "run.json"
+CONFIG = "recipe.cfg"
+MODEL = "model-best"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One recipe trained with one seed.
+
+    folder: of its models and results.
+    parts: SHA-256 of the config's text and of the data files, by name, and the settings of the
+        training: what the fingerprint is made of.
+    """
+
+    recipe: Recipe
+    seed: int
+    folder: Path
+    parts: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of recipe and seed, and of the folder."""
+        return self.folder.name
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the parts, in hexadecimal."""
+        return sha256(json.dumps(dict(self.parts), sort_keys=True).encode())
+
+    @property
+    def model(self) -> Path:
+        """The model that dev chose."""
+        return self.folder / MODEL
+
+    def metrics_path(self, part: str) -> Path:
+        """File of the scores on a part of the data; that of test has no suffix."""
+        return self.folder / f"metrics{part_suffix(part)}.json"
+
+    def counts_path(self, part: str) -> Path:
+        """File of the counts on a part of the data."""
+        return self.folder / f"counts{part_suffix(part)}.json"
+
+    def check(self) -> None:
+        """Raise ClinicalNerError if the folder holds anything but this run, or parts of it."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ClinicalNerError(Errors.E205.format(path=self.folder))
+        if not self.folder.exists() or not any(self.folder.iterdir()):
+            return
+        try:
+            identity = json.loads((self.folder / IDENTITY).read_text(encoding="utf-8"))
+            found, parts = identity["fingerprint"], identity["parts"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ClinicalNerError(Errors.E146.format(path=self.folder, file=IDENTITY)) from error
+        if found != self.fingerprint:
+            names = [
+                name for name in {**parts, **self.parts} if parts.get(name) != self.parts.get(name)
+            ]
+            raise ClinicalNerError(
+                Errors.E145.format(path=self.folder, parts=", ".join(names) or "fingerprint")
+            )
+
+    def begin(self) -> Path:
+        """Write config and identity.
+
+        RETURNS: the file of the config.
+        """
+        with replacing(self.folder / IDENTITY) as temporary:
+            identity = {"fingerprint": self.fingerprint, "parts": dict(self.parts)}
+            temporary.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
+        with replacing(self.folder / CONFIG) as temporary:
+            temporary.write_text(self.recipe.text + "\n", encoding="utf-8")
+        return self.folder / CONFIG
+
+    def write_result(self, part: str, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None:
+        """Write metrics and counts of a part of the data."""
+        own = evaluation.counts.to_dict()
+        counts = {
+            "fingerprint": self.fingerprint,
+            "prior_strength": evaluation.prior_strength,
+            "own": own,
+            # A decision changes no probability, so that only what it found is written.
+            "decisions": [
+                {"prior_strength": strength, **_found(counts.to_dict())}
+                for strength, counts in evaluation.decisions.items()
+            ],
+        }
+        with replacing(self.counts_path(part)) as temporary:
+            temporary.write_text(
+                json.dumps(counts, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8"
+            )
+        # Last: who finds the metrics finds all the rest.
+        with replacing(self.metrics_path(part)) as temporary:
+            result = {**metrics, "fingerprint": self.fingerprint}
+            text = json.dumps(result, indent=2, sort_keys=True, allow_nan=False)
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+    def is_evaluated(self, part: str, prior_strengths: list[float]) -> bool:
+        """Whether metrics and counts are there, with the decisions that are asked for."""
+        if not self.metrics_path(part).is_file() or not self.counts_path(part).is_file():
+            return False
+        if _read(self.metrics_path(part)).get("fingerprint") != self.fingerprint:
+            return False
+        own, decisions = self.read_counts(part)
+        return own is None or {*prior_strengths} <= {own, *decisions}
+
+    def read_counts(self, part: str) -> tuple[float | None, dict[float | None, EvaluationCounts]]:
+        """Read what `write_result` wrote.
+
+        RETURNS: the recipe's own prior strength, None without probabilities, and the counts by
+            strength.
+        RAISES ClinicalNerError: the file does not hold them.
+        """
+        path = self.counts_path(part)
+        data = _read(path)
+        try:
+            own = data["prior_strength"]
+            decisions: dict[float | None, EvaluationCounts] = {
+                own: EvaluationCounts.from_dict(data["own"])
+            }
+            for decision in data["decisions"]:
+                strength = decision["prior_strength"]
+                decisions[strength] = EvaluationCounts.from_dict({**data["own"], **decision})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ClinicalNerError(Errors.E217.format(path=path)) from error
+        return own, decisions
+
+
+def plan_runs(
+    recipes: list[Recipe],
+    seeds: list[int],
+    output: Path,
+    *,
+    data: Mapping[str, Path],
+    epochs: int,
+    encoder: str,
+) -> list[Run]:
+    """All runs of a comparison, recipe by recipe.
+
+    data: the .spacy files of train, dev and test.
+    epochs, encoder: in place of the recipes', if not 0 and not empty.
+    """
+    content = {part: sha256(path.read_bytes()) for part, path in data.items()}
+    return [
+        Run(
+            recipe,
+            seed,
+            output / f"{recipe.name}-seed{seed}",
+            {
+                "recipe": sha256(recipe.text.encode()),
+                "neighbours": recipe.neighbours,
+                "seed": seed,
+                "epochs": epochs,
+                "encoder": encoder,
+                **content,
+            },
+        )
+        for recipe in recipes
+        for seed in seeds
+    ]
+
+
+def without_neighbours(run: Run) -> Run:
+    """The run whose model the memory of a ``+neighbours`` run is added to."""
+    name = run.recipe.name.removesuffix(NEIGHBOURS)
+    recipe = Recipe(name, run.recipe.path, run.recipe.config)
+    folder = run.folder.with_name(f"{name}-seed{run.seed}")
+    return Run(recipe, run.seed, folder, {**run.parts, "neighbours": False})
+
+
+def part_suffix(part: str) -> str:
+    """What the files on a part of the data have in their names; nothing for test."""
+    return "" if part == "test" else f"-{part}"
+
+
+def _found(counts: dict[str, Any]) -> dict[str, Any]:
+    """The counts that depend on the decision."""
+    return {key: counts[key] for key in ("spans", "tokens")}
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ClinicalNerError(Errors.E217.format(path=path)) from error
+    if not isinstance(data, dict):
+        raise ClinicalNerError(Errors.E217.format(path=path))
+    return data

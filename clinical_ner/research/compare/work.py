@@ -1,0 +1,151 @@
+"""Training and evaluating the runs of a comparison, as far as they are not done yet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ...cli.evaluate import metrics_of, predict
+from ...cli.neighbours import neighbours
+from ...cli.train import RECORD, initialize, train, training_settings
+from ...data.formats.docbin import replacing
+from ...errors import ClinicalNerError, Errors
+from ...evaluation.one_pass_counts import recognizer_of
+from ...training.recipes import NEIGHBOURS
+from .runs import CONFIG, Run, without_neighbours
+
+#: What the training loop prints.
+LOG = "training.log"
+#: What adding neighbours to a model has shown on dev.
+NEIGHBOURS_REPORT = "neighbours.json"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all runs share.
+
+    files: the .spacy files of train, dev and test.
+    mentions: mentions by type in train.
+    epochs, encoder: in place of the recipes', if not 0 and not empty.
+    gpu_id: GPU, or -1 for the CPU.
+    say: told of every step.
+    """
+
+    files: Mapping[str, Path]
+    mentions: Mapping[str, int]
+    epochs: int
+    encoder: str
+    gpu_id: int
+    say: Callable[[str], None]
+
+    def check(self, runs: Sequence[Run]) -> None:
+        """Initialize every recipe that is still to be trained, once, and forget the result.
+
+        It takes seconds and finds what would otherwise end the comparison after hours: labels,
+        losses, batchers or encoders that do not fit.
+
+        RAISES ClinicalNerError: one does not, with the recipe's file named.
+        """
+        checked: set[str] = set()
+        for run in runs:
+            if is_trained(run) or run.recipe.name in checked:
+                continue
+            checked.add(run.recipe.name)
+            self.say(f"checking {run.recipe.name}")
+            path = run.recipe.path
+            with TemporaryDirectory() as folder:
+                config = Path(folder) / CONFIG
+                config.write_text(run.recipe.text, encoding="utf-8")
+                nlp = initialize(config, self._settings(run), gpu_id=self.gpu_id, name=path)
+            if run.recipe.neighbours and recognizer_of(nlp) is None:
+                raise ClinicalNerError(Errors.E219.format(path=path, suffix=NEIGHBOURS))
+
+    def finish(self, run: Run, part: str, prior_strengths: Sequence[float]) -> None:
+        """Train and evaluate a run, as far as it is not done.
+
+        part: of the data, that is scored.
+        prior_strengths: further decisions.
+        """
+        if run.recipe.neighbours:
+            self._train(without_neighbours(run))
+            self._add_neighbours(run)
+        else:
+            self._train(run)
+        if run.is_evaluated(part, list(prior_strengths)):
+            return
+        self.say(f"evaluating {run.name} on {part}")
+        evaluation = predict(
+            str(run.model),
+            self.files[part],
+            gpu_id=self.gpu_id,
+            training_mentions=self.mentions,
+            prior_strengths=prior_strengths,
+        )
+        metrics = metrics_of(evaluation, model=str(run.model), data=self.files[part])
+        metrics |= {
+            "recipe": run.recipe.name,
+            "training_seed": run.seed,
+            "training_words_per_second": training_rate(run),
+        }
+        run.write_result(part, evaluation, metrics)
+
+    def _train(self, run: Run) -> None:
+        if is_trained(run):
+            return
+        self.say(f"training {run.name}")
+        config = run.begin()
+        with (run.folder / LOG).open("w", encoding="utf-8") as log, redirect_stdout(log):
+            train(
+                config,
+                run.folder,
+                train_path=self.files["train"],
+                dev_path=self.files["dev"],
+                encoder=self.encoder,
+                epochs=self.epochs,
+                seed=run.seed,
+                gpu_id=self.gpu_id,
+            )
+
+    def _add_neighbours(self, run: Run) -> None:
+        if is_trained(run):
+            return
+        self.say(f"adding neighbours to {run.name}")
+        trained = without_neighbours(run)
+        run.begin()
+        report = neighbours(
+            *(str(trained.model), self.files["train"], self.files["dev"], run.model),
+            gpu_id=self.gpu_id,
+        )
+        _write(run.folder / NEIGHBOURS_REPORT, report)
+        # Last, since it is the sign that all is done; the training was that of the other run.
+        _write(run.folder / RECORD, json.loads((trained.folder / RECORD).read_text("utf-8")))
+
+    def _settings(self, run: Run) -> dict[str, Any]:
+        return training_settings(
+            self.files["train"],
+            self.files["dev"],
+            encoder=self.encoder,
+            epochs=self.epochs,
+            seed=run.seed,
+        )
+
+
+def is_trained(run: Run) -> bool:
+    """Whether the training of a run came to its end."""
+    return (run.folder / RECORD).is_file()
+
+
+def training_rate(run: Run) -> float:
+    """Words per second of the training of a run."""
+    record = json.loads((run.folder / RECORD).read_text(encoding="utf-8"))
+    return float(record["words_per_second"])
+
+
+def _write(path: Path, data: Any) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")

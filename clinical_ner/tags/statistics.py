@@ -1,0 +1,169 @@
+"""What losses and decision know of the training data: counts per tag, and how it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .batch_sampling import BatchSampling
+from .scheme import class_index, tag_names
+
+#: Fields that hold what a sampling batcher does; None without one.
+SAMPLING = ("sampled_shares", "sampled_document_shares", "type_odds", "type_document_odds")
+
+
+@dataclass
+class TagStatistics:
+    """Counts of the training data, the only state of a loss.
+
+    It exists so that the road back to the empirical probability needs no second look at the corpus:
+    it is stored with the component, and the same live object is read by loss and decoder.
+
+    labels: the entity types, in the order of their tags.
+    counts: labelled (not masked) training tokens per tag. *Shape:* ``(K,)``.
+    documents: training documents with at least one labelled token.
+    document_shares: mean over these documents of each tag's share in the document, the prior under
+        a loss that averages per document first. *Shape:* ``(K,)``.
+    sampled_shares, sampled_document_shares: the same shares as a sampling batcher draws them; None
+        where batches are drawn as the corpus is. *Shape:* ``(K,)``.
+    type_odds, type_document_odds: odds of each tag against O in batches of its own type; 1 for O, 0
+        for a type that had no batch yet, None without such batches. *Shape:* ``(K,)``.
+    """
+
+    labels: list[str] = field(default_factory=list)
+    counts: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
+    documents: int = 0
+    document_shares: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
+    sampled_shares: NDArray[np.float64] | None = None
+    sampled_document_shares: NDArray[np.float64] | None = None
+    type_odds: NDArray[np.float64] | None = None
+    type_document_odds: NDArray[np.float64] | None = None
+
+    @property
+    def tags(self) -> list[str]:
+        """Tag names in the order of their ids."""
+        return tag_names(self.labels)
+
+    @property
+    def total(self) -> float:
+        """Number N of labelled training tokens."""
+        return float(self.counts.sum())
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """True for the tags with at least one training token. *Shape:* ``(K,)``."""
+        return self.counts > 0
+
+    @property
+    def prior(self) -> NDArray[np.float64]:
+        """Share pi of each tag among the labelled tokens; sums to 1. *Shape:* ``(K,)``."""
+        return self.counts / max(self.total, 1.0)
+
+    @property
+    def class_counts(self) -> NDArray[np.float64]:
+        """Labelled tokens of O and of each entity type. *Shape:* ``(1 + len(labels),)``."""
+        classes = class_index(len(self.counts))
+        return np.asarray(np.bincount(classes, weights=self.counts), dtype=np.float64)
+
+    def smoothed_prior(self, smoothing: float) -> NDArray[np.float64]:
+        """Prior (n_c + a) / (N + a K), which keeps tags seen once from swallowing the text.
+
+        smoothing: the pseudo-count a >= 0 of every tag, in tokens.
+
+        RETURNS: *Shape:* ``(K,)``.
+        """
+        return (self.counts + smoothing) / (self.total + smoothing * len(self.counts))
+
+    def count(self, labels: Sequence[str], documents: Iterable[NDArray[np.int64]]) -> None:
+        """Count anew, in place, so that whoever holds this object sees the result.
+
+        labels: the entity types.
+        documents: tag ids of each document, -1 where masked. *Shape of each:* ``(n,)``.
+        """
+        n_tags = 1 + 2 * len(labels)
+        counts = np.zeros(n_tags)
+        shares = np.zeros(n_tags)
+        n_documents = 0
+        for ids in documents:
+            per_tag = np.bincount(ids[ids >= 0], minlength=n_tags)
+            if per_tag.sum():
+                counts += per_tag
+                shares += per_tag / per_tag.sum()
+                n_documents += 1
+        self.labels = list(labels)
+        self.counts = counts
+        self.documents = n_documents
+        self.document_shares = shares / max(n_documents, 1)
+        self.observe(None)
+
+    def observe(self, batch: BatchSampling | None) -> None:
+        """Take over, in place, what the batcher said of a batch.
+
+        batch: None for a batch drawn as the corpus is, after which no sampling is left to undo.
+        """
+        if batch is None:
+            for name in SAMPLING:
+                setattr(self, name, None)
+            return
+        self.sampled_shares = self.by_tag(batch["shares"])
+        self.sampled_document_shares = self.by_tag(batch["document_shares"])
+        if batch["type"] is not None:
+            self.type_odds = self._with_odds(self.type_odds, batch["type_odds"])
+            self.type_document_odds = self._with_odds(
+                self.type_document_odds, batch["type_document_odds"]
+            )
+
+    def by_tag(self, values: Mapping[str, float]) -> NDArray[np.float64]:
+        """Values by tag name as an array, 0 where a tag has none. *Shape:* ``(K,)``."""
+        return np.asarray([values.get(tag, 0.0) for tag in self.tags], dtype=np.float64)
+
+    def sampling_shift(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What to add to log-probabilities learned under other shares: log pi_c - log share_c.
+
+        The shift of a changed prior (Saerens et al. 2002, Neural Computation 14, eq. 2.4), up to a
+        constant that the softmax takes away.
+
+        shares: shares, or odds against O, of the tags in training. *Shape:* ``(K,)``.
+
+        RETURNS: -inf for tags that were never drawn. *Shape:* ``(K,)``.
+        """
+        drawn = self.seen & (shares > 0)
+        shift = np.full(len(shares), -np.inf)
+        shift[drawn] = np.log(self.prior[drawn]) - np.log(shares[drawn])
+        return shift
+
+    def _with_odds(
+        self, odds: NDArray[np.float64] | None, of_type: Mapping[str, float]
+    ) -> NDArray[np.float64]:
+        if odds is None:
+            odds = self.by_tag({"O": 1.0})
+        return np.where(self.by_tag(dict.fromkeys(of_type, 1.0)) > 0, self.by_tag(of_type), odds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "labels": list(self.labels),
+            "counts": [int(count) for count in self.counts],
+            "documents": self.documents,
+            "document_shares": [float(share) for share in self.document_shares],
+            "sampling": {name: _as_list(getattr(self, name)) for name in SAMPLING},
+        }
+
+    def update_from_dict(self, data: dict[str, Any]) -> None:
+        """Take over what ``to_dict`` gave, in place."""
+        self.labels = list(data["labels"])
+        self.counts = np.asarray(data["counts"], dtype=np.float64)
+        self.documents = int(data["documents"])
+        self.document_shares = np.asarray(data["document_shares"], dtype=np.float64)
+        sampling = data.get("sampling", {})
+        for name in SAMPLING:
+            values = sampling.get(name)
+            setattr(self, name, None if values is None else np.asarray(values, dtype=np.float64))
+
+
+def _as_list(values: NDArray[np.float64] | None) -> list[float] | None:
+    return None if values is None else [float(value) for value in values]

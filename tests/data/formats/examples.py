@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from clinical_ner.data.mentions import AnnotatedText, Mention
+
+#: What breaks offsets: characters of two UTF-16 units, of several code points, and line ends.
+PIECES = [
+    "fever", "3.5mg", "b.i.d.", "(", ".", "|", "#", "\\n", '"', "don't", "µ", "±", "Ærø", "B-X",
+    "😷", "👩🏽‍⚕️", "e\u0301", "q\u0323\u0307", "क्षि", "\u200b", "\ufeff", "\x0c", "\u2028", "\x85",
+    " ", "  ", "\n", "\r\n", "\r", "\t", "\u00a0", "\u3000",
+]  # fmt: skip
+LABELS = ["Sign", "Body-part", "B-X", "O", "Größe", "1"]
+
+
+def text(rng: random.Random, most: int = 20) -> str:
+    return "".join(rng.choices(PIECES, k=rng.randint(0, most)))
+
+
+def document(
+    rng: random.Random, id: str, *, pieces: Iterable[int] = (1, 1, 1, 2, 3)
+) -> AnnotatedText:
+    """A text with random mentions: nested, crossing, repeated, empty, in pieces in any order."""
+    content = text(rng)
+    counts = list(pieces)
+
+    def fragment() -> tuple[int, int]:
+        start, end = sorted(rng.choices(range(len(content) + 1), k=2))
+        return start, end
+
+    mentions = [
+        Mention(
+            f"T{number}",
+            rng.choice(LABELS),
+            tuple(fragment() for _ in range(rng.choice(counts))),
+        )
+        for number in range(1, rng.randint(0, 8) + 1)
+    ]
+    return AnnotatedText(id, content, tuple(mentions), Path("corpus"))
+
+
+def documents(seed: int, number: int = 4) -> list[AnnotatedText]:
+    rng = random.Random(seed)
+    return [document(rng, f"note-{index}") for index in range(number)]
+
+
+def spans(document: AnnotatedText) -> list[tuple[str, tuple[tuple[int, int], ...]]]:
+    """What a mention says: not its id, and not where in a file it stands."""
+    return [(mention.label, mention.fragments) for mention in document.mentions]
+
+
+@st.composite
+def corpora(draw: st.DrawFn) -> list[AnnotatedText]:
+    """One to three texts of any characters, with any mentions within them."""
+    contents = draw(
+        st.lists(
+            st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=12).map("".join),
+            min_size=1,
+            max_size=3,
+        )
+    )
+    return [
+        AnnotatedText(f"note-{index}", content, draw(_mentions(content)), Path("corpus"))
+        for index, content in enumerate(contents)
+    ]
+
+
+@st.composite
+def _mentions(draw: st.DrawFn, content: str) -> tuple[Mention, ...]:
+    offset = st.integers(0, len(content))
+    fragment = st.tuples(offset, offset).map(lambda pair: (min(pair), max(pair)))
+    labelled = st.tuples(
+        st.sampled_from(LABELS), st.lists(fragment, min_size=1, max_size=3).map(tuple)
+    )
+    return tuple(
+        Mention(f"T{number}", label, fragments)
+        for number, (label, fragments) in enumerate(draw(st.lists(labelled, max_size=6)), start=1)
+    )

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from clinical_ner.data.formats.column_tags import (
+    SCHEMES,
+    Scheme,
+    SchemeDetector,
+    TagFaultError,
+    chunks,
+    parse_tag,
+)
+
+Chunk = tuple[int, int, str]
+
+
+def _random_chunks(rng: random.Random, length: int) -> list[Chunk]:
+    found, position = [], 0
+    while position < length:
+        size = min(rng.randint(1, 3), length - position)
+        if rng.random() < 0.6:
+            found.append((position, position + size, rng.choice(["X", "Y-z"])))
+        position += size
+    return found
+
+
+def _encode(found: list[Chunk], length: int, scheme: Scheme) -> list[tuple[str, str]]:
+    """Tags written after the definitions of the schemes."""
+    tags = [("O", "")] * length
+    for first, last, label in found:
+        size = last - first
+        if scheme == "IOB1":
+            follows = any(other[1] == first and other[2] == label for other in found)
+            prefixes = ("B" if follows else "I") + "I" * (size - 1)
+        elif scheme == "IOB2":
+            prefixes = "B" + "I" * (size - 1)
+        else:
+            single, end = ("S", "E") if scheme == "BIOES" else ("U", "L")
+            prefixes = single if size == 1 else "B" + "I" * (size - 2) + end
+        tags[first:last] = [(prefix, label) for prefix in prefixes]
+    return tags
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("seed", range(50))
+def test_chunks_come_back_and_the_scheme_is_told(scheme: Scheme, seed: int) -> None:
+    rng = random.Random(seed)
+    detector = SchemeDetector()
+    # So long that every scheme shows itself: a chunk of several words, and one of one.
+    sentences = [_random_chunks(rng, 30) for _ in range(5)]
+
+    for found in sentences:
+        tags = _encode(found, 30, scheme)
+        assert chunks(tags, scheme) == found
+        for line, tag in enumerate(tags):
+            detector.add(*tag, line)
+        detector.end()
+    assert detector.scheme() == scheme
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_tags_of_any_kind_give_chunks_that_do_not_overlap_or_a_fault(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(50):
+        tags = [
+            (prefix, rng.choice("XY") if prefix != "O" else "")
+            for prefix in rng.choices("OBIESLU", k=8)
+        ]
+        for scheme in SCHEMES:
+            try:
+                found = chunks(tags, scheme)
+            except TagFaultError as error:
+                assert 0 <= error.index < 8
+                continue
+            marked = [index for first, last, _ in found for index in range(first, last)]
+            assert marked == [index for index, (prefix, _) in enumerate(tags) if prefix != "O"]
+
+
+@pytest.mark.parametrize(
+    ("tags", "scheme", "index"),
+    [
+        ("O I-X", "IOB2", 1),
+        ("B-X I-Y", "IOB2", 1),
+        ("B-X E-X", "IOB2", 1),
+        ("B-X O", "BIOES", 1),
+        ("O B-X", "BIOES", 1),
+        ("B-X B-X E-X", "BIOES", 1),
+        ("E-X", "BIOES", 0),
+        ("B-X S-X", "BIOES", 1),
+        ("B-X L-Y", "BILUO", 1),
+        ("U-X I-X", "BILUO", 1),
+        ("S-X", "BILUO", 0),
+    ],
+)
+def test_what_a_scheme_does_not_allow(tags: str, scheme: Scheme, index: int) -> None:
+    parsed = [parse_tag(tag) or ("", "") for tag in tags.split()]
+
+    with pytest.raises(TagFaultError) as caught:
+        chunks(parsed, scheme)
+    assert caught.value.index == index
+
+
+@pytest.mark.parametrize("tag", ["B-", "B", "b-X", "X", "o", "", "B- X", "Q-X", "-X", "B_X", "OO"])
+def test_what_is_no_tag(tag: str) -> None:
+    assert parse_tag(tag) is None
+
+
+def test_a_label_may_hold_hyphens() -> None:
+    assert parse_tag("B-Body-part") == ("B", "Body-part")
+    assert parse_tag("O") == ("O", "")
+
+
+def test_mixed_tags_are_taken_for_iob2_which_names_the_fault() -> None:
+    detector = SchemeDetector()
+    for line, (prefix, label) in enumerate([("B", "X"), ("O", ""), ("I", "X")]):
+        detector.add(prefix, label, line)
+
+    assert detector.scheme() == "IOB2"

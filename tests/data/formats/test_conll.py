@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from spacy.tokens import Doc, Span
+from spacy.vocab import Vocab
+
+from clinical_ner.data.formats.conll import read_conll, write_conll
+from clinical_ner.data.formats.docbin import DOCUMENT_ID
+from clinical_ner.data.mentions import AnnotatedText
+from clinical_ner.errors import ClinicalNerError
+
+
+def _read(folder: Path, content: str, **settings: Any) -> list[AnnotatedText]:
+    path = folder / "notes.conll"
+    path.write_bytes(content.encode())
+    return list(read_conll(path, **settings))
+
+
+def _found(document: AnnotatedText) -> list[tuple[str, str]]:
+    return [
+        (document.text[mention.start : mention.end], mention.label) for mention in document.mentions
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "No\tO\nchest\tI-Sign\npain\tI-Sign\nfever\tB-Sign\n",
+        "No\tO\nchest\tB-Sign\npain\tI-Sign\nfever\tB-Sign\n",
+        "No\tO\nchest\tB-Sign\npain\tE-Sign\nfever\tS-Sign\n",
+        "No\tO\nchest\tB-Sign\npain\tL-Sign\nfever\tU-Sign\n",
+    ],
+    ids=["IOB1", "IOB2", "BIOES", "BILUO"],
+)
+def test_schemes_are_told_apart(tmp_path: Path, content: str) -> None:
+    [document] = _read(tmp_path, content)
+
+    assert document.id == "notes"
+    assert document.text == "No chest pain fever"
+    assert _found(document) == [("chest pain", "Sign"), ("fever", "Sign")]
+    assert [mention.line for mention in document.mentions] == [2, 4]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_and_byte_order_mark(tmp_path: Path, end: str, mark: str) -> None:
+    lines = ["Severe B-X", "pain B-Sign", "", "Fever B-Sign"]
+
+    [document] = _read(tmp_path, mark + "\n".join(lines).replace("\n", end))
+
+    assert document.text.split() == ["Severe", "pain", "Fever"]
+    assert _found(document)[0] == ("Severe", "X")
+
+
+def test_sentences_are_lines_and_no_entity_crosses_them(tmp_path: Path) -> None:
+    [document] = _read(tmp_path, "chest I-Sign\n\n\npain I-Sign\n")
+
+    assert document.text == "chest\npain"
+    assert _found(document) == [("chest", "Sign"), ("pain", "Sign")]
+
+
+def test_documents_of_docstart(tmp_path: Path) -> None:
+    content = (
+        "-DOCSTART- -X- -X- O\n\nChest NN B-NP B-Body\n\n-DOCSTART- -X- -X- O\n\nPain NN B-NP O\n"
+    )
+
+    first, second = _read(tmp_path, content)
+
+    assert (first.id, first.text, _found(first)) == ("notes-1", "Chest", [("Chest", "Body")])
+    assert (second.id, second.text, _found(second)) == ("notes-2", "Pain", [])
+
+
+def test_comments_name_documents(tmp_path: Path) -> None:
+    content = "# global.columns = x\n# newdoc id = a b\nChest O\n# sent_id = 3\nPain O\n# newdoc\n"
+
+    first, second = _read(tmp_path, content)
+
+    assert (first.id, first.text) == ("a b", "Chest Pain")
+    assert (second.id, second.text) == ("notes-2", "")
+
+
+@pytest.mark.parametrize("separator", ["\t", " "])
+def test_a_hash_may_be_a_word(tmp_path: Path, separator: str) -> None:
+    lines = [("#", "O"), ("#1", "B-Lot"), ("is", "O"), ("#", "B-Lot")]
+
+    [document] = _read(tmp_path, "\n".join(separator.join(line) for line in lines))
+
+    assert document.text == "# #1 is #"
+    assert _found(document) == [("#1", "Lot"), ("#", "Lot")]
+
+
+def test_columns_are_chosen(tmp_path: Path) -> None:
+    content = "1 Chest B-Body O\n2 pain O B-Sign\n"
+
+    [first] = _read(tmp_path, content, word_column=1, label_column=2)
+    [second] = _read(tmp_path, content, word_column=-3, label_column=-1)
+
+    assert (first.text, _found(first)) == ("Chest pain", [("Chest", "Body")])
+    assert _found(second) == [("pain", "Sign")]
+
+
+def test_spaces_of_any_number_and_no_break_spaces(tmp_path: Path) -> None:
+    [document] = _read(tmp_path, "5\u00a0mg   B-Dose \ndaily  O\n")
+
+    assert document.text == "5\u00a0mg daily"
+    assert _found(document) == [("5\u00a0mg", "Dose")]
+
+
+def test_tabs_leave_spaces_to_words(tmp_path: Path) -> None:
+    assert _found(_read(tmp_path, "5 mg\tB-Dose\n")[0]) == [("5 mg", "Dose")]
+
+
+def test_the_text_itself(tmp_path: Path) -> None:
+    content = (
+        '# newdoc id = a\n# document_text = " 5mg\\tb.i.d.\\n"\n5\tB-Dose\nmg\tI-Dose\nb.i.d.\tO'
+    )
+
+    [document] = _read(tmp_path, content)
+
+    assert document.text == " 5mg\tb.i.d.\n"
+    assert _found(document) == [("5mg", "Dose")]
+
+
+def test_a_given_scheme_is_kept_to(tmp_path: Path) -> None:
+    # Told from the content, this is IOB1.
+    with pytest.raises(ClinicalNerError, match=r"notes\.conll, line 1: I follows no word .*IOB2"):
+        _read(tmp_path, "pain I-Sign\n", scheme="IOB2")
+
+
+def test_a_folder_and_its_files(tmp_path: Path) -> None:
+    (tmp_path / "b.conll").write_text("pain O\n")
+    (tmp_path / "a.IOB").write_text("fever O\n")
+    (tmp_path / "README.md").write_text("not a note")
+    (tmp_path / ".a.conll").write_text("not a note")
+
+    assert [document.id for document in read_conll(tmp_path)] == ["a", "b"]
+
+
+def _doc(*words: str, id: str = "note") -> Doc:
+    doc = Doc(Vocab(), words=list(words), spaces=[False] * len(words))
+    doc.set_ents([], default="outside")
+    doc.user_data[DOCUMENT_ID] = id
+    return doc
+
+
+def test_what_is_written(tmp_path: Path) -> None:
+    doc = _doc("5", "mg", " ", "b.i.d.", "\n", "#")
+    doc.set_ents([Span(doc, 0, 2, "Dose"), Span(doc, 3, 4, "Rate")], default="outside")
+
+    write_conll([doc], tmp_path / "notes.conll")
+
+    assert (tmp_path / "notes.conll").read_bytes().decode() == (
+        "-DOCSTART-\tO\n\n# newdoc id = note\n# document_text = \"5mg b.i.d.\\n#\"\n"
+        "5\tB-Dose\nmg\tI-Dose\nb.i.d.\tB-Rate\n\n#\tO\n\n"
+    )  # fmt: skip
+
+
+def test_an_entity_over_a_line_break_stays_whole(tmp_path: Path) -> None:
+    doc = _doc("chest", "\n", "pain")
+    doc.set_ents([Span(doc, 0, 3, "Sign")], default="outside")
+
+    write_conll([doc], tmp_path / "notes.conll")
+
+    assert _found(next(read_conll(tmp_path / "notes.conll"))) == [("chest\npain", "Sign")]
+
+
+def test_sentences_that_the_doc_knows_of_are_written(tmp_path: Path) -> None:
+    doc = _doc("Pain", ".", "Fever", ".")
+    for token in doc:
+        token.is_sent_start = token.i in (0, 2)
+
+    write_conll([doc], tmp_path / "notes.conll")
+
+    assert ".\tO\n\nFever\tO\n" in (tmp_path / "notes.conll").read_text()
+
+
+def _unknown() -> Doc:
+    doc = _doc("chest")
+    doc.set_ents([], missing=[doc[0:1]], default="outside")
+    return doc
+
+
+def _labelled(label: str, *words: str) -> Doc:
+    doc = _doc(*words)
+    doc.set_ents([Span(doc, 0, 1, label)], default="outside")
+    return doc
+
+
+@pytest.mark.parametrize(
+    ("docs", "problem"),
+    [
+        ([_doc("a"), _doc("b")], "another has its id"),
+        ([_doc("a", id="a b")], "its id is empty or holds whitespace"),
+        ([_unknown()], "token 0 may be in an entity or not"),
+        ([_doc("a\tb")], "token 0 is no word"),
+        ([_doc("-DOCSTART-")], "token 0 is no word"),
+        ([_labelled("A\tB", "a")], "a label is empty or holds whitespace"),
+        ([_labelled("X", " ", "a")], "the entity of token 0 is whitespace"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_columns_cannot_hold(tmp_path: Path, docs: list[Doc], problem: str) -> None:
+    with pytest.raises(ClinicalNerError) as caught:
+        write_conll(docs, tmp_path / "notes.conll")
+
+    assert problem in str(caught.value) and "notes.conll: cannot hold" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clinical_ner.data.formats.pubtator import read_pubtator, write_pubtator
+from clinical_ner.data.mentions import AnnotatedText, Mention
+from clinical_ner.errors import ClinicalNerError
+
+from .examples import spans
+
+
+def _read(folder: Path, *lines: str, end: str = "\n", **settings: Any) -> list[AnnotatedText]:
+    path = folder / "notes.pubtator"
+    path.write_bytes("".join(f"{line}{end}" for line in lines).encode())
+    return list(read_pubtator(path, **settings))
+
+
+NOTE = ["7|t|Chest pain", "7|a|after a fall.", "7\t0\t10\tChest pain\tDisease\tD002637"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_mentions_and_what_is_counted(tmp_path: Path, end: str) -> None:
+    lines = [
+        *NOTE,
+        "7\t19\t23\tfall\tEvent\t-",
+        "7\tCID\tD002637\tD000001",
+        "7\tCause\t7157\t1\tNovel",
+        "",
+        "",
+        "8|t|Fever",
+    ]
+
+    first, second = _read(tmp_path, *lines, end=end)
+
+    assert (first.id, first.text) == ("7", "Chest pain\nafter a fall.")
+    assert spans(first) == [("Disease", ((0, 10),)), ("Event", ((19, 23),))]
+    assert [(mention.id, mention.line) for mention in first.mentions] == [("T1", 3), ("T2", 4)]
+    assert first.skipped == {"concept": 1, "relation": 2}
+    assert (second.id, second.text, second.mentions) == ("8", "Fever", ())
+
+
+def test_documents_without_an_empty_line_between(tmp_path: Path) -> None:
+    assert [document.id for document in _read(tmp_path, "7|t|Fever", "8|t|Pain")] == ["7", "8"]
+
+
+def test_the_title_may_hold_bars_and_be_empty(tmp_path: Path) -> None:
+    first, second = _read(tmp_path, "7|t|1|t|2", "7|a|x", "8|t|", "8|a|x")
+
+    assert (first.text, second.text) == ("1|t|2\nx", "\nx")
+
+
+@pytest.mark.parametrize(("unit", "start"), [("utf-16", 3), ("bytes", 5), (None, 3), (None, 2)])
+def test_offsets_of_other_units(tmp_path: Path, unit: str | None, start: int) -> None:
+    line = f"7\t{start}\t{start + 5}\tfever\tSign"
+
+    [document] = _read(tmp_path, "7|t|😷 fever", line, offsets=unit)
+
+    assert spans(document) == [("Sign", ((2, 7),))]
+
+
+def test_what_is_written(tmp_path: Path) -> None:
+    text = "Chest\tpain\r\nafter\na fall."
+    mentions = (
+        Mention("a", "Sign", ((0, 10),)),
+        Mention("b", "Sign", ((0, 5), (12, 17))),
+        Mention("c", "X", ((6, 17),)),
+    )
+
+    [row] = write_pubtator([AnnotatedText("7", text, mentions, tmp_path)], tmp_path / "out")
+
+    assert (tmp_path / "out").read_bytes().decode() == (
+        "7|t|Chest\tpain \n7|a|after a fall.\n"
+        "7\t0\t10\tChest pain\tSign\n7\t6\t17\tpain  after\tX\n\n"
+    )
+    assert (row.document, row.annotation, row.label) == ("7", "b", "Sign")
+    assert (row.action, row.codes, row.start, row.end) == ("dropped", ("fragments",), 0, 17)
+
+
+@pytest.mark.parametrize(
+    ("id", "label", "problem"),
+    [
+        ("a|b", "X", "its id is empty, or holds"),
+        ("a b", "X", "its id is empty, or holds"),
+        ("", "X", "its id is empty, or holds"),
+        ("7", "A\tB", "the label of T1 is no word"),
+        ("7", " A", "the label of T1 is no word"),
+    ],
+)
+def test_what_lines_cannot_hold(tmp_path: Path, id: str, label: str, problem: str) -> None:
+    text = AnnotatedText(id, "fever", (Mention("T1", label, ((0, 5),)),), tmp_path)
+
+    with pytest.raises(ClinicalNerError, match=problem):
+        write_pubtator([text], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,135 @@
+"""What a format can hold comes back as it was, for any texts and any mentions in them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import spacy
+from hypothesis import given
+from spacy.language import Language
+from spacy.vocab import Vocab
+
+from clinical_ner.data.conversion import to_flat_doc
+from clinical_ner.data.formats.bioc_json import read_bioc_json, write_bioc_json
+from clinical_ner.data.formats.brat import read_brat, write_brat
+from clinical_ner.data.formats.conll import read_conll, write_conll
+from clinical_ner.data.formats.detect import detect_format
+from clinical_ner.data.formats.docbin import write_docbin
+from clinical_ner.data.formats.jsonl import read_jsonl, write_jsonl
+from clinical_ner.data.formats.pubtator import read_pubtator, write_pubtator
+from clinical_ner.data.gold import read_docbin_texts
+from clinical_ner.data.mentions import AnnotatedText
+
+from .examples import corpora, documents, spans
+
+Reader = Callable[[Path], Iterator[AnnotatedText]]
+Writer = Callable[[Iterable[AnnotatedText], Path], None]
+WHOLE: list[tuple[str, str, Writer, Reader]] = [
+    ("brat", "notes", write_brat, read_brat),
+    ("jsonl", "notes.jsonl", write_jsonl, read_jsonl),
+    ("bioc", "notes.json", write_bioc_json, read_bioc_json),
+]
+
+
+@pytest.fixture(scope="module")
+def nlp() -> Language:
+    return spacy.blank("en")
+
+
+@contextmanager
+def new_path(name: str) -> Iterator[Path]:
+    """A path of its own for each example, which pytest's tmp_path is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / name
+
+
+@pytest.mark.parametrize(("format", "name", "write", "read"), WHOLE, ids=[row[0] for row in WHOLE])
+@given(written=corpora())
+def test_formats_that_hold_everything(
+    written: list[AnnotatedText], format: str, name: str, write: Writer, read: Reader
+) -> None:
+    with new_path(name) as path:
+        write(written, path)
+
+        assert [(doc.id, doc.text, spans(doc)) for doc in read(path)] == [
+            (doc.id, doc.text, spans(doc)) for doc in written
+        ]
+        assert detect_format(path) == format
+
+
+@pytest.mark.parametrize("write_and_read", [(write_brat, read_brat), (write_jsonl, read_jsonl)])
+@pytest.mark.parametrize("seed", range(5))
+def test_mentions_keep_their_ids(
+    tmp_path: Path, seed: int, write_and_read: tuple[Writer, Reader]
+) -> None:
+    write, read = write_and_read
+    written = documents(seed)
+
+    write(written, tmp_path / "out")
+
+    for before, after in zip(written, read(tmp_path / "out"), strict=True):
+        assert [m.id for m in before.mentions] == [m.id for m in after.mentions]
+
+
+@given(written=corpora())
+def test_pubtator_holds_what_is_in_one_piece(written: list[AnnotatedText]) -> None:
+    with new_path("notes.pubtator") as path:
+        rows = write_pubtator(written, path)
+        back = list(read_pubtator(path))
+        assert detect_format(path) == "pubtator"
+
+    assert [doc.id for doc in back] == [doc.id for doc in written]
+    for before, after in zip(written, back, strict=True):
+        assert _spaced(after.text) == _spaced(before.text)
+        assert spans(after) == [span for span in spans(before) if len(span[1]) == 1]
+    left_out = [
+        (doc.id, mention.id, mention.start, mention.end)
+        for doc in written
+        for mention in doc.mentions
+        if len(mention.fragments) > 1
+    ]
+    assert [(row.document, row.annotation, row.start, row.end) for row in rows] == left_out
+    assert {(row.action, row.codes) for row in rows} <= {("dropped", ("fragments",))}
+
+
+def _spaced(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+@given(written=corpora())
+def test_conll_holds_flat_entities(nlp: Language, written: list[AnnotatedText]) -> None:
+    docs = [to_flat_doc(doc.text, doc.mentions, nlp, document=doc.id)[0] for doc in written]
+
+    with new_path("notes.conll") as path:
+        write_conll(docs, path)
+        back = list(read_conll(path, scheme="IOB2"))
+        assert list(map(spans, read_conll(path))) == list(map(spans, back))
+        assert detect_format(path) == "conll"
+
+    assert [doc.text for doc in back] == [doc.text for doc in docs]
+    assert [spans(doc) for doc in back] == [
+        [(ent.label_, ((ent.start_char, ent.end_char),)) for ent in doc.ents] for doc in docs
+    ]
+    assert [doc.id for doc in back] == [doc.id for doc in written]
+
+
+@given(written=corpora())
+def test_docbin_holds_all_mentions_with_text(nlp: Language, written: list[AnnotatedText]) -> None:
+    docs = [to_flat_doc(doc.text, doc.mentions, nlp, document=doc.id)[0] for doc in written]
+
+    with new_path("notes.spacy") as path:
+        write_docbin(docs, path)
+        back = list(read_docbin_texts(path, Vocab()))
+        assert detect_format(path) == "docbin"
+
+    assert [(doc.id, doc.text) for doc in back] == [(doc.id, doc.text) for doc in written]
+    for before, after in zip(written, back, strict=True):
+        assert [(m.id, m.label, m.fragments) for m in after.mentions] == [
+            (m.id, m.label, m.fragments)
+            for m in before.mentions
+            if any(before.text[start:end].strip() for start, end in m.fragments)
+        ]

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import spacy
+
+from clinical_ner.data.conversion import kept_row, to_flat_doc
+from clinical_ner.data.label_map import LabelMap, read_label_map
+from clinical_ner.data.mentions import Mention
+from clinical_ner.errors import ClinicalNerError
+
+
+def _read(tmp_path: Path, content: str | bytes) -> dict[str, str | None]:
+    path = tmp_path / "labels.yml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return dict(read_label_map(path).names)
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("A: B\nC: B\n", {"A": "B", "C": "B"}),
+        ("A: null\nB:\nC: ~\n", {"A": None, "B": None, "C": None}),
+        ("'A': 'null'\nnull: B\n", {"A": "null", "null": "B"}),
+        ("No: 1\n2: yes\n3.10: 2024-01-01\n", {"No": "1", "2": "yes", "3.10": "2024-01-01"}),
+        ("Sign or symptom: Sign\n", {"Sign or symptom": "Sign"}),
+        ("# all\n\nA: B  # one\n", {"A": "B"}),
+        ("Größe: 'B: C'\n", {"Größe": "B: C"}),
+        ('{"A": "B", "C": null}', {"A": "B", "C": None}),
+        (b"\xef\xbb\xbfA: B\r\n", {"A": "B"}),
+    ],
+)
+def test_what_a_map_may_hold(
+    tmp_path: Path, content: str | bytes, names: dict[str, str | None]
+) -> None:
+    assert _read(tmp_path, content) == names
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "problem"),
+    [
+        ("", 1, "no label"),
+        ("{}", 1, "no label"),
+        ("# only this\n", 1, "no label"),
+        ("- A\n- B\n", 1, "no pair of labels"),
+        ("A\n", 1, "no pair of labels"),
+        ("A: B\n\nA: C\n", 3, "A stands on line 1 already"),
+        ("A: B\nC: [D]\n", 2, "what C becomes is neither a label nor null"),
+        ("A: {B: C}\n", 1, "what A becomes"),
+        ("A: ''\n", 1, "what A becomes"),
+        ("A: ' B'\n", 1, "what A becomes"),
+        ('A: "B\\nC"\n', 1, "what A becomes"),
+        ("A: B\n? [C]\n: D\n", 2, "what stands before the colon is no label"),
+        ("'': B\n", 1, "what stands before the colon is no label"),
+        ("A: B\nC: D: E\n", 2, "not YAML"),
+        ("A: B\n\tC: D\n", 2, "not YAML"),
+        ("A: *B\n", 1, "not YAML"),
+        ("A: B\n---\nC: D\n", 2, "not YAML"),
+        ("A: \x00", 1, "not YAML"),
+        ("[" * 5000, 1, "not YAML"),
+        ("A: \xe4".encode("latin-1"), 1, "not UTF-8"),
+    ],
+)
+def test_a_fault_names_file_and_line(
+    tmp_path: Path, content: str | bytes, line: int, problem: str
+) -> None:
+    with pytest.raises(ClinicalNerError) as caught:
+        _read(tmp_path, content)
+
+    message = str(caught.value)
+    assert f"{tmp_path / 'labels.yml'}, line {line}: {problem}" in message
+    assert "\n" not in message
+
+
+def test_a_map_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ClinicalNerError, match=r"absent\.yml: cannot be read"):
+        read_label_map(tmp_path / "absent.yml")
+
+
+def _mentions(*labels: str) -> list[Mention]:
+    return [
+        Mention(f"T{number}", label, ((number, number + 1),), line=number)
+        for number, label in enumerate(labels, start=1)
+    ]
+
+
+def test_mentions_are_renamed_and_dropped() -> None:
+    mapped = LabelMap({"A": "B", "C": None}).mapped(_mentions("A", "B", "C", "D"))
+
+    assert [(mention.id, mention.label) for mention in mapped] == [
+        ("T1", "B"),
+        ("T2", "B"),
+        ("T4", "D"),
+    ]
+
+
+def test_names_are_taken_at_once() -> None:
+    mapped = LabelMap({"A": "B", "B": "A"}).mapped(_mentions("A", "B"))
+
+    assert [mention.label for mention in mapped] == ["B", "A"]
+
+
+def test_rows_tell_what_was_read() -> None:
+    mentions = _mentions("C", "A", "B", "A", "C")
+    label_map = LabelMap({"A": "B", "C": None})
+    mapped = label_map.mapped(mentions)
+
+    rows = label_map.rows(mentions, [kept_row("x", item) for item in mapped], document="x")
+
+    assert [(row.annotation, row.label, row.new_label, row.action, row.codes) for row in rows] == [
+        ("T1", "C", None, "dropped", ("label_dropped",)),
+        ("T2", "A", "B", "changed", ("relabelled",)),
+        ("T3", "B", "B", "kept", ()),
+        ("T4", "A", "B", "changed", ("relabelled",)),
+        ("T5", "C", None, "dropped", ("label_dropped",)),
+    ]
+    assert rows[0].new_start is rows[0].new_end is None
+
+
+def test_merged_labels_are_duplicates_and_say_what_they_were() -> None:
+    mentions = [Mention("T1", "A", ((0, 5),)), Mention("T2", "B", ((0, 5),))]
+    label_map = LabelMap({"A": "C", "B": "C"})
+    _, flat = to_flat_doc("fever", label_map.mapped(mentions), spacy.blank("en"), document="x")
+
+    rows = label_map.rows(mentions, flat, document="x")
+
+    assert [(row.label, row.new_label, row.action, row.codes) for row in rows] == [
+        ("A", "C", "changed", ("relabelled",)),
+        ("B", "C", "dropped", ("duplicate",)),
+    ]
+
+
+def test_a_renamed_mention_that_moves_has_both_codes() -> None:
+    mentions = [Mention("T1", "A", ((0, 6),))]
+    label_map = LabelMap({"A": "C"})
+    _, flat = to_flat_doc("fever ", label_map.mapped(mentions), spacy.blank("en"), document="x")
+
+    [row] = label_map.rows(mentions, flat, document="x")
+
+    assert (row.action, row.codes, row.new_end) == ("changed", ("relabelled", "trimmed"), 5)
