@@ -16,7 +16,7 @@ from typing import Any
 from clinical_ner.cli.evaluate import load_pipeline
 from clinical_ner.data.formats.docbin import replacing
 from clinical_ner.data.read_gold import read_gold_for
-from clinical_ner.errors import ClinicalNerError, Errors
+from clinical_ner.errors import ClinicalNerError, InputError
 from clinical_ner.evaluation.one_pass_counts import (
     evaluate_pipeline,
     recognizer_of,
@@ -86,7 +86,10 @@ def measure(model: str, data: Path, *, resamples: int, seed: int) -> dict[str, A
         raise ClinicalNerError(f"{model}: has not one clinical_ner component with probabilities.")
     name, component = found
     if later := sets_entities_later(nlp, name):
-        raise ClinicalNerError(Errors.E216.format(model=model, name=later, component=name))
+        raise InputError(
+            f"{model}: component '{later}' sets doc.ents after '{name}', so decisions at other "
+            "prior strengths would lack what it does. Omit the prior strengths."
+        )
     evaluation = evaluate_pipeline(nlp, read_gold_for(data, nlp), prior_strengths=STRENGTHS)
     decisions = {component.prior_strength: evaluation.counts, **evaluation.decisions}
     weights = resample_weights(len(evaluation.counts.documents), resamples=resamples, seed=seed)

@@ -27,7 +27,7 @@ from spacy.tokens import Doc
 from clinical_ner.data.formats.docbin import replacing
 from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText
-from clinical_ner.errors import ClinicalNerError, Errors
+from clinical_ner.errors import ClinicalNerError, InputError
 from clinical_ner.tokenization.clinical import create_clinical_tokenizer
 
 VARIANTS = ("language", "clinical")
@@ -198,7 +198,7 @@ def _parts(split: Path, texts: Sequence[AnnotatedText]) -> dict[str, list[Annota
         documents = json.loads(split.read_text(encoding="utf-8"))["documents"]
         return {part: [by_id[id] for id in ids] for part, ids in documents.items()}
     except OSError as error:
-        raise ClinicalNerError(Errors.E115.format(path=split)) from error
+        raise InputError(f"{split}: no such file or folder. Check the path.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ClinicalNerError(f"{split}: is no split.json of these documents.") from error
 

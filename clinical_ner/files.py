@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import ClinicalNerError, Errors
+from .errors import InputError, cannot_be_read, cannot_be_written
 
 BOM = "\ufeff"
 
@@ -22,7 +22,7 @@ def corpus_files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     """
     if not path.is_dir():
         if not path.exists():
-            raise ClinicalNerError(Errors.E115.format(path=path))
+            raise InputError(f"{path}: no such file or folder. Check the path.")
         return [path]
     endings = tuple(suffixes)
     files = sorted(
@@ -31,7 +31,10 @@ def corpus_files(path: Path, suffixes: Iterable[str]) -> list[Path]:
         if file.is_file() and file.suffix.lower() in endings and not file.name.startswith(".")
     )
     if not files:
-        raise ClinicalNerError(Errors.E116.format(path=path, suffixes=" or ".join(endings)))
+        raise InputError(
+            f"{path}: holds no {' or '.join(endings)} file. Name the file, or the folder in which "
+            "the files lie; subfolders are not searched."
+        )
     return files
 
 
@@ -43,13 +46,15 @@ def read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ClinicalNerError(Errors.E100.format(path=path, reason=error.strerror)) from error
+        raise cannot_be_read(path, error.strerror) from error
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         # "from None": the decoder's own error carries the bytes of the note.
-        raise ClinicalNerError(Errors.E105.format(path=path, line=line)) from None
+        raise InputError(
+            f"{path}, line {line}: not UTF-8. Save the file as UTF-8; offsets count characters."
+        ) from None
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -65,12 +70,15 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 try:
                     line = data.decode("utf-8")
                 except UnicodeDecodeError:
-                    raise ClinicalNerError(Errors.E105.format(path=path, line=number)) from None
+                    raise InputError(
+                        f"{path}, line {number}: not UTF-8. Save the file as UTF-8; offsets count "
+                        "characters."
+                    ) from None
                 if number == 1:
                     line = line.removeprefix(BOM)
                 yield number, line.removesuffix("\n").removesuffix("\r")
     except OSError as error:
-        raise ClinicalNerError(Errors.E100.format(path=path, reason=error.strerror)) from error
+        raise cannot_be_read(path, error.strerror) from error
 
 
 @contextmanager
@@ -90,15 +98,16 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(None, "it is a file")
         if target.is_dir() and any(target.iterdir()):
-            raise ClinicalNerError(Errors.E117.format(path=path))
+            raise InputError(
+                f"{path}: is not empty. Name another folder, so that no file of two corpora is "
+                "mixed."
+            )
         temporary.mkdir(parents=True)
         yield temporary
         if target.is_dir():
             target.rmdir()
         os.replace(temporary, target)
     except OSError as error:
-        raise ClinicalNerError(
-            Errors.E101.format(path=path, reason=error.strerror or type(error).__name__)
-        ) from error
+        raise cannot_be_written(path, error.strerror or type(error).__name__) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

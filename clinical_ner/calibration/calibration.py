@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, NotFittedError
 from .entity_step import EntityCalibration
 from .token_step import TokenCalibration
 
@@ -55,4 +55,7 @@ class Calibration:
         except ClinicalNerError:
             raise
         except (KeyError, TypeError, ValueError) as error:
-            raise ClinicalNerError(Errors.E221) from error
+            raise NotFittedError(
+                "The stored calibration is not what clinical-ner calibrate writes: fit it again "
+                "with clinical-ner calibrate."
+            ) from error

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import out_of_range
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,7 @@ class EntityCalibration:
         }
         for setting, (value, fits, range_) in limits.items():
             if not fits:
-                raise ClinicalNerError(
-                    Errors.E004.format(setting=setting, range=range_, value=value)
-                )
+                raise out_of_range(setting, range_, value)
 
     def apply(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
         """Calibrated probabilities; 0 and 1 stay as they are.

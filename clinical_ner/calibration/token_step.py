@@ -16,7 +16,7 @@ import numpy as np
 from thinc.util import get_array_module
 
 from ..arrays import log_softmax
-from ..errors import ClinicalNerError, Errors
+from ..errors import NotFittedError, out_of_range
 from ..tags.scheme import OUTSIDE
 from ..types import LogProbs
 
@@ -37,11 +37,12 @@ class TokenCalibration:
     def __post_init__(self) -> None:
         """Check the numbers."""
         if not (np.isfinite(self.temperature) and self.temperature > 0):
-            raise ClinicalNerError(
-                Errors.E004.format(setting="temperature", range="above 0", value=self.temperature)
-            )
+            raise out_of_range("temperature", "above 0", self.temperature)
         if not self.bias or self.bias[OUTSIDE] != 0 or not np.isfinite(self.bias).all():
-            raise ClinicalNerError(Errors.E220)
+            raise NotFittedError(
+                "The biases of a calibration must be finite, one per tag, with 0 for O: fit it "
+                "again with clinical-ner calibrate."
+            )
 
     def apply(self, log_probs: LogProbs) -> LogProbs:
         """Calibrated log-probabilities; a tag of probability 0 keeps it.

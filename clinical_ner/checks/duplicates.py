@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..data.mentions import AnnotatedText
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 from .corpus import Part, all_documents, normalised, words
 from .findings import Finding, Place, document_place, found
 
@@ -158,5 +158,7 @@ def _datasketch() -> tuple[Callable[..., Any], Callable[..., Any]]:
     try:
         from datasketch import MinHash, MinHashLSH
     except ImportError as error:
-        raise ClinicalNerError(Errors.E180) from error
+        raise InputError(
+            "Package datasketch is needed to find notes that stand twice: pip install datasketch."
+        ) from error
     return MinHash, MinHashLSH

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ..data.conversion import CHANGED, DROPPED, DROPPED_DOCUMENTS, ConversionCounts
 from ..data.label_map import LabelMap
-from ..errors import Warnings, close_matches
+from ..errors import close_matches
 
 _COLUMNS = ("read", "kept", "merged", "moved", "dropped")
 
@@ -43,7 +43,7 @@ def warn_of_unread(labels: Iterable[str], read: Iterable[str], *, source: str) -
     hint = f"Known: {', '.join(known)}."
     if len(unread) == 1:
         hint = close_matches(unread[0], known)
-    warning = Warnings.W174.format(source=source, labels=", ".join(unread), hint=hint)
+    warning = f"{source}: no mention read has label {', '.join(unread)}. {hint}"
     typer.echo(f"clinical-ner: {warning}", err=True)
 
 

@@ -18,7 +18,7 @@ from spacy.vocab import Vocab
 
 from .. import __version__
 from ..data.formats.docbin import read_docbin, replacing
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, InputError, not_a_folder
 from ..pipeline.gpu import use_gpu
 from ..research.bias.bias_plots import csv_text, draw
 from ..research.bias.bias_test import JUDGED_FROM, RATIOS, TOLERANCE, StartProgress, run_bias_test
@@ -152,7 +152,7 @@ def bias(
     check_can_draw("bias.png")
     check_losses(losses)
     if output.exists() and not output.is_dir():
-        raise ClinicalNerError(Errors.E205.format(path=output))
+        raise not_a_folder(output)
     data = _data(shares, corpus, words=words, seed=seed)
     use_gpu(gpu_id)
     found = run_bias_test(
@@ -194,7 +194,10 @@ def _data(shares: Sequence[float], corpus: Path | None, *, words: int, seed: int
         return random_text(shares, words=words, seed=seed)
     docs = read_docbin(corpus, Vocab())
     if not any(doc.ents for doc in docs):
-        raise ClinicalNerError(Errors.E213.format(path=corpus))
+        raise InputError(
+            f"{corpus}: holds no entity in doc.ents, so there is nothing to learn or to score. "
+            "Name a file with gold annotations."
+        )
     return permuted_corpus(docs, words=words, seed=seed, source=str(corpus))
 
 

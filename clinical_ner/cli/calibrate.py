@@ -16,7 +16,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ..data.read_gold import read_gold_for
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, no_posterior
 from ..evaluation.one_pass_counts import evaluate_pipeline
 from ..fitting.fit_calibration import FOLDS, CalibrationFit, fit_calibration
 from ..fitting.fit_tokens import MIN_SUPPORT
@@ -123,7 +123,7 @@ def calibrate(
     check_output(output, inputs=[nlp.path])
     name, component = only_recognizer(nlp, model)
     if not component.loss.has_posterior:
-        raise ClinicalNerError(Errors.E012.format(loss=type(component.loss).__name__))
+        raise no_posterior(type(component.loss).__name__)
     component.calibration = None
     references = read_gold_for(dev, nlp)
     found: Iterable[AnnotatedDocument] = annotated_documents(nlp, name, references)

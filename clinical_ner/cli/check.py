@@ -20,7 +20,7 @@ from ..checks.report import Report, check_parts, texts_of, to_dict
 from ..data.formats.detect import FORMATS, Format
 from ..data.formats.docbin import replacing
 from ..data.formats.reading import read_texts
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 from ._app import app
 from ._check_tables import print_report
 
@@ -156,7 +156,10 @@ def check(
         # Resolved, since "." has no name.
         name = path.resolve().name if path.is_dir() else path.stem
         if name in paths:
-            raise ClinicalNerError(Errors.E181.format(first=paths[name], second=path, name=name))
+            raise InputError(
+                f"{paths[name]} and {path}: both would be the part '{name}'. Rename one, so that "
+                "a report can tell them apart."
+            )
         paths[name] = path
     parts = []
     for name, path in paths.items():

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ..data.formats.docbin import replacing
 from ..decoding.decision import check_prior_strength
-from ..errors import ClinicalNerError, Errors
+from ..errors import cannot_be_written, not_a_folder
 from ..pipeline.gpu import use_gpu
 from ..research.compare.comparison import Entry
 from ..research.compare.comparison import compare as compare_entries
@@ -238,12 +238,12 @@ def compare(
 def _staging(output: Path) -> Iterator[Path]:
     """A folder in the output's, gone at the end; and the output's too if it is left empty."""
     if output.exists() and not output.is_dir():
-        raise ClinicalNerError(Errors.E205.format(path=output))
+        raise not_a_folder(output)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ClinicalNerError(Errors.E101.format(path=output, reason=reason)) from error
+        raise cannot_be_written(output, reason) from error
     try:
         with TemporaryDirectory(dir=output, prefix=".corpus-") as folder:
             yield Path(folder)

@@ -19,7 +19,7 @@ from spacy.util import get_package_path, is_package
 
 from ..data.formats.docbin import replacing
 from ..data.read_gold import read_gold_for
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError, not_a_folder
 from ..evaluation.one_pass_counts import (
     Evaluation,
     evaluate_pipeline,
@@ -78,7 +78,7 @@ def evaluate_cli(
     if plots is not None:
         check_can_draw(str(plots))
         if plots.exists() and not plots.is_dir():
-            raise ClinicalNerError(Errors.E205.format(path=plots))
+            raise not_a_folder(plots)
     metrics = evaluate(
         model,
         data,
@@ -165,7 +165,10 @@ def predict(
     strengths = list(prior_strengths)
     found = recognizer_of(nlp)
     if strengths and found is not None and (later := sets_entities_later(nlp, found[0])):
-        raise ClinicalNerError(Errors.E216.format(model=model, name=later, component=found[0]))
+        raise InputError(
+            f"{model}: component '{later}' sets doc.ents after '{found[0]}', so decisions at "
+            "other prior strengths would lack what it does. Omit the prior strengths."
+        )
 
     def with_bar(documents: Iterable[Doc]) -> Iterable[Doc]:
         return track(documents, "Predicting", len(references), console=Console(stderr=True))
@@ -179,7 +182,10 @@ def predict(
     )
     if not evaluation.entities and not _declares_entities(nlp):
         components = ", ".join(nlp.pipe_names) or "none"
-        raise ClinicalNerError(Errors.E212.format(model=model, components=components))
+        raise InputError(
+            f"{model}: has no entity recognizer: no component declares doc.ents (components: "
+            f"{components}), and no entity was predicted. Name a pipeline that sets doc.ents."
+        )
     return evaluation
 
 
@@ -223,14 +229,17 @@ def load_pipeline(model: str) -> Language:
     """
     is_folder = (Path(model) / "config.cfg").is_file()
     if not is_folder and not _is_pipeline_package(model):
-        raise ClinicalNerError(Errors.E210.format(model=model))
+        raise InputError(
+            f"{model}: neither a folder with a config.cfg nor an installed pipeline package. "
+            "Check the path, or install the pipeline's wheel with pip."
+        )
     # What spaCy raises for a component, a file or a distribution that is missing, and for a config
     # that does not validate.
     try:
         return spacy.load(Path(model) if is_folder else model)
     except (ImportError, KeyError, OSError, ValueError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ClinicalNerError(Errors.E211.format(model=model, reason=reason)) from error
+        raise InputError(f"{model}: cannot be loaded as a spaCy pipeline ({reason}).") from error
 
 
 def _pictures(metrics: Mapping[str, Any], folder: Path) -> list[Path]:

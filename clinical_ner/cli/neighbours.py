@@ -22,7 +22,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from ..data.read_gold import read_gold_for
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, ConfigError, InputError
 from ..evaluation.labelled_tokens import LabelledTokens, labelled_tokens
 from ..evaluation.one_pass_counts import evaluate_pipeline
 from ..fitting.fit_neighbours import NeighboursFit, fit_neighbours
@@ -138,7 +138,10 @@ def neighbours(
         then.
     """
     if train.exists() and dev.exists() and train.samefile(dev):
-        raise ClinicalNerError(Errors.E133.format(dev=dev, train=train))
+        raise InputError(
+            f"{dev}: holds the same documents as {train}, where every token would find itself. "
+            "Name documents that were not trained on."
+        )
     check_output(output, inputs=[Path(model), train, dev])
     use_gpu(gpu_id)
     nlp = load_pipeline(model)
@@ -146,7 +149,11 @@ def neighbours(
     check_output(output, inputs=[nlp.path])
     name, component = only_recognizer(nlp, model)
     if not component.loss.has_posterior:
-        raise ClinicalNerError(Errors.E010.format(loss=type(component.loss).__name__, name=name))
+        raise ConfigError(
+            f"Loss '{type(component.loss).__name__}' does not lead back to the empirical "
+            f"probability, so component '{name}' has none to mix with that of the neighbours: "
+            "train with a loss, and a reduction, that does."
+        )
     was_calibrated = component.calibration is not None
     # Of the probabilities that are about to change; first, so that dropping it is no surprise.
     component.calibration = None
@@ -155,7 +162,10 @@ def neighbours(
     train_docs, dev_docs = read_gold_for(train, nlp), read_gold_for(dev, nlp)
     shared = _shared_documents(train_docs, dev_docs)
     if shared == sum(len(doc) > 0 for doc in dev_docs):
-        raise ClinicalNerError(Errors.E133.format(dev=dev, train=train))
+        raise InputError(
+            f"{dev}: holds the same documents as {train}, where every token would find itself. "
+            "Name documents that were not trained on."
+        )
 
     def tokens_of(path: Path, docs: Sequence[Doc]) -> Iterator[LabelledTokens]:
         found: Iterable[LabelledTokens] = labelled_tokens(nlp, name, docs)
@@ -172,7 +182,10 @@ def neighbours(
         found, train, component, outside_ratio=outside_ratio, seed=seed
     )
     if max_k > len(datastore):
-        raise ClinicalNerError(Errors.E131.format(k=max_k, size=len(datastore)))
+        raise InputError(
+            f"{max_k} neighbours were asked for, but the datastore has {len(datastore)} vectors: "
+            "ask for fewer (--max-k), or give more training documents."
+        )
     fit = _fit(tokens_of(dev, dev_docs), dev, datastore, max_k=max_k)
     helps = fit.neighbours.mixing > 0
     before, after = _measure(nlp, component, dev_docs, fit)
@@ -226,7 +239,9 @@ def _fill(
         gold.append(tokens.gold)
     tags = np.concatenate(gold)
     if len(tags) == 0:
-        raise ClinicalNerError(Errors.E132.format(path=path))
+        raise InputError(
+            f"{path}: holds no token with a known gold tag. Name a file with gold annotations."
+        )
     datastore = Datastore.build(
         np.concatenate(vectors),
         tags,
@@ -242,7 +257,9 @@ def _fit(
 ) -> NeighboursFit:
     vectors, log_probs, gold = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     if len(gold) == 0:
-        raise ClinicalNerError(Errors.E132.format(path=path))
+        raise InputError(
+            f"{path}: holds no token with a known gold tag. Name a file with gold annotations."
+        )
     return fit_neighbours(datastore, log_probs, vectors, gold, max_k=max_k)
 
 

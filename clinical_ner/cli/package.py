@@ -23,7 +23,7 @@ from spacy.language import Language
 from spacy.util import get_minor_version_range, load_config, split_requirement
 
 from ..data.formats.docbin import replacing
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError, not_a_folder
 from ..model.encoder import encoder_names, published_name, restore_encoder_names, uses_onnx
 from ..packaging.model_card import corpus_card, model_readme, sources
 from ._app import app
@@ -130,9 +130,11 @@ def package(
     """
     _check_build_packages()
     if not (model / "meta.json").is_file() or not (model / "config.cfg").is_file():
-        raise ClinicalNerError(Errors.E080.format(path=model))
+        raise InputError(
+            f"{model}: not a trained pipeline. Name the folder that clinical-ner train wrote."
+        )
     if output.exists() and not output.is_dir():
-        raise ClinicalNerError(Errors.E205.format(path=output))
+        raise not_a_folder(output)
     _check_library(library)
     scores = _read_metrics(metrics)
     card = corpus_card(corpus)
@@ -164,22 +166,32 @@ def _check_build_packages() -> None:
         except metadata.PackageNotFoundError:
             missing.append(package_name)
     if missing:
-        raise ClinicalNerError(Errors.E085.format(packages=" ".join(missing)))
+        raise InputError(
+            "Package clinical-ner lacks what building wheels needs: pip install "
+            f"{' '.join(missing)}."
+        )
 
 
 def _check_library(library: Path) -> None:
     has_files = all((library / file_name).is_file() for file_name in LIBRARY_FILES)
     if not has_files or not (library / "clinical_ner" / "__init__.py").is_file():
-        raise ClinicalNerError(Errors.E081.format(path=library, files=", ".join(LIBRARY_FILES)))
+        raise InputError(
+            f"{library}: not the project's folder, which holds clinical_ner/ and "
+            f"{', '.join(LIBRARY_FILES)}."
+        )
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise ClinicalNerError(Errors.E083.format(path=path)) from None
+        raise InputError(
+            f"{path}: not a metrics file. Name the file that clinical-ner evaluate --output wrote."
+        ) from None
     if not isinstance(scores, dict) or not all(key in scores for key in SCORES):
-        raise ClinicalNerError(Errors.E083.format(path=path))
+        raise InputError(
+            f"{path}: not a metrics file. Name the file that clinical-ner evaluate --output wrote."
+        )
     return scores
 
 
@@ -270,8 +282,9 @@ def _build_wheel(source: Path, output: Path) -> Path:
     )
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-        raise ClinicalNerError(
-            Errors.E082.format(path=source.name, code=done.returncode, reason=lines[-1])
+        raise InputError(
+            f"Building a wheel from {source.name} failed (exit code {done.returncode}): "
+            f"{lines[-1]}."
         )
     return next(iter(set(output.glob("*.whl")) - before))
 

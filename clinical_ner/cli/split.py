@@ -20,7 +20,7 @@ from ..data.mentions import DocumentIds
 from ..data.split.split_report import UNMET, Corpus, division_report, fold_gaps, gap_records
 from ..data.split.stratify import PARTS, fold_documents, split_documents, split_shares
 from ..data.split.units import group_documents
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, InputError, not_a_folder
 from ..files import corpus_files
 from ._app import app
 from ._split_tables import fold_tables, gap_lines, parts_table
@@ -119,7 +119,10 @@ def split(
         documents or groups.
     """
     if source.is_dir() and out_dir.exists() and source.samefile(out_dir):
-        raise ClinicalNerError(Errors.E194.format(path=out_dir))
+        raise InputError(
+            f"{out_dir}: is the folder of the input, so that the parts would be read as input the "
+            "next time. Choose another output folder."
+        )
     _check_output(source, out_dir)
     corpus = _read(source, group_by)
     shares = split_shares(dev=dev, test=test)
@@ -165,7 +168,10 @@ def split_folds(
     if out_dir.exists():
         others = sorted(path for path in out_dir.glob(FOLD.format("*")) if path not in targets)
         if others:
-            raise ClinicalNerError(Errors.E193.format(path=others[0], folds=folds))
+            raise InputError(
+                f"{others[0]}: is of another division, since there are to be {folds} folds. "
+                "Remove it, or choose another output folder."
+            )
     corpus = _read(source, group_by)
     divided = fold_documents(
         corpus.presence, folds=folds, dev=dev, seed=seed, source=str(source), groups=corpus.groups
@@ -192,11 +198,13 @@ def split_folds(
 def _check_output(source: Path, folder: Path) -> None:
     """Raise ClinicalNerError if a folder is a file, or its part would overwrite the input."""
     if folder.exists() and not folder.is_dir():
-        raise ClinicalNerError(Errors.E205.format(path=folder))
+        raise not_a_folder(folder)
     for part in PARTS:
         path = folder / f"{part}.spacy"
         if path.exists() and source.exists() and path.samefile(source):
-            raise ClinicalNerError(Errors.E204.format(path=path))
+            raise InputError(
+                f"{path}: is the input and would be overwritten. Choose another output folder."
+            )
 
 
 def _read(source: Path, group_by: re.Pattern[str] | None) -> Corpus:

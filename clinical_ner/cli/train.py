@@ -24,7 +24,7 @@ from spacy.training.loop import train as train_loop
 from spacy.vocab import Vocab
 
 from ..data.formats.docbin import read_docbin, replacing
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, ConfigError, InputError, not_a_folder
 from ..pipeline.gpu import use_gpu
 from ..training.schedules import document_lengths
 from ..training.training_run import RECORD, TrainingRun
@@ -124,9 +124,11 @@ def train(
         and is named.
     """
     if not config.is_file():
-        raise ClinicalNerError(Errors.E065.format(path=config))
+        raise ConfigError(
+            f"{config}: no such config. Name a recipe's file, for instance configs/minilm.cfg."
+        )
     if output.exists() and not output.is_dir():
-        raise ClinicalNerError(Errors.E205.format(path=output))
+        raise not_a_folder(output)
     corpus_words = sum(document_lengths(train_path))
     _check_gold(train_path)
     _check_gold(dev_path)
@@ -214,7 +216,10 @@ def _check_gold(path: Path) -> None:
     document_lengths(path)
     files = walk_corpus(path, FILE_TYPE)
     if not any(doc.ents for file in files for doc in read_docbin(Path(file), Vocab())):
-        raise ClinicalNerError(Errors.E213.format(path=path))
+        raise InputError(
+            f"{path}: holds no entity in doc.ents, so there is nothing to learn or to score. Name "
+            "a file with gold annotations."
+        )
 
 
 def _check_settings(config: Path, settings: dict[str, Any], name: Path) -> None:
@@ -228,10 +233,9 @@ def _check_settings(config: Path, settings: dict[str, Any], name: Path) -> None:
         if section in VARIABLES:
             known = [name for name in known if f"${{{section}.{name}}}" in text]
         if rest.split(".")[0] not in known:
-            raise ClinicalNerError(
-                Errors.E064.format(
-                    path=name, name=key, section=section, known=", ".join(known) or "none"
-                )
+            raise ConfigError(
+                f"{name}: the recipe has no setting '{key}', so giving it would do nothing; "
+                f"settings of [{section}]: {', '.join(known) or 'none'}."
             )
 
 
@@ -246,15 +250,15 @@ def _config_errors(config: Path) -> Iterator[None]:
             raise
         raise ClinicalNerError(f"{error} (In {config}.)") from error
     except (ConfigValidationError, ConfigParserError, RegistryError) as error:
-        raise ClinicalNerError(
-            Errors.E063.format(path=config, problems=_problems(error))
+        raise ConfigError(
+            f"{config}: the config does not hold together: {_problems(error)}."
         ) from error
     except (ImportError, OSError, ValueError) as error:
         # spaCy's own begin with their code; any other is no fault of the config.
         if not (isinstance(error, UnicodeDecodeError) or str(error).startswith("[E")):
             raise
-        raise ClinicalNerError(
-            Errors.E063.format(path=config, problems=_problems(error))
+        raise ConfigError(
+            f"{config}: the config does not hold together: {_problems(error)}."
         ) from error
 
 

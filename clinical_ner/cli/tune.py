@@ -16,7 +16,7 @@ from rich.text import Text
 
 from ..data.read_gold import read_gold_for
 from ..decoding.decision import check_prior_strength
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, InputError, no_posterior
 from ..evaluation.one_pass_counts import evaluate_pipeline, sets_entities_later
 from ..fitting.decisions import Predicted, own_decision, per_label, predict, search_decisions
 from ..fitting.thresholds import Objective
@@ -156,9 +156,12 @@ def tune(
     check_output(output, inputs=[nlp.path])
     name, component = only_recognizer(nlp, model)
     if not component.loss.has_posterior:
-        raise ClinicalNerError(Errors.E012.format(loss=type(component.loss).__name__))
+        raise no_posterior(type(component.loss).__name__)
     if later := sets_entities_later(nlp, name):
-        raise ClinicalNerError(Errors.E231.format(model=model, name=later, component=name))
+        raise InputError(
+            f"{model}: component '{later}' sets doc.ents after '{name}', so what thresholds do to "
+            "the entities of the pipeline is unknown. Tune the pipeline without it."
+        )
     references = read_gold_for(dev, nlp)
     predicted: Iterable[Predicted] = predict(nlp, name, references)
     if show_progress:

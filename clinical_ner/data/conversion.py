@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 from .flattening import CHANGES, DROPS, Candidate, FlatRules, align, choose
 from .formats.docbin import DOCUMENT_ID
 from .gold import set_gold
@@ -178,7 +178,10 @@ def to_flat_doc(
     """
     doc = nlp.tokenizer(text)
     if doc.text != text:
-        raise ClinicalNerError(Errors.E113.format(lang=nlp.lang, doc=document))
+        raise InputError(
+            f"The tokenizer of language '{nlp.lang}' alters the text of document {document}, so "
+            "that offsets no longer fit. Choose another with --lang, for instance xx."
+        )
     doc.user_data[DOCUMENT_ID] = document
     aligned = [
         align(doc, text, mention, index, rules, document=document)

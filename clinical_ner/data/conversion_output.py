@@ -10,7 +10,7 @@ from typing import Any
 
 from spacy.tokens import Doc
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError, cannot_be_written
 from .formats.bioc_json import SUFFIXES as BIOC_SUFFIXES
 from .formats.bioc_json import write_bioc_json
 from .formats.brat import write_brat
@@ -67,10 +67,13 @@ def check_apart(source: Path, found: Format, *outputs: Path) -> None:
     """
     for path in outputs:
         if path.exists() and source.exists() and path.samefile(source):
-            raise ClinicalNerError(Errors.E176.format(path=path, source=source))
+            raise InputError(f"{path}: is {source}, which is read. Name another file to write.")
         is_inside = source.is_dir() and path.absolute().parent.resolve() == source.resolve()
         if is_inside and path.suffix.lower() in _READ[found]:
-            raise ClinicalNerError(Errors.E177.format(path=path, source=source))
+            raise InputError(
+                f"{path}: lies in {source}, whose files of this kind are read: the next run would "
+                "read it too. Name a file elsewhere."
+            )
 
 
 def write_docs(docs: Iterable[Doc], output: Path, to: Format, *, docs_per_file: int | None) -> None:
@@ -108,9 +111,7 @@ def writing_report(path: Path | None) -> Iterator[Callable[[dict[str, Any]], Non
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
             except OSError as error:
                 # Here, since the writer that asked for the record would take it for its own.
-                raise ClinicalNerError(
-                    Errors.E101.format(path=path, reason=error.strerror)
-                ) from error
+                raise cannot_be_written(path, error.strerror) from error
 
         yield write
 

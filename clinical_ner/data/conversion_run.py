@@ -10,7 +10,7 @@ from typing import Any
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError
 from .conversion import (
     EMPTY_DOCUMENT,
     ConversionCounts,
@@ -78,7 +78,10 @@ class Conversion:
                 yield doc
         total = self.counts.total
         if trains and total.kept + total.changed == 0:
-            message = Errors.E112.format(path=self.source, read=total.read)
+            message = (
+                f"{self.source}: without entities, none of its {total.read} mentions can be used. "
+                "Annotate at least one; clinical-ner train needs them."
+            )
             raise ConversionRefusedError(message, self.counts)
         self._check_limit()
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from ..errors import Errors
 from .conversion import ConversionCounts
 
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
@@ -36,7 +35,10 @@ class DropLimit:
         """Say that a conversion does not, with the three most common reasons."""
         lost = counts.lost
         dropped = lost.total()
-        return Errors.E175.format(
+        return (
+            "{path}: {dropped} of {read} mentions are dropped ({share}), more than {limit}: "
+            "{reasons}. Nothing was written but what --report names."
+        ).format(
             path=source,
             dropped=dropped,
             read=counts.wanted,

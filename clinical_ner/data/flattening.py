@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from spacy.tokens import Doc, Span
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError, check_choice
 from .mentions import Mention
 from .offsets import written
 
@@ -66,15 +66,14 @@ class FlatRules:
             ("discontinuous", Discontinuous),
             ("misaligned", Misaligned),
         ):
-            value, known = getattr(self, setting), get_args(kind)
-            if value not in known:
-                raise ClinicalNerError(
-                    Errors.E043.format(setting=setting, known=", ".join(known), value=value)
-                )
+            check_choice(setting, getattr(self, setting), get_args(kind))
         if bool(self.priority) != (self.overlap == "priority") or len(set(self.priority)) < len(
             self.priority
         ):
-            raise ClinicalNerError(Errors.E128)
+            raise InputError(
+                "Overlaps settled by priority need a list of labels, each once; a list of labels "
+                "needs overlaps settled by priority."
+            )
 
 
 @dataclass(frozen=True)
@@ -122,8 +121,10 @@ def align(
     if (span.start_char, span.end_char) == kept:
         return Candidate(index, span, tuple(codes))
     if rules.misaligned == "error":
-        raise ClinicalNerError(
-            Errors.E127.format(document=document, id=mention.id, offsets=written(mention.fragments))
+        raise InputError(
+            f"Document {document}: the edges of {mention.id} ({written(mention.fragments)}) lie "
+            "inside tokens. Fix its offsets, or let such mentions be expanded, contracted or "
+            "dropped."
         )
     if rules.misaligned == "drop":
         return "misaligned"

@@ -12,7 +12,7 @@ from pathlib import Path
 from spacy.tokens import Doc, SpanGroup
 from spacy.vocab import Vocab
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 from ..files import corpus_files
 from .flattening import has_text, trimmed
 from .formats.docbin import DOCUMENT_ID, read_docbin
@@ -69,8 +69,10 @@ def get_gold(doc: Doc) -> tuple[Mention, ...]:
         fragments = [[(span.start_char, span.end_char)] for span in spans]
     ids = group.attrs.get("ids", [f"T{number}" for number in range(1, len(spans) + 1)])
     if not len(spans) == len(fragments) == len(ids):
-        raise ClinicalNerError(
-            Errors.E170.format(document=doc.user_data.get(DOCUMENT_ID, "?"), key=GOLD_ALL)
+        raise InputError(
+            f"Document {doc.user_data.get(DOCUMENT_ID, '?')}: the attributes of its spans "
+            f"'{GOLD_ALL}' do not fit them, since spans were added or removed. Write the "
+            "attributes again, or omit them."
         )
     return tuple(
         Mention(id, span.label_, tuple((start, end) for start, end in pieces))

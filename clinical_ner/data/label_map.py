@@ -18,7 +18,7 @@ from srsly.ruamel_yaml import SafeLoader, compose
 from srsly.ruamel_yaml.error import MarkedYAMLError, YAMLError
 from srsly.ruamel_yaml.nodes import MappingNode, Node, ScalarNode
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, InputError
 from ..files import BOM, read_text
 from .conversion import LABEL_DROPPED, RELABELLED, ConversionRow, dropped_row
 from .mentions import Mention
@@ -122,4 +122,7 @@ def _name(node: Node) -> str | None:
 
 
 def _fault(path: Path, line: int, problem: str) -> ClinicalNerError:
-    return ClinicalNerError(Errors.E174.format(path=path, line=line, problem=problem))
+    return InputError(
+        f"{path}, line {line}: {problem}. Write OldName: NewName on each line, or OldName: null "
+        "to drop it; put names with other signs than letters, digits and _ in quotes."
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 
 #: Why a text that was read must not be learned from: the codes of AnnotatedText.unusable.
 UNUSABLE = {
@@ -79,5 +79,8 @@ class DocumentIds:
         """
         first = self._places.get(document)
         if first is not None:
-            raise ClinicalNerError(Errors.E126.format(place=place, document=document, first=first))
+            raise InputError(
+                f"{place}: the document's id {document} stands at {first} already. Give every "
+                "document its own id."
+            )
         self._places[document] = place

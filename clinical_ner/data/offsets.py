@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal, get_args
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, check_choice
 from .mentions import Mention
 
 Unit = Literal["code-points", "utf-16", "bytes"]
@@ -34,8 +34,8 @@ class QuotedMention:
 
 def check_unit(unit: str | None) -> None:
     """Raise ClinicalNerError if `unit` is neither None nor one of UNITS."""
-    if unit is not None and unit not in UNITS:
-        raise ClinicalNerError(Errors.E043.format(setting="offsets", known=UNITS, value=unit))
+    if unit is not None:
+        check_choice("offsets", unit, UNITS)
 
 
 def width(text: str, unit: Unit) -> int:
@@ -102,7 +102,19 @@ def settled(
         fault = _fault(text, item)
         if fault is None:
             continue
-        template = Errors.E124 if fault == "fit" else Errors.E125
+        template = (
+            (
+                "{path}, line {line}: offsets {offsets} of {id} do not fit the text of document "
+                "{document}, which counts {length} {unit}. Write 0 <= START <= END <= {length}, or "
+                "say what the offsets count (code-points, utf-16 or bytes)."
+            )
+            if fault == "fit"
+            else (
+                "{path}, line {line}: the text of {id} is not what stands at {offsets} in document "
+                "{document}, counted in {unit}. Check that the text is the one annotated, with the "
+                "same line ends."
+            )
+        )
         raise ClinicalNerError(
             template.format(
                 path=path,

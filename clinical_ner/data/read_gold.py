@@ -8,7 +8,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 from .formats.docbin import DOCUMENT_ID, read_docbin
 
 
@@ -19,7 +19,10 @@ def read_gold(path: Path, vocab: Vocab) -> list[Doc]:
     """
     docs = read_docbin(path, vocab)
     if not any(doc.ents for doc in docs):
-        raise ClinicalNerError(Errors.E213.format(path=path))
+        raise InputError(
+            f"{path}: holds no entity in doc.ents, so there is nothing to learn or to score. Name "
+            "a file with gold annotations."
+        )
     return docs
 
 
@@ -33,7 +36,8 @@ def read_gold_for(path: Path, nlp: Language) -> list[Doc]:
         length = len(doc.text)
         if length > nlp.max_length and not doc.has_unknown_spaces:
             id_ = doc.user_data.get(DOCUMENT_ID, index)
-            raise ClinicalNerError(
-                Errors.E215.format(path=path, document=id_, length=length, limit=nlp.max_length)
+            raise InputError(
+                f"{path}: document {id_} has {length} characters, more than the {nlp.max_length} "
+                "that the pipeline takes. Divide the document."
             )
     return docs

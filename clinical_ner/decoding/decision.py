@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import out_of_range
 from ..tags.statistics import TagStatistics
 from ..types import LogProbs
 
@@ -12,9 +12,7 @@ from ..types import LogProbs
 def check_prior_strength(value: float) -> float:
     """Return a prior strength in [0, 1], or raise ClinicalNerError."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
-        raise ClinicalNerError(
-            Errors.E004.format(setting="prior_strength", range="in [0, 1]", value=value)
-        )
+        raise out_of_range("prior_strength", "in [0, 1]", value)
     return float(value)
 
 
@@ -25,20 +23,14 @@ def check_prior_smoothing(value: float) -> float:
         or not isinstance(value, (int, float))
         or not (np.isfinite(value) and value >= 0.0)
     ):
-        raise ClinicalNerError(
-            Errors.E004.format(setting="prior_smoothing", range=">= 0", value=value)
-        )
+        raise out_of_range("prior_smoothing", ">= 0", value)
     return float(value)
 
 
 def check_threshold(label: str, value: float) -> float:
     """Return the threshold of a label, a probability in [0, 1], or raise ClinicalNerError."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
-        raise ClinicalNerError(
-            Errors.E004.format(
-                setting=f"The threshold of '{label}'", range="in [0, 1]", value=value
-            )
-        )
+        raise out_of_range(f"The threshold of '{label}'", "in [0, 1]", value)
     return float(value)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 from ..neighbours.datastore import Datastore
 from ..neighbours.mixing import Neighbours, kernel, log_mixture
 from ..types import LogProbs, TagIds
@@ -69,12 +69,18 @@ def fit_neighbours(
         or datastore know.
     """
     if max_k > len(datastore):
-        raise ClinicalNerError(Errors.E131.format(k=max_k, size=len(datastore)))
+        raise InputError(
+            f"{max_k} neighbours were asked for, but the datastore has {len(datastore)} vectors: "
+            "ask for fewer (--max-k), or give more training documents."
+        )
     log_gold = np.asarray(log_probs, dtype=np.float64)[np.arange(len(gold)), gold]
     known = np.isin(gold, datastore.tags) | np.isfinite(log_gold)
     gold, log_gold, vectors = gold[known], log_gold[known], vectors[known]
     if len(gold) == 0:
-        raise ClinicalNerError(Errors.E137)
+        raise InputError(
+            "No held-out token has a tag that the model or the datastore knows, so k, r and T "
+            "cannot be fitted. Name documents annotated with the labels of the model."
+        )
     squared, rows = datastore.search(vectors, max_k)
     votes = datastore.votes[rows]
     hits = datastore.tags[rows] == gold[:, None]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ..calibration.token_step import TokenCalibration
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 from ..tags.scheme import OUTSIDE
 from ..types import LogProbs, TagIds
 from .frequency import frequency_groups, merge_small_groups
@@ -127,14 +127,20 @@ def fit_tokens(
     RAISES ClinicalNerError: no gold token has a tag of positive probability.
     """
     if not len(log_probs):
-        raise ClinicalNerError(Errors.E222)
+        raise InputError(
+            "No held-out token has a gold tag that the model gives a probability above 0, so "
+            "nothing can be calibrated. Name documents annotated with the labels of the model."
+        )
     scores = np.concatenate([np.asarray(of, dtype=np.float64) for of in log_probs])
     ids = np.concatenate([np.asarray(of, dtype=np.int64) for of in gold])
     scores, ids = scores[ids >= 0], ids[ids >= 0]
     of_gold = scores[np.arange(len(ids)), ids]
     known = np.isfinite(of_gold)
     if not known.any():
-        raise ClinicalNerError(Errors.E222)
+        raise InputError(
+            "No held-out token has a gold tag that the model gives a probability above 0, so "
+            "nothing can be calibrated. Name documents annotated with the labels of the model."
+        )
     scores, ids = scores[known], ids[known]
     n_tags = scores.shape[1]
     terms = BiasTerms.none(n_tags)

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ConfigError, out_of_range
 
 #: Drops every entity that is not entirely sure.
 SILENT = 1.0
@@ -40,13 +40,7 @@ class Objective:
     def __post_init__(self) -> None:
         """Check the precision."""
         if self.min_precision is not None and not 0.0 < self.min_precision <= 1.0:
-            raise ClinicalNerError(
-                Errors.E004.format(
-                    setting="The precision of the objective",
-                    range="in (0, 1]",
-                    value=self.min_precision,
-                )
-            )
+            raise out_of_range("The precision of the objective", "in (0, 1]", self.min_precision)
 
     @classmethod
     def parse(cls, text: str) -> Objective:
@@ -58,7 +52,10 @@ class Objective:
             return cls()
         found = re.fullmatch(r"recall@precision=([0-9]*\.?[0-9]+)", text, flags=re.ASCII)
         if found is None:
-            raise ClinicalNerError(Errors.E230.format(objective=text))
+            raise ConfigError(
+                f"Unknown objective '{text}': choose macro_f, or recall@precision=P with a P "
+                "above 0 and at most 1."
+            )
         return cls(float(found[1]))
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import out_of_range
 from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
 from .base import EntityLoss
@@ -44,13 +44,9 @@ class Asymmetric(EntityLoss):
             ("gamma_negative", gamma_negative),
         ):
             if not (np.isfinite(value) and value >= 0):
-                raise ClinicalNerError(
-                    Errors.E004.format(setting=setting, range=">= 0", value=value)
-                )
+                raise out_of_range(setting, ">= 0", value)
         if not 0.0 <= margin < 1.0:
-            raise ClinicalNerError(
-                Errors.E004.format(setting="margin", range="in [0, 1)", value=margin)
-            )
+            raise out_of_range("margin", "in [0, 1)", margin)
         self.gamma_positive = gamma_positive
         self.gamma_negative = gamma_negative
         self.margin = margin

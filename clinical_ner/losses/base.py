@@ -11,7 +11,7 @@ from thinc.loss import Loss
 from thinc.util import get_array_module
 
 from ..arrays import log_softmax
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, ConfigError, NotFittedError, out_of_range
 from ..tags.batch_sampling import BatchSampling
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
@@ -48,17 +48,12 @@ class EntityLoss(Loss):
 
     def __init__(self, *, reduction: str = "tokens", tokens_per_batch: float = 500.0):
         if reduction not in self.reductions:
-            raise ClinicalNerError(
-                Errors.E035.format(
-                    loss=type(self).__name__, reduction=reduction, known=", ".join(self.reductions)
-                )
+            raise ConfigError(
+                f"The loss '{type(self).__name__}' cannot have the reduction '{reduction}': "
+                f"choose one of {', '.join(self.reductions)}."
             )
         if not (np.isfinite(tokens_per_batch) and tokens_per_batch > 0):
-            raise ClinicalNerError(
-                Errors.E004.format(
-                    setting="tokens_per_batch", range="above 0", value=tokens_per_batch
-                )
-            )
+            raise out_of_range("tokens_per_batch", "above 0", tokens_per_batch)
         self.reduction = reduction
         self.tokens_per_batch = float(tokens_per_batch)
         self._statistics: TagStatistics | None = None
@@ -75,7 +70,10 @@ class EntityLoss(Loss):
         RAISES ClinicalNerError: the loss was not initialized.
         """
         if self._statistics is None:
-            raise ClinicalNerError(Errors.E034.format(loss=type(self).__name__))
+            raise NotFittedError(
+                f"The loss '{type(self).__name__}' was not initialized with tag statistics: call "
+                "initialize() first."
+            )
         return self._statistics
 
     def initialize(self, statistics: TagStatistics) -> None:
@@ -166,7 +164,11 @@ class EntityLoss(Loss):
 
     def _no_posterior(self) -> ClinicalNerError:
         """What ``posterior_logits`` raises where there is no way back."""
-        return ClinicalNerError(Errors.E038.format(loss=type(self).__name__))
+        return ConfigError(
+            f"Loss '{type(self).__name__}' does not lead back, with these settings, to the "
+            "empirical probability: choose another loss, or settings that keep one, where "
+            "probabilities are needed."
+        )
 
     def _without_unseen(self, logits: Logits) -> Logits:
         """Copy of the logits with -inf in the columns of tags without a training token."""
@@ -197,7 +199,10 @@ class EntityLoss(Loss):
             return weight / self.tokens_per_batch
         if self.reduction == "documents":
             if lengths is None:
-                raise ClinicalNerError(Errors.E036.format(loss=type(self).__name__))
+                raise ConfigError(
+                    f"The loss '{type(self).__name__}' averages per document, so it must be "
+                    "called with the lengths of the documents."
+                )
             document = np.repeat(np.arange(len(lengths)), to_numpy(lengths))
             in_document = np.bincount(document, weights=labelled, minlength=len(lengths))
             return weight / (np.maximum(in_document, 1.0)[document] * self._documents_per_batch)

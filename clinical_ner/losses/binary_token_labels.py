@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ConfigError, check_choice
 from ..tags.batch_sampling import BatchSampling
 from ..tags.scheme import OUTSIDE, begin_id, class_index, inside_id
 from ..tags.statistics import TagStatistics
@@ -52,10 +52,7 @@ class BinaryTokenLabels(EntityLoss):
     ):
         super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
         for setting, value, known in (("weights", weights, WEIGHTS), ("others", others, OTHERS)):
-            if value not in known:
-                raise ClinicalNerError(
-                    Errors.E043.format(setting=setting, known=", ".join(known), value=value)
-                )
+            check_choice(setting, value, known)
         self.weights = weights
         self.scale_types = scale_types
         self.others = others
@@ -103,7 +100,10 @@ class BinaryTokenLabels(EntityLoss):
         batch: BatchSampling | None,
     ) -> tuple[Logits, float]:
         if batch is None or batch["type"] is None:
-            raise ClinicalNerError(Errors.E037)
+            raise ConfigError(
+                "BTL needs batches for one entity type: set training.batcher to "
+                "clinical_ner.batch_by_entity.v1."
+            )
         own = _tags_of(self.statistics, batch["type"])
         weights = self._weights(own, batch)
         xp = get_array_module(guesses)
@@ -144,7 +144,10 @@ class BinaryTokenLabels(EntityLoss):
             missing = "of that type"
         else:
             return 1.0 - share_own, share_own
-        raise ClinicalNerError(Errors.E040.format(type=batch["type"], missing=missing))
+        raise ConfigError(
+            f"BTL cannot learn '{batch['type']}': the documents drawn for it hold no token "
+            f"{missing}. Leave the type out of the corpus, or choose another loss."
+        )
 
 
 def _tags_of(statistics: TagStatistics, label: str | None) -> list[int]:
@@ -154,6 +157,9 @@ def _tags_of(statistics: TagStatistics, label: str | None) -> list[int]:
     """
     if label not in statistics.labels:
         known = ", ".join(statistics.labels)
-        raise ClinicalNerError(Errors.E039.format(type=label, known=known))
+        raise ConfigError(
+            f"BTL was given a batch for the entity type '{label}', which the corpus lacks. Its "
+            f"types are: {known}."
+        )
     index = statistics.labels.index(label)
     return [begin_id(index), inside_id(index)]

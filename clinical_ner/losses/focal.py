@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import out_of_range
 from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
 from .log_space import backprop_log_odds, focal_factor_slope, log_focal_factor, log_probabilities
@@ -41,7 +41,7 @@ class Focal(WeightedLoss):
             weights=weights, beta=beta, reduction=reduction, tokens_per_batch=tokens_per_batch
         )
         if not (np.isfinite(gamma) and gamma >= 0):
-            raise ClinicalNerError(Errors.E004.format(setting="gamma", range=">= 0", value=gamma))
+            raise out_of_range("gamma", ">= 0", gamma)
         self.gamma = gamma
 
     def posterior_logits(self, logits: Logits) -> Logits:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import out_of_range
 from ..tags.batch_sampling import BatchSampling
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
@@ -47,13 +47,9 @@ class LDAM(WeightedLoss):
             weights=weights, beta=beta, reduction=reduction, tokens_per_batch=tokens_per_batch
         )
         if not (np.isfinite(max_margin) and max_margin >= 0):
-            raise ClinicalNerError(
-                Errors.E004.format(setting="max_margin", range=">= 0", value=max_margin)
-            )
+            raise out_of_range("max_margin", ">= 0", max_margin)
         if not (np.isfinite(scale) and scale > 0):
-            raise ClinicalNerError(
-                Errors.E004.format(setting="scale", range="above 0", value=scale)
-            )
+            raise out_of_range("scale", "above 0", scale)
         self.max_margin = max_margin
         self.scale = scale
         self._margins: NDArray[np.float64] = np.zeros(1)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import out_of_range
 from ..tags.batch_sampling import BatchSampling
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
@@ -30,7 +30,7 @@ class LogitAdjusted(EntityLoss):
     ):
         super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
         if not (np.isfinite(tau) and tau >= 0):
-            raise ClinicalNerError(Errors.E004.format(setting="tau", range=">= 0", value=tau))
+            raise out_of_range("tau", ">= 0", tau)
         self.tau = tau
         self._offset: NDArray[np.float64] = np.zeros(1)
 

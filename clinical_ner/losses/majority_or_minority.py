@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import out_of_range
 from ..tags.batch_sampling import BatchSampling
 from ..tags.scheme import OUTSIDE
 from ..tags.statistics import TagStatistics
@@ -32,7 +32,7 @@ class MajorityOrMinority(EntityLoss):
     ):
         super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
         if not 0.0 < lam <= 1.0:
-            raise ClinicalNerError(Errors.E004.format(setting="lam", range="in (0, 1]", value=lam))
+            raise out_of_range("lam", "in (0, 1]", lam)
         self.lam = lam
         self._tag_weights: NDArray[np.float64] = np.ones(1)
 

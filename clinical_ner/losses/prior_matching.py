@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..arrays import log_softmax
-from ..errors import ClinicalNerError, Errors
+from ..errors import ConfigError, out_of_range
 from ..tags.batch_sampling import BatchSampling
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
@@ -45,18 +45,21 @@ class PriorMatching(EntityLoss):
 
     def __init__(self, *, base: EntityLoss, strength: float = 0.1, momentum: float = 0.9):
         if isinstance(base, BinaryTokenLabels):
-            raise ClinicalNerError(Errors.E042)
+            raise ConfigError(
+                "Prior matching cannot have BTL as its base, which compares one entity type with "
+                "O at a time, so that no batch has a prior over all tags: choose another base."
+            )
         if not base.has_posterior:
-            raise ClinicalNerError(Errors.E041.format(loss=type(base).__name__))
+            raise ConfigError(
+                "Prior matching needs a loss that leads back to the empirical probability, which "
+                f"'{type(base).__name__}' lacks with its settings: choose another base, or its "
+                "reduction tokens or documents."
+            )
         super().__init__(reduction=base.reduction, tokens_per_batch=base.tokens_per_batch)
         if not (np.isfinite(strength) and strength >= 0):
-            raise ClinicalNerError(
-                Errors.E004.format(setting="strength", range=">= 0", value=strength)
-            )
+            raise out_of_range("strength", ">= 0", strength)
         if not 0.0 <= momentum < 1.0:
-            raise ClinicalNerError(
-                Errors.E004.format(setting="momentum", range="in [0, 1)", value=momentum)
-            )
+            raise out_of_range("momentum", "in [0, 1)", momentum)
         self.base = base
         self.strength = strength
         self.momentum = momentum

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import out_of_range
 from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
 from .base import EntityLoss
@@ -42,11 +42,9 @@ class SelfAdjustingDice(EntityLoss):
     ):
         super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
         if not (np.isfinite(alpha) and alpha >= 0):
-            raise ClinicalNerError(Errors.E004.format(setting="alpha", range=">= 0", value=alpha))
+            raise out_of_range("alpha", ">= 0", alpha)
         if not (np.isfinite(smoothing) and smoothing > 0):
-            raise ClinicalNerError(
-                Errors.E004.format(setting="smoothing", range="above 0", value=smoothing)
-            )
+            raise out_of_range("smoothing", "above 0", smoothing)
         self.alpha = alpha
         self.smoothing = smoothing
 

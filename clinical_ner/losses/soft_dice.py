@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..arrays import log_softmax
-from ..errors import ClinicalNerError, Errors
+from ..errors import ConfigError, out_of_range
 from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
 from .base import EntityLoss, to_numpy
@@ -42,9 +42,7 @@ class SoftDice(EntityLoss):
     ):
         super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
         if not (np.isfinite(smoothing) and smoothing >= 0):
-            raise ClinicalNerError(
-                Errors.E004.format(setting="smoothing", range=">= 0", value=smoothing)
-            )
+            raise out_of_range("smoothing", ">= 0", smoothing)
         self.smoothing = smoothing
 
     @property
@@ -97,7 +95,10 @@ class SoftDice(EntityLoss):
             share = labelled.sum() / self.tokens_per_batch
             return labelled[None].astype(np.float64), np.asarray([share])
         if lengths is None:
-            raise ClinicalNerError(Errors.E036.format(loss=type(self).__name__))
+            raise ConfigError(
+                f"The loss '{type(self).__name__}' averages per document, so it must be called "
+                "with the lengths of the documents."
+            )
         n_documents = len(lengths)
         document = np.repeat(np.arange(n_documents), to_numpy(lengths))
         members = (document == np.arange(n_documents)[:, None]) & labelled

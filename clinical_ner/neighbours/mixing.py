@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError, InputError, NotFittedError, out_of_range
 from ..types import LogProbs
 from .datastore import Datastore
 
@@ -43,19 +43,16 @@ class Neighbours:
     def __post_init__(self) -> None:
         """Check the numbers."""
         if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
-            raise ClinicalNerError(
-                Errors.E004.format(setting="k", range="that counts neighbours", value=self.k)
-            )
+            raise out_of_range("k", "that counts neighbours", self.k)
         if self.k > len(self.datastore):
-            raise ClinicalNerError(Errors.E131.format(k=self.k, size=len(self.datastore)))
+            raise InputError(
+                f"{self.k} neighbours were asked for, but the datastore has {len(self.datastore)} "
+                "vectors: ask for fewer (--max-k), or give more training documents."
+            )
         if not 0.0 <= self.mixing <= 1.0:
-            raise ClinicalNerError(
-                Errors.E004.format(setting="mixing", range="in [0, 1]", value=self.mixing)
-            )
+            raise out_of_range("mixing", "in [0, 1]", self.mixing)
         if not (np.isfinite(self.temperature) and self.temperature > 0):
-            raise ClinicalNerError(
-                Errors.E004.format(setting="temperature", range="above 0", value=self.temperature)
-            )
+            raise out_of_range("temperature", "above 0", self.temperature)
 
     def log_probs(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
         """log p_knn(tag | vector), -inf for tags that no neighbour has.
@@ -134,7 +131,10 @@ class Neighbours:
             zipfile.BadZipFile,
         ) as error:
             reason = "not what clinical-ner neighbours writes"
-            raise ClinicalNerError(Errors.E130.format(problem=reason)) from error
+            raise NotFittedError(
+                f"The datastore of neighbours cannot be used ({reason}): build it again with "
+                "clinical-ner neighbours."
+            ) from error
 
     def to_bytes(self) -> bytes:
         """The content of the file that ``save`` writes."""

@@ -17,7 +17,7 @@ from thinc.api import get_torch_default_device
 from transformers import PretrainedConfig
 from transformers.modeling_outputs import BaseModelOutput
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ConfigError, InputError
 from ..model.threads import limit_threads, side_by_side
 
 #: Names of the encoder's inputs and output in the file. It takes no mask: see `calls_of`.
@@ -78,7 +78,10 @@ class OnnxEncoder(torch.nn.Module):
         RAISES MemoryError: out of memory.
         """
         if self.training:
-            raise ClinicalNerError(Errors.E263)
+            raise ConfigError(
+                "An encoder on ONNX Runtime predicts and cannot be trained: train the pipeline "
+                "that it was made from, then run clinical-ner optimize."
+            )
         given = zip(INPUTS, (input_ids, token_type_ids), strict=True)
         inputs = {n: tensor.to(torch.int64).numpy() for n, tensor in given if tensor is not None}
         lengths = attention_mask.sum(dim=1).to(torch.int64).tolist()
@@ -171,5 +174,8 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise ClinicalNerError(Errors.E260.format(package="onnxruntime")) from error
+        raise InputError(
+            "Package onnxruntime is needed for an encoder on ONNX Runtime, and is not installed: "
+            "pip install 'clinical-ner[onnx]'."
+        ) from error
     return onnxruntime

@@ -11,7 +11,7 @@ from unittest import mock
 import torch
 from transformers import AutoModel
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 from ..model.windows.window_settings import longest_window
 from .onnx_attention import attention_in_one_operator
 from .onnx_encoder import INPUTS, OUTPUT, import_onnxruntime, make_session
@@ -50,10 +50,16 @@ def export(name: str, transformer: Any, tokenizer: Any) -> bytes:
     import_onnxruntime()
     size = sum(p.numel() * p.element_size() for p in transformer.parameters())
     if size > MAX_BYTES:
-        raise ClinicalNerError(Errors.E265.format(name=name, size=size / 1e9))
+        raise InputError(
+            f"The encoder '{name}' has {size / 1e9:.1f} GB of weights, more than the 2 GB that "
+            "one ONNX file can hold. Train with a smaller encoder."
+        )
     if tokenizer.padding_side != "right":
         reason = "its tokenizer pads on the left"
-        raise ClinicalNerError(Errors.E266.format(name=name, reason=reason))
+        raise InputError(
+            f"The encoder '{name}' cannot be written as ONNX ({reason}). Use the pipeline as it "
+            "is, or train with another encoder."
+        )
     inputs = _inputs(tokenizer)
     longest = min(longest_window(tokenizer, transformer) or LONGEST_PROBE, LONGEST_PROBE)
     reason = ""
@@ -72,7 +78,10 @@ def export(name: str, transformer: Any, tokenizer: Any) -> bytes:
         if difference <= TOLERANCE:
             return file
         reason = f"its vectors would differ by {difference:.2g} of the largest value"
-    raise ClinicalNerError(Errors.E266.format(name=name, reason=reason))
+    raise InputError(
+        f"The encoder '{name}' cannot be written as ONNX ({reason}). Use the pipeline as it is, "
+        "or train with another encoder."
+    )
 
 
 def import_onnx() -> Any:
@@ -83,7 +92,10 @@ def import_onnx() -> Any:
     try:
         import onnx
     except ImportError as error:
-        raise ClinicalNerError(Errors.E260.format(package="onnx")) from error
+        raise InputError(
+            "Package onnx is needed for an encoder on ONNX Runtime, and is not installed: pip "
+            "install 'clinical-ner[onnx]'."
+        ) from error
     return onnx
 
 

@@ -9,7 +9,7 @@ from spacy_transformers.layers import TransformerModel
 from spacy_transformers.layers.hf_wrapper import HFWrapper
 from thinc.api import Model
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ConfigError, InputError
 from .onnx_encoder import OnnxEncoder
 
 ARCHITECTURE = "clinical_ner.OnnxEncoder.v1"
@@ -29,7 +29,10 @@ def build_onnx_encoder(transformer: Model[list[Doc], Any]) -> Model[list[Doc], A
     """
     found = [node for node in transformer.walk() if isinstance(node, TransformerModel)]
     if not found:
-        raise ClinicalNerError(Errors.E264.format(name=transformer.name))
+        raise InputError(
+            f"The model '{transformer.name}' holds no transformer whose encoder could run on ONNX "
+            "Runtime."
+        )
     for node in found:
         use_onnx(node)
     return transformer
@@ -55,7 +58,10 @@ def refuse_transformer(model: TransformerModel, loaded: HFObjects) -> None:
 
     RAISES ClinicalNerError: always.
     """
-    raise ClinicalNerError(Errors.E263)
+    raise ConfigError(
+        "An encoder on ONNX Runtime predicts and cannot be trained: train the pipeline that it "
+        "was made from, then run clinical-ner optimize."
+    )
 
 
 def replace_listener_cfg(

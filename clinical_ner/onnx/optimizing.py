@@ -12,7 +12,7 @@ from spacy_transformers.data_classes import HFObjects
 from spacy_transformers.layers import TransformerModel
 from spacy_transformers.layers.transformer_model import set_pytorch_transformer
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 from .onnx_encoder import OnnxEncoder
 from .onnx_export import export
 from .onnx_quantization import quantize
@@ -29,12 +29,14 @@ def transformer_to_optimize(nlp: Language, model: str) -> str:
     found = [name for name, pipe in nlp.components if _is_transformer(pipe)]
     if len(found) != 1:
         components = ", ".join(nlp.component_names) or "none"
-        raise ClinicalNerError(
-            Errors.E261.format(model=model, found=len(found) or "no", components=components)
+        raise InputError(
+            f"{model}: has {len(found) or 'no'} components that hold a transformer to optimize "
+            f"(components: {components}), not one. Name a pipeline that was trained with an "
+            "encoder."
         )
     pipe: Any = nlp.get_pipe(found[0])
     if isinstance(pipe.model.transformer, OnnxEncoder):
-        raise ClinicalNerError(Errors.E262.format(model=model))
+        raise InputError(f"{model}: is optimized already. Name the pipeline that it was made from.")
     return found[0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 from ..model.encoder import INSTALLED_ENCODERS
 
 #: Said where nobody stated a licence: silence is not permission.
@@ -25,7 +25,9 @@ def corpus_card(folder: Path) -> dict[str, str]:
         a colon.
     """
     if not folder.is_dir():
-        raise ClinicalNerError(Errors.E102.format(path=folder))
+        raise InputError(
+            f"{folder}: no such folder. Name a folder with pairs of NAME.txt and NAME.ann files."
+        )
     card = {"name": folder.resolve().name, "license": NOT_STATED, "url": ""}
     path = folder / "README.md"
     if not path.is_file():
@@ -33,16 +35,23 @@ def corpus_card(folder: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise ClinicalNerError(Errors.E084.format(path=path)) from None
+        raise InputError(
+            f"{path}: the corpus card is not a list of 'key: value' lines between two lines '---'."
+        ) from None
     if not lines or lines[0] != "---":
         return card
     if "---" not in lines[1:]:
-        raise ClinicalNerError(Errors.E084.format(path=path))
+        raise InputError(
+            f"{path}: the corpus card is not a list of 'key: value' lines between two lines '---'."
+        )
     values = {}
     for line in lines[1 : lines.index("---", 1)]:
         key, colon, value = line.partition(":")
         if line.strip() and not colon:
-            raise ClinicalNerError(Errors.E084.format(path=path))
+            raise InputError(
+                f"{path}: the corpus card is not a list of 'key: value' lines between two lines "
+                "'---'."
+            )
         values[key.strip()] = value.strip().strip("'\"")
     for key, source in (("name", "pretty_name"), ("license", "license"), ("url", "url")):
         card[key] = values.get(source) or card[key]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from spacy.tokens import Doc, Span, SpanGroup
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ConfigError
 from ..types import EntityOffsets
 
 #: Key of a group's attributes that says who made it, and its value. The getter of ``span._`` finds
@@ -80,7 +80,10 @@ def register_probability(attribute: str, *, name: str) -> None:
     if not Span.has_extension(attribute):
         Span.set_extension(attribute, getter=probability_of)
     elif Span.get_extension(attribute)[2] is not probability_of:
-        raise ClinicalNerError(Errors.E017.format(attribute=attribute, name=name))
+        raise ConfigError(
+            f"The extension Span._.{attribute} is taken by something else: give component "
+            f"'{name}' another probability_attribute."
+        )
 
 
 def _offset(span: Span) -> EntityOffsets:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..decoding.decision import check_prior_smoothing, check_prior_strength, check_threshold
-from ..errors import ClinicalNerError, Errors, close_matches
+from ..errors import ConfigError, close_matches, no_posterior
 from ..types import TagLoss
 
 #: Settings of the decision that are stored with the component.
@@ -31,7 +31,10 @@ class DecisionSettings:
     def prior_strength(self, value: float) -> None:
         value = check_prior_strength(value)
         if value != 1.0 and not self.loss.has_posterior:
-            raise ClinicalNerError(Errors.E008.format(loss=type(self.loss).__name__))
+            raise ConfigError(
+                f"Loss '{type(self.loss).__name__}' does not lead back to the empirical "
+                "probability, so prior_strength must be 1."
+            )
         self._prior_strength = value
 
     @property
@@ -55,7 +58,7 @@ class DecisionSettings:
     def thresholds(self, value: Mapping[str, float]) -> None:
         checked = {label: check_threshold(label, number) for label, number in value.items()}
         if checked and not self.loss.has_posterior:
-            raise ClinicalNerError(Errors.E012.format(loss=type(self.loss).__name__))
+            raise no_posterior(type(self.loss).__name__)
         # Before initialization, or loading, the labels are not known yet.
         if self.cfg["labels"]:
             self._check_threshold_labels(checked)
@@ -66,7 +69,7 @@ class DecisionSettings:
         for label in thresholds:
             if label not in known:
                 hint = close_matches(label, known)
-                raise ClinicalNerError(Errors.E013.format(label=label, name=self.name, hint=hint))
+                raise ConfigError(f"Component '{self.name}' has no label '{label}'. {hint}")
 
     def _decision(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in DECISION} | {

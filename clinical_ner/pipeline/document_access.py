@@ -11,7 +11,7 @@ from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
 from thinc.api import Model
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError
 from .document_lattice import DocumentLattice
 
 
@@ -81,7 +81,9 @@ class DocumentAccess:
         earlier = [] if nlp is None else [pipe for _, pipe in nlp.pipeline]
         if nlp is None or not any(pipe is component for pipe in earlier):
             raise ClinicalNerError(
-                Errors.E016.format(name=component.name, reason="it is in no pipeline")
+                f"Component '{component.name}' cannot compute the token vectors of this document "
+                "again: it is in no pipeline. Ask with a Doc that went through the whole "
+                "pipeline, as nlp(text) gives it."
             )
         words, spaces = [t.text for t in doc], [bool(t.whitespace_) for t in doc]
         again = Doc(nlp.vocab, words=words, spaces=spaces)
@@ -91,7 +93,11 @@ class DocumentAccess:
             again = pipe(again)
         if not holds_inputs(component.model, again):
             reason = "the components before it do not leave what it listens to"
-            raise ClinicalNerError(Errors.E016.format(name=component.name, reason=reason))
+            raise ClinicalNerError(
+                f"Component '{component.name}' cannot compute the token vectors of this document "
+                f"again: {reason}. Ask with a Doc that went through the whole pipeline, as "
+                "nlp(text) gives it."
+            )
         return again
 
 

@@ -9,7 +9,7 @@ from spacy.tokens import Doc
 from thinc.api import get_array_module
 from thinc.types import Floats2d
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ClinicalNerError
 from ..tags.encode import document_id
 
 #: Documents that a message names.
@@ -57,16 +57,18 @@ def check_probabilities(doc: Doc, log_probs: Floats2d, *, name: str) -> None:
     RAISES ClinicalNerError: some are no numbers.
     """
     if get_array_module(log_probs).isnan(log_probs).any():
-        raise ClinicalNerError(Errors.E250.format(name=name, document=document_id(doc)))
+        raise ClinicalNerError(
+            f"Component '{name}' gives no probabilities for document {document_id(doc)}: weights, "
+            "or vectors of what it listens to, are not finite. Train again with a lower learn "
+            "rate, or set mixed_precision = false in the transformer."
+        )
 
 
 def _error(docs: Sequence[Doc], *, what: str, name: str, update: int) -> ClinicalNerError:
     names = [document_id(doc) for doc in docs[:NAMED]]
     return ClinicalNerError(
-        Errors.E249.format(
-            name=name,
-            update=update,
-            what=what,
-            documents=", ".join(names) + (" ..." if len(docs) > NAMED else ""),
-        )
+        f"Update {update} of component '{name}': {what} not finite, so nothing was learned from "
+        "it. Lower training.optimizer.learn_rate or learn_rate_factor, or set mixed_precision = "
+        "false in the transformer. Documents: "
+        f"{', '.join(names) + (' ...' if len(docs) > NAMED else '')}."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import spacy
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 
 
 def use_gpu(gpu_id: int) -> None:
@@ -17,4 +17,7 @@ def use_gpu(gpu_id: int) -> None:
     try:
         spacy.require_gpu(gpu_id)
     except ValueError as error:
-        raise ClinicalNerError(Errors.E214.format(gpu_id=gpu_id, reason=str(error))) from error
+        raise InputError(
+            f"GPU {gpu_id} cannot be used ({str(error)}). Use --gpu-id -1 for the CPU, or install "
+            "cupy for your CUDA version."
+        ) from error

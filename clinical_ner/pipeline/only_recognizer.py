@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spacy.language import Language
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError, not_initialized
 from .recognizer import ClinicalNer
 
 
@@ -18,10 +18,11 @@ def only_recognizer(nlp: Language, model: str) -> tuple[str, ClinicalNer]:
     found = [(name, pipe) for name, pipe in nlp.pipeline if isinstance(pipe, ClinicalNer)]
     if len(found) != 1:
         components = ", ".join(nlp.pipe_names) or "none"
-        raise ClinicalNerError(
-            Errors.E134.format(model=model, found=len(found) or "no", components=components)
+        raise InputError(
+            f"{model}: has {len(found) or 'no'} components of the factory clinical_ner "
+            f"(components: {components}), not one. Name a pipeline that clinical-ner train wrote."
         )
     name, component = found[0]
     if not component.is_initialized:
-        raise ClinicalNerError(Errors.E005.format(name=name))
+        raise not_initialized(name)
     return name, component

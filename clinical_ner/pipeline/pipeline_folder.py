@@ -11,7 +11,7 @@ from typing import Any
 
 from spacy.language import Language
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 from ..model.encoder import restore_encoder_names
 
 
@@ -24,11 +24,16 @@ def check_output(output: Path, *, inputs: Iterable[Path]) -> None:
     for other in inputs:
         found = other.resolve()
         if found.exists() and (resolved.is_relative_to(found) or found.is_relative_to(resolved)):
-            raise ClinicalNerError(Errors.E135.format(path=output, other=other))
+            raise InputError(
+                f"{output}: is {other}, holds it or lies in it, which writing would destroy. "
+                "Choose another output folder."
+            )
     # A link is not followed: what it points to would stay behind.
     is_pipeline = (output / "config.cfg").is_file() and (output / "meta.json").is_file()
     if output.is_symlink() or (output.exists() and not is_pipeline):
-        raise ClinicalNerError(Errors.E136.format(path=output))
+        raise InputError(
+            f"{output}: exists and is not a pipeline's folder. Choose another output folder."
+        )
 
 
 @contextmanager
@@ -56,7 +61,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             raise
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ClinicalNerError(Errors.E138.format(path=path, reason=reason)) from error
+        raise InputError(
+            f"{path}: cannot be written ({reason}). Name another output folder."
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)

@@ -12,7 +12,13 @@ from thinc.types import Floats2d
 from ..arrays import log_softmax
 from ..decoding.decision import decision_scores
 from ..decoding.lattice import Lattice, best_sequences, entities_of
-from ..errors import ClinicalNerError, Errors, close_matches
+from ..errors import (
+    ConfigError,
+    close_matches,
+    no_posterior,
+    not_initialized,
+    out_of_range,
+)
 from ..tags.encode import taggable
 from ..types import EntityOffsets, LogProbs
 from .annotation import Decoded
@@ -45,7 +51,7 @@ class ProbableEntities(StoredRecognizer):
         """
         docs = list(docs)
         if not self.is_initialized:
-            raise ClinicalNerError(Errors.E005.format(name=self.name))
+            raise not_initialized(self.name)
         if not any(len(doc) for doc in docs):
             return [np.zeros((0, len(self.statistics.counts)), dtype="float32") for _ in docs]
         return self.log_probs(self.token_vectors(docs))
@@ -157,10 +163,12 @@ class ProbableEntities(StoredRecognizer):
             can not be run again.
         """
         if not 0 <= start < end <= len(doc):
-            raise ClinicalNerError(Errors.E015.format(start=start, end=end, length=len(doc)))
+            raise ConfigError(
+                f"Tokens {start} to {end} are not a span of a document of {len(doc)} tokens."
+            )
         if label not in self.labels:
             hint = close_matches(label, self.labels)
-            raise ClinicalNerError(Errors.E013.format(label=label, name=self.name, hint=hint))
+            raise ConfigError(f"Component '{self.name}' has no label '{label}'. {hint}")
         return self._lattice_of(doc).probability(start, end, label)
 
     def candidates(self, doc: Doc, min_probability: float = 0.05) -> list[Candidate]:
@@ -175,16 +183,12 @@ class ProbableEntities(StoredRecognizer):
         RAISES ClinicalNerError: see ``span_probability``, or min_probability out of range.
         """
         if not 0.0 < min_probability <= 1.0:
-            raise ClinicalNerError(
-                Errors.E004.format(
-                    setting="min_probability", range="in (0, 1]", value=min_probability
-                )
-            )
+            raise out_of_range("min_probability", "in (0, 1]", min_probability)
         return self._lattice_of(doc).candidates(min_probability)
 
     def _lattice_of(self, doc: Doc) -> DocumentLattice:
         if not self.loss.has_posterior:
-            raise ClinicalNerError(Errors.E012.format(loss=type(self.loss).__name__))
+            raise no_posterior(type(self.loss).__name__)
         lattice = self._access.lattice(doc)
         if lattice is None:
             (log_probs,) = self.predict([self._access.complete(doc, self)])

@@ -13,7 +13,7 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
-from ..errors import ClinicalNerError, Errors, Warnings
+from ..errors import ClinicalNerError, ConfigError, InputError, not_initialized, out_of_range
 from ..scoring.scorers import score_entities
 from ..tags.batch_sampling import BATCH_SAMPLING, BatchSampling
 from ..tags.encode import encode_example, taggable
@@ -168,11 +168,7 @@ class ClinicalNer(ProbableEntities):
         self._access = DocumentAccess(nlp)
         self._updates = 0
         if not (np.isfinite(learn_rate_factor) and learn_rate_factor > 0):
-            raise ClinicalNerError(
-                Errors.E004.format(
-                    setting="learn_rate_factor", range="above 0", value=learn_rate_factor
-                )
-            )
+            raise out_of_range("learn_rate_factor", "above 0", learn_rate_factor)
         self.learn_rate_factor = learn_rate_factor
         self.prior_strength = prior_strength
         self.prior_smoothing = prior_smoothing
@@ -198,11 +194,16 @@ class ClinicalNer(ProbableEntities):
             counts of every tag, which a later label has not.
         """
         if not isinstance(label, str) or not label or any(c.isspace() for c in label):
-            raise ClinicalNerError(Errors.E006.format(label=label))
+            raise ConfigError(
+                f"A label must be a non-empty string without whitespace, got {label!r}."
+            )
         if label in self.labels:
             return 0
         if self.is_initialized:
-            raise ClinicalNerError(Errors.E003.format(name=self.name))
+            raise ConfigError(
+                f"Component '{self.name}' is already initialized: its labels are fixed, since the "
+                "losses need the counts of every tag. Add labels before nlp.initialize()."
+            )
         self.cfg["labels"].append(label)
         self.vocab.strings.add(label)
         return 1
@@ -299,7 +300,7 @@ class ClinicalNer(ProbableEntities):
         examples = list(examples)
         validate_examples(examples, "ClinicalNer.update")
         if not self.is_initialized:
-            raise ClinicalNerError(Errors.E005.format(name=self.name))
+            raise not_initialized(self.name)
         self._updates += 1
         docs = [eg.predicted for eg in examples]
         if not any(len(doc) for doc in docs):
@@ -344,9 +345,25 @@ class ClinicalNer(ProbableEntities):
         Neighbours and calibration are dropped, with a warning: they are those of the old weights.
         """
         if self.neighbours is not None:
-            warnings.warn(Warnings.W002.format(name=self.name), stacklevel=2)
+            warnings.warn(
+                (
+                    f"Component '{self.name}' was updated: its datastore of neighbours is of the "
+                    "old "
+                    "weights, and is dropped. Build it again with clinical-ner neighbours when "
+                    "training "
+                    "is done."
+                ),
+                stacklevel=2,
+            )
         if self.calibration is not None:
-            warnings.warn(Warnings.W003.format(name=self.name), stacklevel=2)
+            warnings.warn(
+                (
+                    f"Component '{self.name}' was changed: its calibration is that of other "
+                    "probabilities, and is dropped. Run clinical-ner calibrate when all else is "
+                    "done."
+                ),
+                stacklevel=2,
+            )
         self._forget_fits()
         head = {node.id for node in self.model.get_ref("head").walk()}
         for node in self.model.walk():
@@ -367,15 +384,20 @@ class ClinicalNer(ProbableEntities):
         """What a sampling batcher left in the gold documents of a batch."""
         found = [example.reference.user_data.get(BATCH_SAMPLING) for example in examples]
         if any(batch is not found[0] for batch in found):
-            raise ClinicalNerError(Errors.E009.format(name=self.name))
+            raise ConfigError(
+                f"Component '{self.name}' was given a batch whose documents were drawn in "
+                "different ways: let one batcher make all batches."
+            )
         return found[0]
 
     def _check_head(self) -> None:
         head = self.model.get_ref("head")
         expected = len(tag_names(self.labels))
         if head.has_dim("nO") and head.get_dim("nO") != expected:
-            raise ClinicalNerError(
-                Errors.E007.format(name=self.name, found=head.get_dim("nO"), expected=expected)
+            raise ConfigError(
+                f"Component '{self.name}' was built for {head.get_dim('nO')} tags, but its labels "
+                f"ask for {expected}: leave nO of the model unset, and start from a new pipeline "
+                "to train with other labels."
             )
 
     def _count_tags(self, get_examples: Callable[[], Iterable[Example]]) -> None:
@@ -390,11 +412,19 @@ class ClinicalNer(ProbableEntities):
             documents.append(ids)
         self.statistics.count(self.labels, documents)
         if not self.statistics.counts[1:].any():
-            raise ClinicalNerError(Errors.E001.format(name=self.name))
+            raise InputError(
+                f"The corpus for component '{self.name}' has no entity: annotate at least one, or "
+                "check that the annotations were converted (clinical-ner convert prints a table "
+                "per label)."
+            )
         if masked_tokens:
             warnings.warn(
-                Warnings.W001.format(
-                    tokens=masked_tokens, documents=masked_documents, name=self.name
+                (
+                    f"{masked_tokens} tokens of {masked_documents} documents in the training "
+                    "data of "
+                    f"'{self.name}' have no usable gold tag (unknown, or not aligned with the "
+                    "tokenizer); "
+                    "they are masked, never trained as O."
                 ),
                 stacklevel=2,
             )

@@ -13,7 +13,7 @@ from spacy import util
 from spacy.pipeline.trainable_pipe import TrainablePipe
 
 from ..calibration.calibration import Calibration
-from ..errors import ClinicalNerError, Errors, Warnings
+from ..errors import ClinicalNerError, ConfigError, NotFittedError, no_posterior
 from ..neighbours.mixing import Neighbours
 from ..tags.scheme import tag_names
 from ..tags.statistics import TagStatistics
@@ -56,19 +56,29 @@ class StoredRecognizer(DecisionSettings, TrainablePipe):
     def neighbours(self, value: Neighbours | None) -> None:
         if value is not None:
             if not self.loss.has_posterior:
-                raise ClinicalNerError(
-                    Errors.E010.format(loss=type(self.loss).__name__, name=self.name)
+                raise ConfigError(
+                    f"Loss '{type(self.loss).__name__}' does not lead back to the empirical "
+                    f"probability, so component '{self.name}' has none to mix with that of the "
+                    "neighbours: train with a loss, and a reduction, that does."
                 )
             width = self.model.get_ref("head").maybe_get_dim("nI")
             expected = f"{len(tag_names(self.cfg['labels']))} tags, vectors of {width}"
             found = f"{value.datastore.n_tags} tags, vectors of {value.datastore.width}"
             if found != expected:
-                raise ClinicalNerError(
-                    Errors.E011.format(name=self.name, found=found, expected=expected)
+                raise NotFittedError(
+                    f"The datastore of component '{self.name}' was built for another model "
+                    f"({found}, expected {expected}): build it again with clinical-ner neighbours."
                 )
         if value is not self._neighbours and self.calibration is not None:
             self.calibration = None
-            warnings.warn(Warnings.W003.format(name=self.name), stacklevel=2)
+            warnings.warn(
+                (
+                    f"Component '{self.name}' was changed: its calibration is that of other "
+                    "probabilities, and is dropped. Run clinical-ner calibrate when all else is "
+                    "done."
+                ),
+                stacklevel=2,
+            )
         self._neighbours = value
         self._access.forget()
 
@@ -87,11 +97,12 @@ class StoredRecognizer(DecisionSettings, TrainablePipe):
     def calibration(self, value: Calibration | None) -> None:
         if value is not None:
             if not self.loss.has_posterior:
-                raise ClinicalNerError(Errors.E012.format(loss=type(self.loss).__name__))
+                raise no_posterior(type(self.loss).__name__)
             found, expected = len(value.tokens.bias), len(tag_names(self.cfg["labels"]))
             if found != expected:
-                raise ClinicalNerError(
-                    Errors.E014.format(name=self.name, found=found, expected=expected)
+                raise NotFittedError(
+                    f"The calibration of component '{self.name}' was fitted for {found} tags, but "
+                    f"it has {expected}: run clinical-ner calibrate on this pipeline."
                 )
         self._calibration = value
         self._access.forget()
@@ -202,6 +213,13 @@ class StoredRecognizer(DecisionSettings, TrainablePipe):
             return
         fitted = json.loads(stored)
         if fitted.pop("with_neighbours") != (self.neighbours is not None):
-            warnings.warn(Warnings.W003.format(name=self.name), stacklevel=3)
+            warnings.warn(
+                (
+                    f"Component '{self.name}' was changed: its calibration is that of other "
+                    "probabilities, and is dropped. Run clinical-ner calibrate when all else is "
+                    "done."
+                ),
+                stacklevel=3,
+            )
             return
         self.calibration = Calibration.from_dict(fitted)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import out_of_range
 
 RESAMPLES = 1000
 COVERAGE = 0.95
@@ -35,9 +35,7 @@ def resample_weights(
     """
     for setting, value in (("documents", documents), ("resamples", resamples)):
         if value < 1:
-            raise ClinicalNerError(
-                Errors.E004.format(setting=setting, range="of at least 1", value=value)
-            )
+            raise out_of_range(setting, "of at least 1", value)
     rng = np.random.default_rng(seed)
     return rng.multinomial(documents, np.full(documents, 1 / documents), size=resamples)
 

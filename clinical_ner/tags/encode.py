@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 from .scheme import MASKED, OUTSIDE, begin_id, inside_id
 
 
@@ -54,8 +54,10 @@ def encode_example(
             continue
         prefix, label = tag.split("-", 1)
         if label not in label_index:
-            raise ClinicalNerError(
-                Errors.E002.format(label=label, doc=document_id(example.reference), name=name)
+            raise InputError(
+                f"Label '{label}' of document {document_id(example.reference)} is not among the "
+                f"labels of component '{name}'. Initialize the component with data, or a label "
+                "file, that holds every label."
             )
         begins = begins or prefix in "BU"
         if not carries_tag:

@@ -10,7 +10,7 @@ from spacy.language import Language
 from spacy.tokenizer import Tokenizer
 from spacy.util import compile_infix_regex, compile_prefix_regex, compile_suffix_regex
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ConfigError
 from .rules import ABBREVIATIONS, FIRST_PREFIXES, INFIXES, PREFIXES, SUFFIXES, TOKEN_MATCH
 
 _SINGLE_LETTER = re.compile(r"[^\W\d_]\.")
@@ -32,7 +32,10 @@ def create_clinical_tokenizer() -> Callable[[Language], Tokenizer]:
 def _for_language(nlp: Language) -> Tokenizer:
     standard = Language.default_config["nlp"]["tokenizer"]["@tokenizers"]
     if nlp.default_config["nlp"]["tokenizer"]["@tokenizers"] != standard:
-        raise ClinicalNerError(Errors.E195.format(lang=nlp.lang))
+        raise ConfigError(
+            "[nlp] tokenizer: clinical_ner.ClinicalTokenizer.v1 cuts text at spaces, which "
+            f"language '{nlp.lang}' is not written with. Choose the language's own tokenizer."
+        )
     defaults = nlp.Defaults
     # Units are cut off by a rule of our own, which knows more of them and spares names ("T790M").
     suffixes = [rule for rule in _sources(defaults.suffixes) if UNITS not in rule]

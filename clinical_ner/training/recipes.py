@@ -22,7 +22,7 @@ from confection import Config, ConfigValidationError
 from spacy.language import DEFAULT_CONFIG, Language
 from spacy.util import registry
 
-from ..errors import ClinicalNerError, Errors, close_matches
+from ..errors import ConfigError, cannot_be_read, close_matches
 
 #: Folder of the overlays, beside their base.
 OVERLAYS = "recipes"
@@ -61,7 +61,9 @@ def read_recipes(names: list[str], base: Path) -> list[Recipe]:
         recipes have one name.
     """
     if not base.is_file():
-        raise ClinicalNerError(Errors.E065.format(path=base))
+        raise ConfigError(
+            f"{base}: no such config. Name a recipe's file, for instance configs/minilm.cfg."
+        )
     base_config = _read(base)
     recipes: dict[str, Recipe] = {}
     for name in names:
@@ -72,8 +74,9 @@ def read_recipes(names: list[str], base: Path) -> list[Recipe]:
         is_neighbours = stem != name
         run_name = path.stem + (NEIGHBOURS if is_neighbours else "")
         if run_name in recipes:
-            raise ClinicalNerError(
-                Errors.E144.format(first=recipes[run_name].path, second=path, name=run_name)
+            raise ConfigError(
+                f"{recipes[run_name].path} and {path}: both would have runs named '{run_name}'. "
+                "Rename one of the files."
             )
         recipes[run_name] = Recipe(run_name, path, config, is_neighbours)
     return list(recipes.values())
@@ -91,8 +94,9 @@ def merge_overlay(base: Config, overlay: Config, *, path: Path) -> Config:
     filled = Config(DEFAULT_CONFIG).merge(base)
     known = _Known(merged, filled, path)
     for key, others in known.unknown(overlay, ()):
-        raise ClinicalNerError(
-            Errors.E141.format(path=path, key=".".join(key), hint=close_matches(key[-1], others))
+        raise ConfigError(
+            f"{path}: '{'.'.join(key)}' is no setting of the base recipe, of spaCy or of what it "
+            f"names. {close_matches(key[-1], others)}"
         )
     return merged
 
@@ -105,7 +109,7 @@ def _find(name: str, folder: Path) -> Path:
     elif (folder / f"{name}.cfg").is_file():
         return folder / f"{name}.cfg"
     hint = close_matches(path.stem, [file.stem for file in sorted(folder.glob("*.cfg"))])
-    raise ClinicalNerError(Errors.E140.format(name=name, folder=folder, hint=hint))
+    raise ConfigError(f"Recipe '{name}': no such file, and {folder} has none of this name. {hint}")
 
 
 def _read(path: Path) -> Config:
@@ -113,12 +117,12 @@ def _read(path: Path) -> Config:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise ClinicalNerError(Errors.E100.format(path=path, reason=reason)) from error
+        raise cannot_be_read(path, reason) from error
     try:
         return Config().from_str(_with_parents(text), interpolate=False)
     except (ConfigValidationError, ConfigParserError, KeyError) as error:
         problems = " ".join((getattr(error, "desc", None) or str(error)).split()).rstrip(".")
-        raise ClinicalNerError(Errors.E142.format(path=path, problems=problems)) from error
+        raise ConfigError(f"{path}: not a recipe in spaCy's config format ({problems}).") from error
 
 
 def _with_parents(text: str) -> str:
@@ -171,7 +175,9 @@ class _Known:
             self.language = _language(nlp.get("lang", "xx"))
         except ImportError as error:
             problems = " ".join(str(error).split()).rstrip(".")
-            raise ClinicalNerError(Errors.E142.format(path=path, problems=problems)) from error
+            raise ConfigError(
+                f"{path}: not a recipe in spaCy's config format ({problems})."
+            ) from error
 
     def unknown(
         self, block: Mapping[str, Any], at: tuple[str, ...]
@@ -216,17 +222,17 @@ class _Known:
             registry.factories.get_all()
         if kind not in registry.get_registry_names():
             hint = close_matches(kind, registry.get_registry_names())
-            raise ClinicalNerError(
-                Errors.E143.format(
-                    path=self.path, section=section, name=reference, kind="registries", hint=hint
-                )
+            raise ConfigError(
+                f"{self.path}: [{section}] names '{reference}', which is not among the registered "
+                f"registries. {hint}"
             )
         try:
             function = registry.get(kind, name)
         except (RegistryError, ValueError) as error:
             hint = close_matches(name, list(getattr(registry, kind).get_all()))
-            raise ClinicalNerError(
-                Errors.E143.format(path=self.path, section=section, name=name, kind=kind, hint=hint)
+            raise ConfigError(
+                f"{self.path}: [{section}] names '{name}', which is not among the registered "
+                f"{kind}. {hint}"
             ) from error
         return _parameters(function, reference)
 
@@ -237,10 +243,9 @@ class _Known:
             return {"source", "component", "replace_listeners"}
         if not self.language.has_factory(factory):
             hint = close_matches(factory, sorted(registry.factories.get_all()))
-            raise ClinicalNerError(
-                Errors.E143.format(
-                    path=self.path, section=".".join(at), name=factory, kind="factories", hint=hint
-                )
+            raise ConfigError(
+                f"{self.path}: [{'.'.join(at)}] names '{factory}', which is not among the "
+                f"registered factories. {hint}"
             )
         defaults = self.language.get_factory_meta(factory).default_config or {}
         internal = self.language.get_factory_name(factory)

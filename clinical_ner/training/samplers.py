@@ -18,7 +18,7 @@ import numpy as np
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ConfigError, out_of_range
 from ..tags.batch_sampling import BATCH_SAMPLING, BatchSampling
 from .sampling import (
     RATES,
@@ -137,7 +137,7 @@ class EntityBatcher(SamplingBatcher):
     def __init__(self, *, size: int, tolerance: float, rates: str, seed: int) -> None:
         super().__init__(size=size, tolerance=tolerance, seed=seed)
         if rates not in RATES:
-            raise ClinicalNerError(Errors.E067.format(rates=rates, known=", ".join(RATES)))
+            raise ConfigError(f"Unknown rates '{rates}': choose one of {', '.join(RATES)}.")
         self._rates = rates
         self._pools: list[_Pool] = []
         self._drawn = 0
@@ -216,4 +216,4 @@ class BalancedBatcher(SamplingBatcher):
 
 def _check(setting: str, value: float, valid: bool, allowed: str) -> None:
     if not (valid and math.isfinite(value)):
-        raise ClinicalNerError(Errors.E004.format(setting=setting, range=allowed, value=value))
+        raise out_of_range(setting, allowed, value)

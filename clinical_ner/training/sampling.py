@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spacy.training import Example
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import ConfigError
 from ..tags.batch_sampling import BatchSampling
 from ..tags.encode import encode_example
 from ..tags.scheme import OUTSIDE, begin_id, class_index, inside_id, tag_names
@@ -62,7 +62,11 @@ def count_corpus(examples: Sequence[Example], *, batcher: str) -> CorpusCounts:
         ids = encode_example(example, index, name=batcher)
         counts[row] = np.bincount(ids[ids >= 0], minlength=counts.shape[1])
     if not counts[:, OUTSIDE + 1 :].any():
-        raise ClinicalNerError(Errors.E066.format(batcher=batcher))
+        raise ConfigError(
+            f"The documents given to batcher {batcher} hold no entity with a usable token, so "
+            "there is nothing to draw them by. Annotate at least one, or use "
+            "spacy.batch_by_words.v1."
+        )
     return CorpusCounts(labels, counts, [len(example.predicted) for example in examples])
 
 
@@ -144,7 +148,11 @@ def type_sampling(corpus: CorpusCounts, draws: NDArray[np.float64], index: int) 
     kept = np.zeros_like(corpus.counts)
     kept[:, own] = corpus.counts[:, own]
     if not pool @ kept[:, OUTSIDE]:
-        raise ClinicalNerError(Errors.E068.format(label=corpus.labels[index]))
+        raise ConfigError(
+            f"All labelled tokens of the documents that hold '{corpus.labels[index]}' belong to "
+            "entities, so its batches would have no token outside. Add documents, or use "
+            "clinical_ner.batch_balanced.v1."
+        )
     tokens, documents = _shares(corpus, pool)
     of_type = CorpusCounts(corpus.labels, kept, corpus.words)
     odds, document_odds = (_odds(shares) for shares in _shares(of_type, pool))

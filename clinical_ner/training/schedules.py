@@ -13,7 +13,7 @@ from pathlib import Path
 
 from spacy.training.batchers import minibatch_by_words
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import out_of_range
 from .steps import count_steps, document_lengths, read_examples
 
 #: Epochs over which the steps of one are averaged: batches depend on the order of the documents.
@@ -52,13 +52,9 @@ def warmup_linear_epochs(
         the batcher refuses.
     """
     if not 0.0 <= warmup < 1.0:
-        raise ClinicalNerError(
-            Errors.E004.format(setting="warmup", range="in [0, 1)", value=warmup)
-        )
+        raise out_of_range("warmup", "in [0, 1)", warmup)
     if not (math.isfinite(initial_rate) and initial_rate > 0):
-        raise ClinicalNerError(
-            Errors.E004.format(setting="initial_rate", range="above 0", value=initial_rate)
-        )
+        raise out_of_range("initial_rate", "above 0", initial_rate)
     total = planned_steps(
         path,
         epochs=epochs,
@@ -130,9 +126,7 @@ def patience(
         the batcher refuses.
     """
     if patience_epochs < 0:
-        raise ClinicalNerError(
-            Errors.E004.format(setting="patience_epochs", range=">= 0", value=patience_epochs)
-        )
+        raise out_of_range("patience_epochs", ">= 0", patience_epochs)
     if patience_epochs == 0:
         return 0
     steps = _epoch_steps(
@@ -186,15 +180,11 @@ def _epoch_steps(
 ) -> list[int]:
     """Steps of each of ``counted`` epochs."""
     if epochs < 1:
-        raise ClinicalNerError(Errors.E004.format(setting="epochs", range=">= 1", value=epochs))
+        raise out_of_range("epochs", ">= 1", epochs)
     if words_per_batch < 1:
-        raise ClinicalNerError(
-            Errors.E004.format(setting="words_per_batch", range=">= 1", value=words_per_batch)
-        )
+        raise out_of_range("words_per_batch", ">= 1", words_per_batch)
     if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ClinicalNerError(
-            Errors.E004.format(setting="tolerance", range=">= 0", value=tolerance)
-        )
+        raise out_of_range("tolerance", ">= 0", tolerance)
     if batcher is not None:
         return count_steps(read_examples(Path(path)), batcher, epochs=counted)
     by_words = partial(

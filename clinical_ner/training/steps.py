@@ -12,7 +12,7 @@ from spacy.training import Example
 from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.vocab import Vocab
 
-from ..errors import ClinicalNerError, Errors
+from ..errors import InputError
 
 Item = TypeVar("Item")
 
@@ -56,14 +56,18 @@ def read_examples(path: Path) -> list[Example]:
 
 def _read(path: Path, read: Callable[[DocBin], list[Item]]) -> list[Item]:
     if not path.exists():
-        raise ClinicalNerError(Errors.E060.format(path=path))
+        raise InputError(
+            f"{path}: no such file. Run clinical-ner convert and clinical-ner split first."
+        )
     items: list[Item] = []
     for location in walk_corpus(path, FILE_TYPE):
         try:
             items.extend(read(DocBin().from_disk(location)))
         # srsly and zlib raise whatever suits them on bytes that are not theirs.
         except Exception:
-            raise ClinicalNerError(Errors.E061.format(path=location)) from None
+            raise InputError(
+                f"{location}: not a readable .spacy file. Write it again with clinical-ner convert."
+            ) from None
     if not items:
-        raise ClinicalNerError(Errors.E062.format(path=path))
+        raise InputError(f"{path}: holds no document with tokens, so there is nothing to train on.")
     return items

@@ -65,7 +65,7 @@ def test_no_probability_gives_none() -> None:
     "step", [(-0.1, 0.0), (np.inf, 0.0), (np.nan, 0.0), (1.0, np.nan), (0.5, 0.0, 0.6)]
 )
 def test_numbers_out_of_range(step: tuple[float, ...]) -> None:
-    with pytest.raises(ClinicalNerError, match="E004"):
+    with pytest.raises(ClinicalNerError, match="must be a number"):
         EntityCalibration(*step)
 
 

@@ -128,5 +128,8 @@ def test_bands_miss_hardly_any_pair_at_the_threshold(threshold: float) -> None:
 
 def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasketch", None)
-    with pytest.raises(ClinicalNerError, match=r"E180.*pip install datasketch"):
+    with pytest.raises(
+        ClinicalNerError,
+        match=r"Package datasketch is needed to find notes.*pip install datasketch",
+    ):
         find_duplicates([part("x", document("a", NOTE))])

@@ -323,7 +323,9 @@ def test_a_loss_without_posterior(
         "reduction": "classes",
     }
     model = train_model(tmp_path / "classes", steps=1, loss=loss)
-    err = refused("E012", model, inputs / "dev.spacy", output, capsys=capsys)
+    err = refused(
+        "' does not lead back to the empirical", model, inputs / "dev.spacy", output, capsys=capsys
+    )
     assert "WeightedCrossEntropy" in err
 
 
@@ -332,7 +334,7 @@ def test_dev_without_an_entity(
 ) -> None:
     write_docbin([Doc(Vocab(), words=["fever"])], tmp_path / "none.spacy")
     args = [inputs / "model", tmp_path / "none.spacy", output]
-    assert "none.spacy" in refused("E213", *args, capsys=capsys)
+    assert "none.spacy" in refused("ents, so there is nothing to learn or to", *args, capsys=capsys)
 
 
 def test_a_label_that_the_model_lacks(
@@ -341,13 +343,31 @@ def test_a_label_that_the_model_lacks(
     docs = make_docs(4, 3, label="Finding")
     docs[0].user_data["clinical_ner.id"] = "case-4"
     write_docbin(docs, tmp_path / "other.spacy")
-    err = refused("E002", inputs / "model", tmp_path / "other.spacy", output, capsys=capsys)
+    err = refused(
+        "Initialize the component with data, or a",
+        inputs / "model",
+        tmp_path / "other.spacy",
+        output,
+        capsys=capsys,
+    )
     assert "Finding" in err and "case-4" in err and "other.spacy" in err
 
 
 def test_missing_inputs(inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    refused("E210", inputs / "nothing", inputs / "dev.spacy", output, capsys=capsys)
-    refused("E060", inputs / "model", inputs / "nothing", output, capsys=capsys)
+    refused(
+        "Check the path, or install the pipeline's",
+        inputs / "nothing",
+        inputs / "dev.spacy",
+        output,
+        capsys=capsys,
+    )
+    refused(
+        "Run clinical-ner convert and clinical-ner",
+        inputs / "model",
+        inputs / "nothing",
+        output,
+        capsys=capsys,
+    )
 
 
 def test_an_output_that_would_destroy_something(
@@ -355,10 +375,10 @@ def test_an_output_that_would_destroy_something(
 ) -> None:
     shutil.copytree(inputs / "model", tmp_path / "model")
     args = [tmp_path / "model", inputs / "dev.spacy"]
-    refused("E135", *args, tmp_path / "model", capsys=capsys)
+    refused(", holds it or lies in it, which writing", *args, tmp_path / "model", capsys=capsys)
     other = tmp_path / "other"
     other.mkdir()
-    refused("E136", *args, other, capsys=capsys)
+    refused("exists and is not a pipeline's folder", *args, other, capsys=capsys)
     assert spacy.load(tmp_path / "model").get_pipe("finder").calibration is None
 
 
@@ -368,7 +388,13 @@ def test_a_pipeline_without_a_recognizer(
     nlp = spacy.blank("en")
     nlp.add_pipe("sentencizer")
     nlp.to_disk(tmp_path / "without")
-    refused("E134", tmp_path / "without", inputs / "dev.spacy", output, capsys=capsys)
+    refused(
+        "Name a pipeline that clinical-ner train",
+        tmp_path / "without",
+        inputs / "dev.spacy",
+        output,
+        capsys=capsys,
+    )
 
 
 def test_a_failed_write_leaves_the_old_pipeline(
@@ -384,7 +410,7 @@ def test_a_failed_write_leaves_the_old_pipeline(
 
     monkeypatch.setattr(Language, "to_disk", fail)
     args = [inputs / "model", inputs / "dev.spacy", tmp_path / "out"]
-    assert "No space left" in refused("E138", *args, capsys=capsys)
+    assert "No space left" in refused("Name another output folder", *args, capsys=capsys)
     assert spacy.load(tmp_path / "out").get_pipe("finder").calibration is None
 
 

@@ -233,7 +233,10 @@ def test_a_run_of_other_settings_is_not_overwritten(
     run("plain")
     identity = read(folder / "run.json")
     monkeypatch.setattr("clinical_ner.research.compare.work.train", no_training)
-    with pytest.raises(ClinicalNerError, match=f"E145.*plain-seed0.*differs in: {parts}\\. "):
+    with pytest.raises(
+        ClinicalNerError,
+        match=f"plain-seed0.*differs in: {parts}\\. .*Name another output folder, or remove this",
+    ):
         run("plain", **change)
     assert read(folder / "run.json") == identity
 
@@ -241,7 +244,10 @@ def test_a_run_of_other_settings_is_not_overwritten(
 def test_a_folder_that_is_no_run_is_not_overwritten(run: Compare, tmp_path: Path) -> None:
     (tmp_path / "out" / "plain-seed0").mkdir(parents=True)
     (tmp_path / "out" / "plain-seed0" / "thesis.txt").write_text("mine")
-    with pytest.raises(ClinicalNerError, match=r"E146.*plain-seed0.*run\.json"):
+    with pytest.raises(
+        ClinicalNerError,
+        match=r"plain-seed0.*is not the folder of a run, since it has no.*run\.json",
+    ):
         run("plain")
 
 
@@ -255,7 +261,7 @@ def test_all_recipes_are_checked_before_the_first_training(
         encoding="utf-8",
     )
     monkeypatch.setattr("clinical_ner.research.compare.work.train", no_training)
-    with pytest.raises(ClinicalNerError, match=r"E031.*Sing.*bad\.cfg"):
+    with pytest.raises(ClinicalNerError, match=r"Sing.*', which the corpus lacks.*bad\.cfg"):
         run("plain", str(bad))
     assert not (tmp_path / "out" / "plain-seed0").exists()
 
@@ -264,7 +270,10 @@ def test_neighbours_need_a_posterior(
     run: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clinical_ner.research.compare.work.train", no_training)
-    with pytest.raises(ClinicalNerError, match=r"E219.*dice\.cfg.*\+neighbours"):
+    with pytest.raises(
+        ClinicalNerError,
+        match=r"dice\.cfg.*\+neighbours.*ner component whose loss leads back to the",
+    ):
         run("plain", "soft_dice+neighbours")
 
 
@@ -292,13 +301,16 @@ def test_parts_with_the_same_content_are_refused(run: Compare, data: Path, tmp_p
     same = tmp_path / "same"
     shutil.copytree(data, same)
     shutil.copy(same / "dev.spacy", same / "test.spacy")
-    with pytest.raises(ClinicalNerError, match=r"E147.*dev\.spacy.*test\.spacy"):
+    with pytest.raises(
+        ClinicalNerError,
+        match=r"dev\.spacy.*test\.spacy.*What is learned, what chooses the model and",
+    ):
         run("plain", corpus=same)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_division_that_would_do_nothing_is_refused(run: Compare) -> None:
-    with pytest.raises(ClinicalNerError, match="E218"):
+    with pytest.raises(ClinicalNerError, match="its documents are divided already, so"):
         run("plain", split_seed=0)
 
 
@@ -307,7 +319,9 @@ def test_a_corpus_that_is_neither_notes_nor_divided(
 ) -> None:
     (tmp_path / "half").mkdir()
     shutil.copy(data / "train.spacy", tmp_path / "half")
-    with pytest.raises(ClinicalNerError, match=r"E148.*dev\.spacy"):
+    with pytest.raises(
+        ClinicalNerError, match=r"dev\.spacy.*Name a folder with annotated notes, or one"
+    ):
         run("plain", corpus=tmp_path / "half")
 
 
@@ -325,7 +339,7 @@ def test_annotated_notes_are_divided_and_kept(run: Compare, tmp_path: Path) -> N
         *(f"{part}.spacy" for part in ("train", "dev", "test")),
         "split.json",
     }
-    with pytest.raises(ClinicalNerError, match="E145.*train"):
+    with pytest.raises(ClinicalNerError, match="train.*Name another output folder, or remove this"):
         run("plain", corpus=notes, dev=0.4, test=0.3)
     # The documents of the run that is there have not been replaced.
     assert {path: path.read_bytes() for path in kept} == kept
@@ -335,7 +349,7 @@ def test_a_missing_matplotlib_is_told_before_any_work(
     run: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ClinicalNerError, match="E149"):
+    with pytest.raises(ClinicalNerError, match="pip install 'clinical-ner"):
         run("plain")
     assert not (tmp_path / "out").exists()
 

@@ -116,7 +116,7 @@ def test_beyond_a_bound_nothing_is_written(
     spoil(monkeypatch, **after)
     assert run(inputs / "model", inputs / "dev.spacy", tmp_path / "out", *bounds) == 1
     printed = capsys.readouterr()
-    assert printed.err.startswith("clinical-ner: [E267] ")
+    assert printed.err.startswith("clinical-ner: ")
     assert printed.err.count("\n") == 1
     assert all(word in printed.err for word in words)
     assert printed.out == ""
@@ -163,7 +163,7 @@ def test_json_is_all_that_is_printed(
 def test_what_is_optimized_already(
     inputs: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    with pytest.raises(ClinicalNerError, match="E262"):
+    with pytest.raises(ClinicalNerError, match="Name the pipeline that it was made from"):
         optimize(str(done[0]), inputs / "dev.spacy", tmp_path / "out")
 
 
@@ -171,26 +171,29 @@ def test_a_model_without_a_transformer(inputs: Path, tmp_path: Path) -> None:
     nlp = spacy.blank("en")
     nlp.add_pipe("entity_ruler")
     nlp.to_disk(tmp_path / "model")
-    with pytest.raises(ClinicalNerError, match=r"E261.*has no components.*entity_ruler"):
+    with pytest.raises(
+        ClinicalNerError,
+        match=r"has no components.*entity_ruler.*Name a pipeline that was trained with an",
+    ):
         optimize(str(tmp_path / "model"), inputs / "dev.spacy", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("place", ["model", "model/inside", "."])
 def test_the_output_may_not_destroy_the_input(place: str, inputs: Path) -> None:
-    with pytest.raises(ClinicalNerError, match="E135"):
+    with pytest.raises(ClinicalNerError, match=", holds it or lies in it, which writing"):
         optimize(str(inputs / "model"), inputs / "dev.spacy", inputs / place)
 
 
 def test_the_output_may_not_be_something_else(inputs: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ClinicalNerError, match="E136"):
+    with pytest.raises(ClinicalNerError, match="exists and is not a pipeline's folder"):
         optimize(str(inputs / "model"), inputs / "dev.spacy", tmp_path)
 
 
 def test_dev_without_entities(inputs: Path, tmp_path: Path) -> None:
     write_docbin([spacy.blank("en")("fever and cough")], tmp_path / "dev.spacy")
-    with pytest.raises(ClinicalNerError, match="E213"):
+    with pytest.raises(ClinicalNerError, match="ents, so there is nothing to learn or to"):
         optimize(str(inputs / "model"), tmp_path / "dev.spacy", tmp_path / "out")
 
 
@@ -205,7 +208,7 @@ def test_without_the_extra_it_is_named(
     monkeypatch.setitem(sys.modules, package_name, None)
     assert run(inputs / "model", inputs / "dev.spacy", tmp_path / "out") == 1
     printed = capsys.readouterr().err
-    assert printed.startswith(f"clinical-ner: [E260] Package {package_name} ")
+    assert printed.startswith(f"clinical-ner: Package {package_name} ")
     assert printed.count("\n") == 1
 
 

@@ -34,37 +34,61 @@ def from_config(name, **settings):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: WeightedCrossEntropy(weights="papr"), "E030.*papr.*paper"),
-        (lambda: WeightedCrossEntropy(weights={"L0": -1.0}), "E032.*L0"),
-        (lambda: WeightedCrossEntropy(weights="effective_number", beta=1.0), "E004.*beta"),
-        (lambda: Focal(weights="papr"), "E030.*papr"),
-        (lambda: LDAM(weights="papr"), "E030.*papr"),
-        (lambda: VectorScaling(weights="papr"), "E030.*papr"),
-        (lambda: LogitAdjusted(tau=-1), "E004.*tau"),
-        (lambda: LogitAdjusted(tau=float("nan")), "E004.*tau"),
-        (lambda: VectorScaling(gamma=-0.1), "E004.*gamma"),
-        (lambda: VectorScaling(tau=float("inf")), "E004.*tau"),
-        (lambda: Focal(gamma=-1), "E004.*gamma"),
-        (lambda: LDAM(max_margin=-0.1), "E004.*max_margin"),
-        (lambda: LDAM(scale=0.0), "E004.*scale"),
-        (lambda: Asymmetric(gamma_positive=-1), "E004.*gamma_positive"),
-        (lambda: Asymmetric(gamma_negative=float("nan")), "E004.*gamma_negative"),
-        (lambda: Asymmetric(margin=1.0), "E004.*margin"),
-        (lambda: SoftDice(smoothing=-1), "E004.*smoothing"),
-        (lambda: SoftDice(reduction="classes"), "E035.*SoftDice.*classes.*tokens, documents"),
-        (lambda: SoftDice(reduction="weights"), "E035.*SoftDice.*weights"),
-        (lambda: SelfAdjustingDice(alpha=-1), "E004.*alpha"),
-        (lambda: SelfAdjustingDice(smoothing=0.0), "E004.*smoothing"),
-        (lambda: MajorityOrMinority(lam=0.0), "E004.*lam"),
-        (lambda: MajorityOrMinority(lam=1.1), "E004.*lam"),
-        (lambda: BinaryTokenLabels(weights="inverse"), "E043.*weights.*paper, none.*inverse"),
-        (lambda: BinaryTokenLabels(others="O"), "E043.*others.*masked, outside"),
-        (lambda: PriorMatching(base=Focal(), strength=-1), "E004.*strength"),
-        (lambda: PriorMatching(base=Focal(), momentum=1.0), "E004.*momentum"),
-        (lambda: PriorMatching(base=SoftDice()), "E041.*SoftDice"),
-        (lambda: PriorMatching(base=Focal(reduction="classes")), "E041.*Focal"),
-        (lambda: PriorMatching(base=Asymmetric(margin=0.1)), "E041.*Asymmetric"),
-        (lambda: PriorMatching(base=BinaryTokenLabels()), "E042"),
+        (lambda: WeightedCrossEntropy(weights="papr"), "(?=.*Unknown weight scheme).*papr.*paper"),
+        (
+            lambda: WeightedCrossEntropy(weights={"L0": -1.0}),
+            "L0.*' must be a positive finite number, got",
+        ),
+        (
+            lambda: WeightedCrossEntropy(weights="effective_number", beta=1.0),
+            "beta must be a number",
+        ),
+        (lambda: Focal(weights="papr"), "(?=.*Unknown weight scheme).*papr"),
+        (lambda: LDAM(weights="papr"), "(?=.*Unknown weight scheme).*papr"),
+        (lambda: VectorScaling(weights="papr"), "(?=.*Unknown weight scheme).*papr"),
+        (lambda: LogitAdjusted(tau=-1), "tau must be a number"),
+        (lambda: LogitAdjusted(tau=float("nan")), "tau must be a number"),
+        (lambda: VectorScaling(gamma=-0.1), "gamma must be a number"),
+        (lambda: VectorScaling(tau=float("inf")), "tau must be a number"),
+        (lambda: Focal(gamma=-1), "gamma must be a number"),
+        (lambda: LDAM(max_margin=-0.1), "max_margin must be a number"),
+        (lambda: LDAM(scale=0.0), "scale must be a number"),
+        (lambda: Asymmetric(gamma_positive=-1), "gamma_positive must be a number"),
+        (lambda: Asymmetric(gamma_negative=float("nan")), "gamma_negative must be a number"),
+        (lambda: Asymmetric(margin=1.0), "margin must be a number"),
+        (lambda: SoftDice(smoothing=-1), "smoothing must be a number"),
+        (
+            lambda: SoftDice(reduction="classes"),
+            "SoftDice.*' cannot have the reduction '.*classes.*tokens, documents",
+        ),
+        (lambda: SoftDice(reduction="weights"), "SoftDice.*' cannot have the reduction '.*weights"),
+        (lambda: SelfAdjustingDice(alpha=-1), "alpha must be a number"),
+        (lambda: SelfAdjustingDice(smoothing=0.0), "smoothing must be a number"),
+        (lambda: MajorityOrMinority(lam=0.0), "lam must be a number"),
+        (lambda: MajorityOrMinority(lam=1.1), "lam must be a number"),
+        (
+            lambda: BinaryTokenLabels(weights="inverse"),
+            "weights.*must be one of.*paper, none.*inverse",
+        ),
+        (lambda: BinaryTokenLabels(others="O"), "others.*must be one of.*masked, outside"),
+        (lambda: PriorMatching(base=Focal(), strength=-1), "strength must be a number"),
+        (lambda: PriorMatching(base=Focal(), momentum=1.0), "momentum must be a number"),
+        (
+            lambda: PriorMatching(base=SoftDice()),
+            "(?=.*Prior matching needs a loss that leads back).*SoftDice",
+        ),
+        (
+            lambda: PriorMatching(base=Focal(reduction="classes")),
+            "(?=.*Prior matching needs a loss that leads back).*Focal",
+        ),
+        (
+            lambda: PriorMatching(base=Asymmetric(margin=0.1)),
+            "(?=.*Prior matching needs a loss that leads back).*Asymmetric",
+        ),
+        (
+            lambda: PriorMatching(base=BinaryTokenLabels()),
+            "Prior matching cannot have BTL as its base",
+        ),
     ],
 )
 def test_bad_settings_are_refused(make, message):
@@ -74,9 +98,11 @@ def test_bad_settings_are_refused(make, message):
 
 @pytest.mark.parametrize("loss_class", CLASSES)
 def test_every_loss_refuses_unknown_reductions_and_divisors(loss_class):
-    with pytest.raises(ClinicalNerError, match=f"E035.*{loss_class.__name__}.*mean"):
+    with pytest.raises(
+        ClinicalNerError, match=f"(?=.*cannot have the reduction).*{loss_class.__name__}.*mean"
+    ):
         loss_class(reduction="mean")
-    with pytest.raises(ClinicalNerError, match="E004.*tokens_per_batch"):
+    with pytest.raises(ClinicalNerError, match="tokens_per_batch must be a number"):
         loss_class(tokens_per_batch=0.0)
 
 
@@ -112,13 +138,16 @@ def test_prior_matching_needs_a_base():
 @pytest.mark.parametrize("loss_class", [WeightedCrossEntropy, Focal, LDAM, VectorScaling])
 def test_weight_of_a_label_that_the_corpus_lacks_names_close_matches(loss_class):
     loss = loss_class(weights={"L00": 2.0})
-    with pytest.raises(ClinicalNerError, match="E031.*L00.*Did you mean L0"):
+    with pytest.raises(ClinicalNerError, match="L00.*', which the corpus lacks.*Did you mean L0"):
         loss.initialize(statistics_of(*DOCUMENTS))
 
 
 @pytest.mark.parametrize("loss_class", CLASSES)
 def test_a_loss_without_statistics_says_so(loss_class):
-    with pytest.raises(ClinicalNerError, match=f"E034.*{loss_class.__name__}"):
+    with pytest.raises(
+        ClinicalNerError,
+        match=f"(?=.*was not initialized with tag statistics).*{loss_class.__name__}",
+    ):
         loss_class()(np.ones((1, 3)), np.zeros(1, dtype=int))
 
 
@@ -135,5 +164,8 @@ def test_a_loss_without_statistics_says_so(loss_class):
 def test_a_loss_without_a_way_back_says_so(loss):
     loss.initialize(statistics_of(*DOCUMENTS))
     assert not loss.has_posterior
-    with pytest.raises(ClinicalNerError, match=f"E038.*{type(loss).__name__}"):
+    with pytest.raises(
+        ClinicalNerError,
+        match=f"(?=.*choose another loss, or settings that keep).*{type(loss).__name__}",
+    ):
         loss.posterior_logits(np.ones((1, 5)))

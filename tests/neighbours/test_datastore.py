@@ -111,19 +111,21 @@ def test_a_fork_of_a_process_that_has_searched_can_search() -> None:
 
 
 def test_k_larger_than_the_datastore_is_an_error() -> None:
-    with pytest.raises(ClinicalNerError, match="E131.*41 neighbours.*40 vectors"):
+    with pytest.raises(ClinicalNerError, match="41 neighbours were asked for.*40 vectors"):
         random_datastore().search(np.zeros((1, 8)), 41)
 
 
 @pytest.mark.parametrize("ratio", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_ratio_outside_its_range_is_an_error(ratio: float) -> None:
-    with pytest.raises(ClinicalNerError, match="E004.*outside_ratio"):
+    with pytest.raises(ClinicalNerError, match="outside_ratio must be a number"):
         Datastore.build(np.zeros((2, 1)), np.array([0, 1]), n_tags=3, outside_ratio=ratio)
 
 
 @pytest.mark.parametrize("value", [7e4, -7e4, float("nan"), float("inf")])
 def test_a_vector_that_half_precision_cannot_hold_is_an_error(value: float) -> None:
-    with pytest.raises(ClinicalNerError, match="E130.*not finite"):
+    with pytest.raises(
+        ClinicalNerError, match="not finite.*build it again with clinical-ner neighbours"
+    ):
         Datastore(np.array([[0.0], [value]]), np.array([0, 1]), n_tags=3)
 
 
@@ -131,16 +133,20 @@ def test_a_vector_that_half_precision_cannot_hold_is_an_error(value: float) -> N
     ("tags", "problem"), [([0], "differ"), ([0, 3], "not below 3"), ([-1, 0], "not below 3")]
 )
 def test_tags_that_do_not_fit_are_an_error(tags: list[int], problem: str) -> None:
-    with pytest.raises(ClinicalNerError, match=f"E130.*{problem}"):
+    with pytest.raises(
+        ClinicalNerError, match=f"(?=.*build it again with clinical-ner neighbours).*{problem}"
+    ):
         Datastore(np.zeros((2, 1)), np.array(tags), n_tags=3)
 
 
 def test_an_empty_datastore_is_an_error() -> None:
-    with pytest.raises(ClinicalNerError, match="E130.*no vector"):
+    with pytest.raises(
+        ClinicalNerError, match="no vector.*build it again with clinical-ner neighbours"
+    ):
         Datastore(np.zeros((0, 1)), np.zeros(0, int), n_tags=3)
 
 
 @pytest.mark.parametrize("votes", [0.5, float("nan"), float("inf")])
 def test_votes_outside_their_range_are_an_error(votes: float) -> None:
-    with pytest.raises(ClinicalNerError, match="E004.*outside_votes"):
+    with pytest.raises(ClinicalNerError, match="outside_votes must be a number"):
         Datastore(np.zeros((1, 1)), np.array([0]), n_tags=3, outside_votes=votes)

@@ -137,12 +137,12 @@ def test_the_dtype_of_the_model_is_kept_and_no_token_is_no_matter() -> None:
     ],
 )
 def test_a_setting_outside_its_range_is_an_error(settings: dict[str, Any]) -> None:
-    with pytest.raises(ClinicalNerError, match=f"E004.*{next(iter(settings))}"):
+    with pytest.raises(ClinicalNerError, match=f"(?=.*must be a number).*{next(iter(settings))}"):
         random_neighbours(**settings)
 
 
 def test_k_larger_than_the_datastore_is_an_error() -> None:
-    with pytest.raises(ClinicalNerError, match="E131.*61.*60"):
+    with pytest.raises(ClinicalNerError, match="61.*neighbours were asked for, but the.*60"):
         random_neighbours(k=61)
 
 
@@ -176,5 +176,5 @@ def test_damaged_bytes_are_an_error() -> None:
     np.savez(pickled, vectors=np.array([{}, {}], dtype=object))
     broken = data[:100] + b"\xff" * 40 + data[140:]
     for bad in (b"", b"x", data[: len(data) // 2], broken, other.getvalue(), pickled.getvalue()):
-        with pytest.raises(ClinicalNerError, match="E130"):
+        with pytest.raises(ClinicalNerError, match="build it again with clinical-ner neighbours"):
             Neighbours.from_bytes(bad)

@@ -160,13 +160,13 @@ def test_replaced_listeners_keep_their_encoder(int8: Language, tmp_path: Path) -
 def test_training_is_refused(int8: Language, tmp_path: Path) -> None:
     int8.to_disk(tmp_path)
     nlp = spacy.load(tmp_path)
-    with pytest.raises(ClinicalNerError, match="E263"):
+    with pytest.raises(ClinicalNerError, match="train the pipeline that it was made from"):
         nlp.update(examples(nlp), sgd=nlp.resume_training())
 
 
 def test_training_from_its_config_is_refused(int8: Language) -> None:
     nlp = spacy.util.load_model_from_config(int8.config)
-    with pytest.raises(ClinicalNerError, match="E263"):
+    with pytest.raises(ClinicalNerError, match="train the pipeline that it was made from"):
         nlp.initialize(lambda: examples(nlp))
 
 
@@ -195,7 +195,10 @@ def test_without_onnxruntime_loading_names_the_extra(
 ) -> None:
     int8.to_disk(tmp_path)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ClinicalNerError, match=r"E260.*onnxruntime.*clinical-ner\[onnx\]"):
+    with pytest.raises(
+        ClinicalNerError,
+        match=r"onnxruntime.*is needed for an encoder on ONNX Runtime.*clinical-ner\[onnx\]",
+    ):
         spacy.load(tmp_path)
 
 
@@ -204,7 +207,10 @@ def test_without_the_extra_optimizing_names_it(
     trained: Language, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ClinicalNerError, match=rf"E260.*{package} .*clinical-ner\[onnx\]"):
+    with pytest.raises(
+        ClinicalNerError,
+        match=rf"(?=.*is needed for an encoder on ONNX Runtime).*{package} .*clinical-ner\[onnx\]",
+    ):
         optimize_encoder(trained, "transformer", "fp32")
 
 
@@ -212,7 +218,7 @@ def test_an_encoder_too_large_for_one_file(
     trained: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("clinical_ner.onnx.onnx_export.MAX_BYTES", 1000)
-    with pytest.raises(ClinicalNerError, match="E265"):
+    with pytest.raises(ClinicalNerError, match="GB of weights, more than the 2 GB that one"):
         optimize_encoder(trained, "transformer", "int8")
 
 
@@ -239,7 +245,9 @@ def test_an_encoder_that_cannot_be_traced(
         "clinical_ner.onnx.onnx_export._with_attention", lambda encoder, _: Inexact(encoder)
     )
     model = model_of(trained)
-    with pytest.raises(ClinicalNerError, match="E266.*would differ") as raised:
+    with pytest.raises(
+        ClinicalNerError, match="would differ.*Use the pipeline as it is, or train with"
+    ) as raised:
         export("owner/encoder", model.transformer, model.tokenizer)
     assert "\n" not in str(raised.value)
 
@@ -265,7 +273,9 @@ def test_an_operator_that_onnx_does_not_have_gives_one_line(
         "clinical_ner.onnx.onnx_export._with_attention", lambda encoder, _: Unknown(encoder)
     )
     model = model_of(trained)
-    with pytest.raises(ClinicalNerError, match="E266") as raised:
+    with pytest.raises(
+        ClinicalNerError, match="Use the pipeline as it is, or train with"
+    ) as raised:
         export("owner/encoder", model.transformer, model.tokenizer)
     assert "\n" not in str(raised.value)
     # The exporter would print the graph.
@@ -276,7 +286,7 @@ def test_padding_on_the_left_is_refused(trained: Language) -> None:
     model = model_of(trained)
     tokenizer = copy.deepcopy(model.tokenizer)
     tokenizer.padding_side = "left"
-    with pytest.raises(ClinicalNerError, match="E266.*left"):
+    with pytest.raises(ClinicalNerError, match="left.*Use the pipeline as it is, or train with"):
         export("owner/encoder", model.transformer, tokenizer)
 
 
@@ -347,7 +357,7 @@ def test_padding_has_no_vectors(fp32: Language) -> None:
 
 
 def test_an_optimized_pipeline_is_not_optimized_again(int8: Language) -> None:
-    with pytest.raises(ClinicalNerError, match="E262"):
+    with pytest.raises(ClinicalNerError, match="Name the pipeline that it was made from"):
         transformer_to_optimize(int8, "model")
 
 

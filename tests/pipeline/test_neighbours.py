@@ -152,11 +152,11 @@ def test_an_update_drops_them_with_one_warning(nlp: Language) -> None:
     ner = nlp.get_pipe("ner")
     ner.neighbours = make_neighbours(nlp)
     optimizer = nlp.resume_training()
-    with pytest.warns(UserWarning, match="W002.*'ner'"):
+    with pytest.warns(UserWarning, match="(?=.*its datastore of neighbours is of the old).*'ner'"):
         nlp.update(make_examples(nlp), sgd=optimizer)
     assert ner.neighbours is None
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*W002")
+        warnings.filterwarnings("error", message=".*its datastore of neighbours is of the old")
         nlp.update(make_examples(nlp), sgd=optimizer)
 
 
@@ -172,7 +172,9 @@ def test_a_loss_without_posterior_is_an_error_that_names_it() -> None:
     ner = make_directly(WithoutPosterior)
     ner.initialize(lambda: make_examples(spacy.blank("en")))
     datastore = Datastore(np.zeros((3, 96)), np.zeros(3, int), n_tags=7)
-    with pytest.raises(ClinicalNerError, match="E010.*WithoutPosterior.*'ner'"):
+    with pytest.raises(
+        ClinicalNerError, match="WithoutPosterior.*' does not lead back to the empirical.*'ner'"
+    ):
         ner.neighbours = Neighbours(datastore, k=1, mixing=0.5, temperature=1.0)
     assert ner.neighbours is None
 
@@ -182,7 +184,9 @@ def test_a_datastore_of_another_model_is_an_error(saved: Saved, width: int, n_ta
     ner = spacy.load(saved("tok2vec")[1]).get_pipe("ner")
     datastore = Datastore(np.zeros((3, width)), np.zeros(3, int), n_tags=n_tags)
     found = f"{n_tags} tags, vectors of {width}, expected 7 tags, vectors of 96"
-    with pytest.raises(ClinicalNerError, match=f"E011.*'ner'.*{found}"):
+    with pytest.raises(
+        ClinicalNerError, match=f"(?=.*build it again with clinical-ner neighbours).*'ner'.*{found}"
+    ):
         ner.neighbours = Neighbours(datastore, k=1, mixing=0.5, temperature=1.0)
 
 
@@ -246,7 +250,9 @@ def test_a_damaged_file_is_an_error_that_names_it(saved: Saved, tmp_path: Path) 
     nlp.to_disk(tmp_path / "model")
     file = tmp_path / "model" / "ner" / "neighbours.npz"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(ClinicalNerError, match="E130.*neighbours.npz"):
+    with pytest.raises(
+        ClinicalNerError, match="(?=.*build it again with clinical-ner neighbours).*neighbours.npz"
+    ):
         spacy.load(tmp_path / "model")
 
 

@@ -109,7 +109,10 @@ def test_no_weight_moves(
     before = weights(nlp)
     break_loss(monkeypatch, nlp, **{what: value})
     losses: dict[str, float] = {}
-    with pytest.raises(ClinicalNerError, match=rf"E249.*the {what} is not finite"):
+    with pytest.raises(
+        ClinicalNerError,
+        match=rf"(?=.*not finite, so nothing was learned from it).*the {what} is not finite",
+    ):
         nlp.update(examples, sgd=False, losses=losses)
     assert_untouched(nlp, before)
     assert losses["ner"] == 0.0
@@ -123,7 +126,7 @@ def test_no_weight_moves_in_an_update_with_an_optimizer(
     nlp, examples, sgd = initialized
     before = weights(nlp)
     break_loss(monkeypatch, nlp, gradient=np.nan)
-    with pytest.raises(ClinicalNerError, match="E249"):
+    with pytest.raises(ClinicalNerError, match="not finite, so nothing was learned from it"):
         nlp.update(examples, sgd=sgd)
     assert_untouched(nlp, before)
 
@@ -192,7 +195,10 @@ def test_weights_that_are_none_show_in_the_logits(
     before = weights(nlp)
     # A loss may fail in its own way on such numbers.
     monkeypatch.setattr(nlp.get_pipe("ner"), "get_loss", None)
-    with pytest.raises(ClinicalNerError, match="E249.*the logits are not finite"):
+    with pytest.raises(
+        ClinicalNerError,
+        match="(?=.*not finite, so nothing was learned from it).*the logits are not finite",
+    ):
         nlp.update(examples, sgd=False)
     assert_untouched(nlp, before)
 
@@ -206,7 +212,9 @@ def test_a_document_without_probabilities_gets_no_entities(
     doc.user_data["clinical_ner.id"] = "note-7"
     assert nlp(doc.copy()).ents
     break_head(nlp)
-    with pytest.raises(ClinicalNerError, match="E250.*document note-7") as raised:
+    with pytest.raises(
+        ClinicalNerError, match="document note-7.*weights, or vectors of what it listens to"
+    ) as raised:
         nlp(doc)
     assert "fever" not in str(raised.value)
     assert not doc.ents

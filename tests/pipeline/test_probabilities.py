@@ -196,9 +196,15 @@ def test_it_says_so_where_the_text_cannot_run_again(transformer: Path) -> None:
     nlp = train(make_nlp("transformer", transformer), steps=1)
     component = recognizer(nlp)
     bare = nlp.make_doc(TEXT)
-    with nlp.select_pipes(disable=["transformer"]), pytest.raises(ClinicalNerError, match="E016"):
+    with (
+        nlp.select_pipes(disable=["transformer"]),
+        pytest.raises(ClinicalNerError, match="Ask with a Doc that went through the whole"),
+    ):
         component.candidates(bare)
-    with nlp.select_pipes(disable=["ner"]), pytest.raises(ClinicalNerError, match="E016"):
+    with (
+        nlp.select_pipes(disable=["ner"]),
+        pytest.raises(ClinicalNerError, match="Ask with a Doc that went through the whole"),
+    ):
         component.candidates(bare)
     assert component.candidates(bare, 0.001)
 
@@ -264,11 +270,11 @@ def test_thresholds_drop_the_entities_below_them(small: Language) -> None:
 @pytest.mark.parametrize(
     ("thresholds", "code"),
     [
-        ({"Sign": 1.5}, "E004"),
-        ({"Sign": -0.1}, "E004"),
-        ({"Sign": float("nan")}, "E004"),
-        ({"Sign": "0.5"}, "E004"),
-        ({"Sing": 0.5}, "E013.*Did you mean Sign"),
+        ({"Sign": 1.5}, "must be a number"),
+        ({"Sign": -0.1}, "must be a number"),
+        ({"Sign": float("nan")}, "must be a number"),
+        ({"Sign": "0.5"}, "must be a number"),
+        ({"Sing": 0.5}, "(?=.*has no label).*Did you mean Sign"),
     ],
 )
 def test_a_threshold_that_cannot_be_is_refused(
@@ -288,7 +294,7 @@ def test_thresholds_cannot_be_changed_behind_the_component(small: Language) -> N
 
 def test_a_threshold_of_the_config_must_be_for_a_label_of_the_data(transformer: Path) -> None:
     nlp = make_nlp("tok2vec", transformer, thresholds={"Sing": 0.5})
-    with pytest.raises(ClinicalNerError, match="E013"):
+    with pytest.raises(ClinicalNerError, match="' has no label '"):
         train(nlp, steps=1)
 
 
@@ -299,7 +305,7 @@ def test_thresholds_are_stored_and_an_override_wins(small: Language, tmp_path: P
     override = {"components.ner.thresholds": {"Drug": 0.75}}
     loaded = recognizer(spacy.load(tmp_path, config=override))
     assert dict(loaded.thresholds) == {"Drug": 0.75}
-    with pytest.raises(ClinicalNerError, match="E013"):
+    with pytest.raises(ClinicalNerError, match="' has no label '"):
         spacy.load(tmp_path, config={"components.ner.thresholds": {"Dru": 0.75}})
 
 
@@ -352,13 +358,13 @@ def test_training_drops_the_calibration(small: Language) -> None:
 
     component = recognizer(small)
     component.calibration = some_calibration(component)
-    with pytest.warns(UserWarning, match="W003"):
+    with pytest.warns(UserWarning, match="its calibration is that of other"):
         small.update(make_examples(small), sgd=small.create_optimizer())
     assert component.calibration is None
 
 
 def test_a_calibration_of_other_tags_is_refused(small: Language) -> None:
-    with pytest.raises(ClinicalNerError, match="E014"):
+    with pytest.raises(ClinicalNerError, match="run clinical-ner calibrate on this pipeline"):
         recognizer(small).calibration = Calibration(TokenCalibration(1.0, (0.0,) * 3))
 
 
@@ -376,22 +382,24 @@ def test_a_loss_without_posterior_has_no_probability(transformer: Path) -> None:
         lambda: setattr(component, "thresholds", {"Sign": 0.5}),
         lambda: setattr(component, "calibration", some_calibration(component)),
     ):
-        with pytest.raises(ClinicalNerError, match="E012.*SoftDice"):
+        with pytest.raises(
+            ClinicalNerError, match="SoftDice.*' does not lead back to the empirical"
+        ):
             use()
 
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 1), (0, 10), (2, 2), (3, 2)])
 def test_a_span_outside_the_document_is_refused(small: Language, start: int, end: int) -> None:
-    with pytest.raises(ClinicalNerError, match="E015"):
+    with pytest.raises(ClinicalNerError, match="are not a span of a document of"):
         recognizer(small).span_probability(small(TEXT), start, end, "Sign")
 
 
 def test_an_unknown_label_or_limit_is_refused(small: Language) -> None:
     component, doc = recognizer(small), small(TEXT)
-    with pytest.raises(ClinicalNerError, match="E013"):
+    with pytest.raises(ClinicalNerError, match="' has no label '"):
         component.span_probability(doc, 0, 1, "Sing")
     for limit in (0.0, -1.0, 1.1, float("nan")):
-        with pytest.raises(ClinicalNerError, match="E004"):
+        with pytest.raises(ClinicalNerError, match="must be a number"):
             component.candidates(doc, limit)
 
 
@@ -409,7 +417,7 @@ def test_key_and_attribute_have_other_names_on_request(transformer: Path) -> Non
 def test_an_attribute_that_is_taken_is_refused(transformer: Path) -> None:
     Span.set_extension("taken", default=0.5)
     try:
-        with pytest.raises(ClinicalNerError, match="E017"):
+        with pytest.raises(ClinicalNerError, match="is taken by something else"):
             make_nlp("tok2vec", transformer, probability_attribute="taken")
     finally:
         Span.remove_extension("taken")

@@ -117,7 +117,9 @@ def test_a_later_batch_drawn_as_the_corpus_is_clears_them(configure: Configure) 
 def test_a_batch_that_is_half_sampled_is_an_error(configure: Configure) -> None:
     nlp, _ = initialized()
     batch = next(configure(size=8)(make_examples(nlp)))
-    with pytest.raises(ClinicalNerError, match=r"E009.*'ner'"):
+    with pytest.raises(
+        ClinicalNerError, match=r"(?=.*was given a batch whose documents were).*'ner'"
+    ):
         nlp.update(batch + make_examples(nlp))
 
 
@@ -131,7 +133,7 @@ def test_a_batch_of_two_types_is_an_error() -> None:
             by_type[sampling["type"]] = batch
         if len(by_type) == 2:
             break
-    with pytest.raises(ClinicalNerError, match="E009"):
+    with pytest.raises(ClinicalNerError, match="' was given a batch whose documents were"):
         nlp.update([example for batch in by_type.values() for example in batch])
 
 

@@ -56,14 +56,16 @@ def test_labels_of_the_data_are_sorted_behind_those_added() -> None:
 def test_a_label_after_initialization_is_an_error(saved: Saved) -> None:
     ner = spacy.load(saved("tok2vec")[1]).get_pipe("ner")
     assert ner.add_label("Drug") == 0
-    with pytest.raises(ClinicalNerError, match="E003.*'ner'"):
+    with pytest.raises(
+        ClinicalNerError, match="'ner'.*its labels are fixed, since the losses need"
+    ):
         ner.add_label("Test")
     assert ner.labels == LABELS
 
 
 @pytest.mark.parametrize("label", ["", "two words", "tab\t", None, 3])
 def test_what_is_no_label_is_an_error(label: Any) -> None:
-    with pytest.raises(ClinicalNerError, match="E006"):
+    with pytest.raises(ClinicalNerError, match="A label must be a non-empty string without"):
         make_recognizer().add_label(label)
 
 
@@ -72,7 +74,9 @@ def test_labels_given_must_hold_every_label_of_the_data() -> None:
     ner = nlp.add_pipe("clinical_ner", name="ner")
     examples = make_examples(nlp)
     examples[1].reference.user_data["clinical_ner.id"] = "case-2"
-    with pytest.raises(ClinicalNerError, match="E002.*'Drug'.*case-2.*'ner'") as caught:
+    with pytest.raises(
+        ClinicalNerError, match="'Drug'.*case-2.*'ner'.*Initialize the component with data, or a"
+    ) as caught:
         ner.initialize(lambda: examples, nlp=nlp, labels=["Sign", "Dose"])
     assert "aspirin" not in str(caught.value)
     assert not ner.is_initialized
@@ -90,14 +94,16 @@ def test_a_label_given_that_the_data_lack_is_never_predicted() -> None:
 def test_an_unknown_label_in_training_is_an_error(saved: Saved) -> None:
     nlp = spacy.load(saved("tok2vec")[1])
     batch = make_examples(nlp, [("cough and fever", [(0, 5, "Finding")])])
-    with pytest.raises(ClinicalNerError, match="E002.*'Finding'"):
+    with pytest.raises(
+        ClinicalNerError, match="'Finding'.*Initialize the component with data, or a"
+    ):
         nlp.update(batch)
 
 
 def test_data_without_an_entity_are_an_error_after_which_others_can_be_used() -> None:
     nlp = spacy.blank("en")
     ner = nlp.add_pipe("clinical_ner", name="ner")
-    with pytest.raises(ClinicalNerError, match="E001.*'ner'"):
+    with pytest.raises(ClinicalNerError, match="'ner'.*annotate at least one, or check that the"):
         nlp.initialize(lambda: make_examples(nlp, [("cough and fever", [])]))
     assert not ner.is_initialized
     nlp.initialize(lambda: make_examples(nlp))
@@ -108,20 +114,24 @@ def test_data_without_an_entity_are_an_error_after_which_others_can_be_used() ->
 def test_an_uninitialized_component_says_so(kind: str, transformer: Path) -> None:
     ner = make_nlp(kind, transformer).get_pipe("ner")
     doc = Doc(ner.vocab, words=["fever"])
-    with pytest.raises(ClinicalNerError, match="E005.*'ner'"):
+    with pytest.raises(ClinicalNerError, match="'ner'.*, or load a trained pipeline"):
         ner.predict([doc])
-    with pytest.raises(ClinicalNerError, match="E005.*'ner'"):
+    with pytest.raises(ClinicalNerError, match="'ner'.*, or load a trained pipeline"):
         ner.update([Example(doc, doc.copy())])
 
 
 def test_a_head_of_another_size_is_an_error(saved: Saved) -> None:
     nlp = spacy.blank("en")
     nlp.add_pipe("clinical_ner", name="ner", config={"model": {"nO": 5}})
-    with pytest.raises(ClinicalNerError, match="E007.*5 tags.*7"):
+    with pytest.raises(
+        ClinicalNerError, match="5 tags.*7.*leave nO of the model unset, and start from"
+    ):
         nlp.initialize(lambda: make_examples(nlp))
     trained = spacy.load(saved("tok2vec")[1])
     other = make_examples(trained, [("cough and fever", [(0, 5, "Finding")])])
-    with pytest.raises(ClinicalNerError, match="E007.*7 tags.*9"):
+    with pytest.raises(
+        ClinicalNerError, match="(?=.*leave nO of the model unset, and start from).*7 tags.*9"
+    ):
         trained.initialize(lambda: other)
 
 
@@ -137,7 +147,10 @@ def test_masked_tokens_are_counted_in_a_warning() -> None:
     )
     unknown = Doc(nlp.vocab, words=["no", "\n", "gold"])
     examples.append(Example(Doc(nlp.vocab, words=["no", "\n", "gold"]), unknown))
-    with pytest.warns(UserWarning, match=r"W001\] 5 tokens of 2 documents.*'ner'"):
+    with pytest.warns(
+        UserWarning,
+        match=r"^5 tokens of 2 documents.*'ner'",
+    ):
         ner.initialize(lambda: examples, nlp=nlp)
     assert ner.statistics.total == sum(len(eg.reference) for eg in examples) - 6
 
@@ -147,27 +160,27 @@ def test_masked_tokens_are_counted_in_a_warning() -> None:
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf")])
 def test_a_prior_strength_outside_its_range_is_an_error(value: float) -> None:
-    with pytest.raises(ClinicalNerError, match="E004.*prior_strength"):
+    with pytest.raises(ClinicalNerError, match="prior_strength must be a number"):
         make_directly(prior_strength=value)
     ner = make_recognizer(prior_strength=0.5)
-    with pytest.raises(ClinicalNerError, match="E004.*prior_strength"):
+    with pytest.raises(ClinicalNerError, match="prior_strength must be a number"):
         ner.prior_strength = value
     assert ner.prior_strength == 0.5
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
 def test_a_prior_smoothing_outside_its_range_is_an_error(value: float) -> None:
-    with pytest.raises(ClinicalNerError, match="E004.*prior_smoothing"):
+    with pytest.raises(ClinicalNerError, match="prior_smoothing must be a number"):
         make_directly(prior_smoothing=value)
     ner = make_recognizer(prior_smoothing=2.0)
-    with pytest.raises(ClinicalNerError, match="E004.*prior_smoothing"):
+    with pytest.raises(ClinicalNerError, match="prior_smoothing must be a number"):
         ner.prior_smoothing = value
     assert ner.prior_smoothing == 2.0
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_learn_rate_factor_outside_its_range_is_an_error(value: float) -> None:
-    with pytest.raises(ClinicalNerError, match="E004.*learn_rate_factor"):
+    with pytest.raises(ClinicalNerError, match="learn_rate_factor must be a number"):
         make_directly(learn_rate_factor=value)
 
 
@@ -175,15 +188,19 @@ def test_a_learn_rate_factor_outside_its_range_is_an_error(value: float) -> None
     "settings", [{"prior_strength": 2.0}, {"prior_smoothing": -1.0}, {"learn_rate_factor": 0.0}]
 )
 def test_a_number_outside_its_range_in_a_config_is_an_error(settings: dict[str, float]) -> None:
-    with pytest.raises(ClinicalNerError, match=f"E004.*{next(iter(settings))}"):
+    with pytest.raises(ClinicalNerError, match=f"(?=.*must be a number).*{next(iter(settings))}"):
         make_recognizer(**settings)
 
 
 def test_without_a_posterior_the_prior_cannot_be_taken_away() -> None:
-    with pytest.raises(ClinicalNerError, match="E008.*WithoutPosterior"):
+    with pytest.raises(
+        ClinicalNerError, match="WithoutPosterior.*' does not lead back to the empirical"
+    ):
         make_directly(WithoutPosterior, prior_strength=0.5)
     ner = make_directly(WithoutPosterior)
-    with pytest.raises(ClinicalNerError, match="E008.*WithoutPosterior"):
+    with pytest.raises(
+        ClinicalNerError, match="WithoutPosterior.*' does not lead back to the empirical"
+    ):
         ner.prior_strength = 0.5
     assert ner.prior_strength == 1.0
 
@@ -359,10 +376,12 @@ def test_a_loss_that_does_not_fit_the_labels_leaves_the_component_uninitialized(
     nlp = spacy.blank("en")
     loss = {"@losses": "clinical_ner.WeightedCrossEntropy.v1", "weights": {"Drgu": 2.0}}
     ner = nlp.add_pipe("clinical_ner", name="ner", config={"loss": loss})
-    with pytest.raises(ClinicalNerError, match="E031.*'Drgu'.*Did you mean Drug"):
+    with pytest.raises(
+        ClinicalNerError, match="(?=.*which the corpus lacks).*'Drgu'.*Did you mean Drug"
+    ):
         nlp.initialize(lambda: make_examples(nlp))
     assert not ner.is_initialized
-    with pytest.raises(ClinicalNerError, match="E005"):
+    with pytest.raises(ClinicalNerError, match=", or load a trained pipeline"):
         ner.predict([nlp.make_doc("x")])
 
 

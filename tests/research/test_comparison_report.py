@@ -117,6 +117,9 @@ def test_without_matplotlib_the_error_says_what_to_install(
     tmp_path: Path, comparison: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ClinicalNerError, match=r"E149.*types\.svg.*clinical-ner\[plots\]"):
+    with pytest.raises(
+        ClinicalNerError,
+        match=r"(?=.*pip install 'clinical-ner).*types\.svg.*clinical-ner\[plots\]",
+    ):
         draw_types(comparison, tmp_path / "types.svg", kind="svg")
     assert not (tmp_path / "types.svg").exists()

@@ -58,7 +58,9 @@ def test_what_cannot_be_aligned_is_masked():
 def test_an_unknown_label_names_the_document_not_its_text():
     example = make_example(["secret", "words"], [(0, 1, "c")])
     example.reference.user_data["clinical_ner.id"] = "note-7"
-    with pytest.raises(ClinicalNerError, match="E002.*'c'.*note-7") as caught:
+    with pytest.raises(
+        ClinicalNerError, match="'c'.*note-7.*Initialize the component with data, or a"
+    ) as caught:
         encode_example(example, INDEX, name="ner")
     assert "secret" not in str(caught.value)
 

@@ -95,7 +95,7 @@ def test_the_suffix_asks_for_neighbours(base: Path) -> None:
 def test_an_unknown_key_is_named_with_what_is_near_it(
     base: Path, text: str, key: str, close: str
 ) -> None:
-    with pytest.raises(ClinicalNerError, match="E141") as raised:
+    with pytest.raises(ClinicalNerError, match="' is no setting of the base recipe, of") as raised:
         read(base, text + "\n")
     message = str(raised.value)
     assert str(base.parent / "recipes" / "own.cfg") in message
@@ -126,7 +126,7 @@ def test_free_values_and_defaults_of_spacy_are_no_unknown_keys(base: Path, text:
     ],
 )
 def test_an_unknown_name_is_named_with_what_is_near_it(base: Path, text: str, close: str) -> None:
-    with pytest.raises(ClinicalNerError, match="E143") as raised:
+    with pytest.raises(ClinicalNerError, match="', which is not among the registered") as raised:
         read(base, text + "\n")
     assert close in str(raised.value).split("Did you mean")[1]
 
@@ -136,7 +136,9 @@ def test_an_unknown_name_is_named_with_what_is_near_it(base: Path, text: str, cl
     ["no config\n", "[a]\nx = 1\n[a]\ny = 1\n", "[components.ner.loss]\n[components]\n"],
 )
 def test_a_file_that_is_no_config(base: Path, text: str) -> None:
-    with pytest.raises(ClinicalNerError, match=r"E142.*own\.cfg") as raised:
+    with pytest.raises(
+        ClinicalNerError, match=r"own\.cfg.*not a recipe in spaCy's config format"
+    ) as raised:
         read(base, text)
     assert "\n" not in str(raised.value)
 
@@ -144,19 +146,21 @@ def test_a_file_that_is_no_config(base: Path, text: str) -> None:
 @pytest.mark.parametrize("name", ["plian", "plian.cfg", "plian+neighbours"])
 def test_an_unknown_recipe_is_named_with_what_is_near_it(base: Path, name: str) -> None:
     (base.parent / "recipes" / "plain.cfg").write_text(PLAIN, encoding="utf-8")
-    with pytest.raises(ClinicalNerError, match="E140.*Did you mean plain"):
+    with pytest.raises(ClinicalNerError, match="has none of this name.*Did you mean plain"):
         read_recipes([name], base)
 
 
 def test_two_recipes_of_one_name(base: Path, tmp_path: Path) -> None:
     for path in (base.parent / "recipes" / "own.cfg", tmp_path / "own.cfg"):
         path.write_text(PLAIN, encoding="utf-8")
-    with pytest.raises(ClinicalNerError, match="E144"):
+    with pytest.raises(ClinicalNerError, match="both would have runs named '"):
         read_recipes(["own", str(tmp_path / "own.cfg")], base)
 
 
 def test_a_missing_base(tmp_path: Path) -> None:
-    with pytest.raises(ClinicalNerError, match=r"E065.*no\.cfg"):
+    with pytest.raises(
+        ClinicalNerError, match=r"no\.cfg.*Name a recipe's file, for instance configs"
+    ):
         read_recipes(["plain"], tmp_path / "no.cfg")
 
 

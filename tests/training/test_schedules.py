@@ -182,16 +182,16 @@ def test_the_plan_is_the_same_on_every_call(corpora: Callable[[str], Path]) -> N
 @pytest.mark.parametrize(
     ("settings", "code"),
     [
-        ({"warmup": 1.0}, "E004.*warmup"),
-        ({"warmup": -0.1}, "E004.*warmup"),
-        ({"warmup": float("nan")}, "E004.*warmup"),
-        ({"initial_rate": 0.0}, "E004.*initial_rate"),
-        ({"initial_rate": float("inf")}, "E004.*initial_rate"),
-        ({"initial_rate": float("nan")}, "E004.*initial_rate"),
-        ({"epochs": 0}, "E004.*epochs"),
-        ({"words_per_batch": 0}, "E004.*words_per_batch"),
-        ({"tolerance": -0.1}, "E004.*tolerance"),
-        ({"tolerance": float("nan")}, "E004.*tolerance"),
+        ({"warmup": 1.0}, "warmup must be a number"),
+        ({"warmup": -0.1}, "warmup must be a number"),
+        ({"warmup": float("nan")}, "warmup must be a number"),
+        ({"initial_rate": 0.0}, "initial_rate must be a number"),
+        ({"initial_rate": float("inf")}, "initial_rate must be a number"),
+        ({"initial_rate": float("nan")}, "initial_rate must be a number"),
+        ({"epochs": 0}, "epochs must be a number"),
+        ({"words_per_batch": 0}, "words_per_batch must be a number"),
+        ({"tolerance": -0.1}, "tolerance must be a number"),
+        ({"tolerance": float("nan")}, "tolerance must be a number"),
     ],
 )
 def test_numbers_out_of_range_are_errors_that_name_them(
@@ -208,19 +208,25 @@ def test_numbers_out_of_range_are_errors_that_name_them(
 
 
 def test_a_missing_corpus_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(ClinicalNerError, match=r"E060.*absent\.spacy"):
+    with pytest.raises(
+        ClinicalNerError, match=r"absent\.spacy.*Run clinical-ner convert and clinical-ner"
+    ):
         plan(tmp_path / "absent.spacy", 1)
 
 
 def test_what_is_no_docbin_is_an_error_that_names_it(tmp_path: Path) -> None:
     path = tmp_path / "notes.spacy"
     path.write_bytes(b"fever and cough")
-    with pytest.raises(ClinicalNerError, match=r"E061.*notes\.spacy") as caught:
+    with pytest.raises(
+        ClinicalNerError, match=r"notes\.spacy.*Write it again with clinical-ner convert"
+    ) as caught:
         plan(path, 1)
     assert "fever" not in str(caught.value)
 
 
 def test_a_corpus_without_tokens_is_an_error_that_names_it(tmp_path: Path) -> None:
     path = write_corpus(tmp_path / "hollow.spacy", [0, 0])
-    with pytest.raises(ClinicalNerError, match=r"E062.*hollow\.spacy"):
+    with pytest.raises(
+        ClinicalNerError, match=r"hollow\.spacy.*holds no document with tokens, so there is"
+    ):
         plan(path, 1)

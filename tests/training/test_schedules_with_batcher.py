@@ -132,7 +132,7 @@ def test_counting_moves_no_global_generator(sampled: Path, name: str) -> None:
 
 def test_a_corpus_that_the_batcher_refuses_is_an_error(tmp_path: Path) -> None:
     path = write_lengths(tmp_path / "plain.spacy", [40, 50])
-    with pytest.raises(ClinicalNerError, match="E066"):
+    with pytest.raises(ClinicalNerError, match="hold no entity with a usable token, so"):
         evaluation_interval(path=path, epochs=1, words_per_batch=1, batcher=BATCHERS["by entity"]())
 
 
@@ -145,7 +145,7 @@ def test_a_corpus_that_cannot_be_read_is_an_error_with_a_batcher_too(
         path.write_bytes(b"fever and cough")
     elif name == "hollow.spacy":
         write_lengths(path, [0, 0])
-    with pytest.raises(ClinicalNerError, match=rf"E06[012].*{name}"):
+    with pytest.raises(ClinicalNerError, match=rf"{name}"):
         planned_steps(
             path, epochs=1, words_per_batch=1, tolerance=0.2, batcher=BATCHERS["balanced"]()
         )
@@ -213,7 +213,7 @@ def test_the_batcher_of_a_config_is_the_one_that_is_counted(sampled: Path) -> No
     assert list(islice(rates, total + 3)) == list(islice(schedule, 1, total + 4))
 
 
-@pytest.mark.filterwarnings("ignore:.*W001")
+@pytest.mark.filterwarnings("ignore:.*unknown, or not aligned with the tokenizer")
 def test_the_training_loop_makes_the_planned_steps(sampled: Path, corpus_file: Path) -> None:
     config = config_with_batcher(sampled)
     config["paths"]["dev"] = str(corpus_file)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import ClinicalNerError, InputError
 from ...files import corpus_files
 from ..mentions import AnnotatedText, DocumentIds, Mention
 from ..offsets import (
@@ -79,7 +79,9 @@ def _require_library() -> None:
     try:
         import bioc  # noqa: F401
     except ImportError as error:
-        raise ClinicalNerError(Errors.E165) from error
+        raise InputError(
+            "Package bioc is needed for BioC JSON: pip install 'clinical-ner[bioc]'."
+        ) from error
 
 
 def _read(files: Iterable[Path], unit: Unit | None) -> Iterator[AnnotatedText]:
@@ -211,8 +213,9 @@ def _quoted(
     id = str(given) if is_name(given) else f"T{number}"
 
     def fault(problem: str) -> ClinicalNerError:
-        return ClinicalNerError(
-            Errors.E122.format(path=path, line=line, id=id, document=document, problem=problem)
+        return InputError(
+            f"{path}, line {line}: annotation {id} of document {document} {problem}. Fix or "
+            "remove it."
         )
 
     infons = annotation.infons
@@ -231,7 +234,9 @@ def _quoted(
 
 
 def _fault(path: Path, line: int, problem: str) -> ClinicalNerError:
-    return ClinicalNerError(Errors.E166.format(path=path, line=line, problem=problem))
+    return InputError(
+        f"{path}, line {line}: not BioC ({problem}). Write the file as BioC's own tools do."
+    )
 
 
 def write_bioc_json(documents: Iterable[AnnotatedText], path: Path) -> None:

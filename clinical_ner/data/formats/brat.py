@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import InputError
 from ...files import BOM, read_text, replacing_folder
 from ..mentions import AnnotatedText, Mention
 from ..offsets import QuotedMention, agrees, fits, written
@@ -49,15 +49,23 @@ def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[Annotat
     for a line that is malformed or does not fit the text; it names the file and the line.
     """
     if not folder.is_dir():
-        raise ClinicalNerError(Errors.E102.format(path=folder))
+        raise InputError(
+            f"{folder}: no such folder. Name a folder with pairs of NAME.txt and NAME.ann files."
+        )
     texts = {path.stem: path for path in folder.iterdir() if path.suffix == ".txt"}
     annotations = {path.stem: path for path in folder.iterdir() if path.suffix == ".ann"}
     if not texts:
-        raise ClinicalNerError(Errors.E103.format(path=folder))
+        raise InputError(
+            f"{folder}: holds no .txt file. Name the folder in which the pairs of NAME.txt and "
+            "NAME.ann files lie; subfolders are not searched."
+        )
     for name, path in texts.items():
         # Python stands surrogates for the bytes of a name that it could not decode.
         if any("\ud800" <= character <= "\udfff" for character in name):
-            raise ClinicalNerError(Errors.E114.format(path=path))
+            raise InputError(
+                f"{path}: the file's name is not UTF-8. Rename it, since it becomes the "
+                "document's id."
+            )
     by_annotator = _by_annotator(texts, annotations)
     if annotator is None:
         pairs = _pairs(texts, annotations, by_annotator)
@@ -82,16 +90,17 @@ def _pairs(
     for name in sorted(texts.keys() ^ annotations.keys()):
         for base, others in by_annotator.items():
             if name == base or annotations.get(name) in others.values():
-                raise ClinicalNerError(
-                    Errors.E167.format(
-                        path=texts[base],
-                        missing=f"{base}.ann" if name == base else f"{name}.txt",
-                        found=", ".join(sorted(path.name for path in others.values())),
-                        annotators=", ".join(sorted(others)),
-                    )
+                raise InputError(
+                    f"{texts[base]}: has no {f'{base}.ann' if name == base else f'{name}.txt'} "
+                    f"beside it, but {', '.join(sorted(path.name for path in others.values()))}. "
+                    f"Say which annotator's files to read: {', '.join(sorted(others))}, - for "
+                    "files without suffix, or * for a document per file."
                 )
         path, partner = (texts[name], ".ann") if name in texts else (annotations[name], ".txt")
-        raise ClinicalNerError(Errors.E104.format(path=path, partner=name + partner))
+        raise InputError(
+            f"{path}: has no {name + partner} beside it. Add it (an empty .ann file says that "
+            "nothing is annotated), or move this file away."
+        )
     return {name: (texts[name], annotations[name]) for name in texts}
 
 
@@ -103,17 +112,19 @@ def _pairs_of(
 ) -> _Pairs:
     known = sorted({name for others in by_annotator.values() for name in others})
     if annotator not in known:
-        raise ClinicalNerError(
-            Errors.E168.format(
-                path=folder, annotator=annotator, annotators=", ".join(known) or "none"
-            )
+        raise InputError(
+            f"{folder}: no file NAME_{annotator}.ann is there. Annotators are "
+            f"{', '.join(known) or 'none'}."
         )
     pairs: _Pairs = {}
     for name in sorted(texts):
         ann_path = by_annotator.get(name, {}).get(annotator)
         if ann_path is None:
             partner = f"{name}_{annotator}.ann"
-            raise ClinicalNerError(Errors.E104.format(path=texts[name], partner=partner))
+            raise InputError(
+                f"{texts[name]}: has no {partner} beside it. Add it (an empty .ann file says that "
+                "nothing is annotated), or move this file away."
+            )
         pairs[name] = (texts[name], ann_path)
     return pairs
 
@@ -130,9 +141,15 @@ def _all_pairs(
         for ann_path in by_annotator.get(name, {}).values():
             pairs[ann_path.stem] = (path, ann_path)
         if name not in annotations and name not in by_annotator:
-            raise ClinicalNerError(Errors.E104.format(path=path, partner=f"{name}.ann"))
+            raise InputError(
+                f"{path}: has no {f'{name}.ann'} beside it. Add it (an empty .ann file says that "
+                "nothing is annotated), or move this file away."
+            )
     for name in sorted(annotations.keys() - pairs.keys()):
-        raise ClinicalNerError(Errors.E104.format(path=annotations[name], partner=f"{name}.txt"))
+        raise InputError(
+            f"{annotations[name]}: has no {f'{name}.txt'} beside it. Add it (an empty .ann file "
+            "says that nothing is annotated), or move this file away."
+        )
     return pairs
 
 
@@ -189,14 +206,18 @@ def _parse(content: str, path: Path) -> tuple[list[QuotedMention], dict[str, int
             line = _parse_text_bound(content_line, number, path)
             first = seen.setdefault(line.mention.id, number)
             if first != number:
-                raise ClinicalNerError(
-                    Errors.E110.format(path=path, line=number, id=line.mention.id, first=first)
+                raise InputError(
+                    f"{path}, line {number}: {line.mention.id} stands on line {first} already. "
+                    "Give one of them another ID."
                 )
             lines.append(line)
         elif _OTHER.match(content_line):
             skipped[content_line[0]] += 1
         elif content_line.strip():
-            raise ClinicalNerError(Errors.E111.format(path=path, line=number))
+            raise InputError(
+                f"{path}, line {number}: not a line of brat standoff, which starts with an ID "
+                "(T1, E1, R1, ...), * or # and a tab. Fix or remove it."
+            )
     return lines, dict(skipped)
 
 
@@ -204,10 +225,16 @@ def _parse_text_bound(content: str, number: int, path: Path) -> QuotedMention:
     fields = content.split("\t", 2)
     offsets = _OFFSETS.search(fields[1]) if len(fields) == 3 else None
     if offsets is None or not _ID.fullmatch(fields[0]):
-        raise ClinicalNerError(Errors.E106.format(path=path, line=number))
+        raise InputError(
+            f"{path}, line {number}: malformed mention. Write: ID, tab, 'LABEL START END' (or "
+            "'LABEL START END;START END'), tab, text."
+        )
     label = fields[1][: offsets.start()]
     if label.split() != [label]:
-        raise ClinicalNerError(Errors.E107.format(path=path, line=number))
+        raise InputError(
+            f"{path}, line {number}: the label is empty or holds whitespace. Write it as one "
+            "word, with underscores."
+        )
     fragments = []
     for fragment in offsets[0].strip().split(";"):
         start, end = fragment.split(" ")
@@ -246,18 +273,16 @@ def _check(text: str, line: QuotedMention, path: Path) -> None:
     mention = line.mention
     for start, end in mention.fragments:
         if not fits(text, [(start, end)]):
-            raise ClinicalNerError(
-                Errors.E108.format(
-                    path=path,
-                    line=mention.line,
-                    id=mention.id,
-                    start=start,
-                    end=end,
-                    length=len(text),
-                )
+            raise InputError(
+                f"{path}, line {mention.line}: offsets {start} {end} of {mention.id} do not fit a "
+                f"text of {len(text)} characters. Write 0 <= START <= END <= {len(text)}, counted "
+                "over the .txt file."
             )
     if not _agrees(text, line):
-        raise ClinicalNerError(Errors.E109.format(path=path, line=mention.line, id=mention.id))
+        raise InputError(
+            f"{path}, line {mention.line}: the text of {mention.id} is not what stands at its "
+            "offsets. Check that the .txt file is the one annotated, with the same line ends."
+        )
 
 
 def _agrees(text: str, line: QuotedMention) -> bool:

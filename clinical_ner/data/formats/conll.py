@@ -23,7 +23,7 @@ from pathlib import Path
 
 from spacy.tokens import Doc
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import InputError, check_choice
 from ...files import corpus_files, read_lines
 from ..mentions import AnnotatedText, DocumentIds, Mention
 from .column_tags import SCHEMES, Scheme, SchemeDetector, TagFaultError, chunks, parse_tag
@@ -118,9 +118,8 @@ def read_conll(
     not there, for an empty word, for what is no tag, for a tag that its scheme does not allow, and
     for two documents of one id.
     """
-    if scheme is not None and scheme not in SCHEMES:
-        known = ", ".join(SCHEMES)
-        raise ClinicalNerError(Errors.E043.format(setting="scheme", known=known, value=scheme))
+    if scheme is not None:
+        check_choice("scheme", scheme, SCHEMES)
     files = corpus_files(path, SUFFIXES)
     return _read(files, word_column, label_column, scheme)
 
@@ -209,21 +208,25 @@ def _events(path: Path, word_column: int, label_column: int) -> Iterator[_Event]
         if separator is None:
             separator, count, first = _separator(line), len(parts), number
         if len(parts) != count:
-            raise ClinicalNerError(
-                Errors.E160.format(
-                    path=path, line=number, found=len(parts), first=first, expected=count
-                )
+            raise InputError(
+                f"{path}, line {number}: {len(parts)} columns, where line {first} has {count}. "
+                "Part columns alike on all lines, by tabs or by spaces."
             )
         for column in (word_column, label_column):
             if not -count <= column < count:
-                raise ClinicalNerError(
-                    Errors.E161.format(path=path, line=number, column=column, found=count)
+                raise InputError(
+                    f"{path}, line {number}: no column {column} among {count}. Name another column."
                 )
         tag = parse_tag(parts[label_column])
         if tag is None:
-            raise ClinicalNerError(Errors.E162.format(path=path, line=number))
+            raise InputError(
+                f"{path}, line {number}: the label column holds no tag. Write O, or a prefix, a "
+                "hyphen and a label, as in B-Drug; or name another column."
+            )
         if not parts[word_column].strip():
-            raise ClinicalNerError(Errors.E171.format(path=path, line=number))
+            raise InputError(
+                f"{path}, line {number}: the word column is empty. Fix or remove the line."
+            )
         yield _Word(number, parts[word_column], *tag)
 
 
@@ -259,8 +262,8 @@ def _annotated(document: _Document, id: str, scheme: Scheme, path: Path) -> Anno
             found = chunks([(word.prefix, word.label) for word in sentence], scheme)
         except TagFaultError as error:
             line = sentence[error.index].line
-            raise ClinicalNerError(
-                Errors.E163.format(path=path, line=line, problem=error.problem, scheme=scheme)
+            raise InputError(
+                f"{path}, line {line}: {error.problem} ({scheme}). Fix the tag."
             ) from None
         for first, last, label in found:
             start, end = offsets[sentence[first].line][0], offsets[sentence[last - 1].line][1]
@@ -286,11 +289,17 @@ def _placed(document: _Document, path: Path) -> tuple[str, dict[int, tuple[int, 
         for word in sentence:
             start = document.text.find(word.word, position)
             if start < 0 or document.text[position:start].strip():
-                raise ClinicalNerError(Errors.E172.format(path=path, line=word.line))
+                raise InputError(
+                    f"{path}, line {word.line}: the word is not what follows in the text that the "
+                    "file gives. Remove the line '# text', or fix it."
+                )
             position, line = start + len(word.word), word.line
             offsets[word.line] = (start, position)
     if document.text[position:].strip():
-        raise ClinicalNerError(Errors.E172.format(path=path, line=line))
+        raise InputError(
+            f"{path}, line {line}: the word is not what follows in the text that the file gives. "
+            "Remove the line '# text', or fix it."
+        )
     return document.text, offsets
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import ClinicalNerError, InputError, cannot_be_read
 from ...files import corpus_files, read_lines
 from .bioc_json import is_bioc
 from .conll import SUFFIXES as CONLL_SUFFIXES
@@ -57,7 +57,10 @@ def _of_folder(folder: Path) -> Format:
         found.setdefault(_of_file(file), file)
     if len(found) > 1:
         seen = ", ".join(f"{file.name}: {name}" for name, file in found.items())
-        raise ClinicalNerError(Errors.E119.format(path=folder, seen=seen))
+        raise InputError(
+            f"{folder}: holds files of several formats ({seen}). Put each format's files into a "
+            "folder of its own."
+        )
     return next(iter(found))
 
 
@@ -88,7 +91,7 @@ def _is_docbin(path: Path) -> bool:
         with path.open("rb") as file:
             head = file.read(2)
     except OSError as error:
-        raise ClinicalNerError(Errors.E100.format(path=path, reason=error.strerror)) from error
+        raise cannot_be_read(path, error.strerror) from error
     return head in _ZLIB
 
 
@@ -107,4 +110,7 @@ def _of_json(path: Path) -> Format:
 
 
 def _unknown(path: Path, seen: str) -> ClinicalNerError:
-    return ClinicalNerError(Errors.E118.format(path=path, seen=seen, known=", ".join(FORMATS)))
+    return InputError(
+        f"{path}: in no format known here ({seen}). Known are {', '.join(FORMATS)}; name one with "
+        "--format."
+    )

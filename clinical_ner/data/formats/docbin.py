@@ -17,7 +17,7 @@ from spacy.vocab import Vocab
 from srsly.msgpack import Packer
 from srsly.msgpack.exceptions import UnpackException
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import InputError, cannot_be_read, cannot_be_written
 from ...files import replacing_folder
 
 DOCUMENT_ID = "clinical_ner.id"
@@ -46,9 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise ClinicalNerError(
-            Errors.E101.format(path=path, reason=error.strerror or type(error).__name__)
-        ) from error
+        raise cannot_be_written(path, error.strerror or type(error).__name__) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -149,7 +147,10 @@ def _save(docs: DocBin, temporary: Path, path: Path) -> None:
         docs.to_disk(temporary)
     except ValueError as error:
         # spaCy's own, of more than the 4 GiB that msgpack counts.
-        raise ClinicalNerError(Errors.E178.format(path=path, number=len(docs))) from error
+        raise InputError(
+            f"{path}: {len(docs)} documents are too much for one .spacy file. Write several, with "
+            "--docs-per-file."
+        ) from error
 
 
 def read_docbin(path: Path, vocab: Vocab) -> list[Doc]:
@@ -160,11 +161,13 @@ def read_docbin(path: Path, vocab: Vocab) -> list[Doc]:
     Raises ClinicalNerError if the file is missing, unreadable, truncated, or of another format.
     """
     if not path.is_file():
-        raise ClinicalNerError(Errors.E060.format(path=path))
+        raise InputError(
+            f"{path}: no such file. Run clinical-ner convert and clinical-ner split first."
+        )
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ClinicalNerError(Errors.E100.format(path=path, reason=error.strerror)) from error
+        raise cannot_be_read(path, error.strerror) from error
     # What zlib, msgpack and the arrays inside say to bytes that are no DocBin, or half of one.
     try:
         return list(DocBin(store_user_data=True).from_bytes(data).get_docs(vocab))
@@ -177,4 +180,6 @@ def read_docbin(path: Path, vocab: Vocab) -> list[Doc]:
         TypeError,
         AttributeError,
     ) as error:
-        raise ClinicalNerError(Errors.E061.format(path=path)) from error
+        raise InputError(
+            f"{path}: not a readable .spacy file. Write it again with clinical-ner convert."
+        ) from error

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import ClinicalNerError, InputError
 from ...files import BOM, read_lines, read_text
 
 _WHITESPACE = " \t\r\n"
@@ -29,9 +29,7 @@ def read_records(path: Path) -> Iterator[tuple[int, Any]]:
         if line.strip():
             yield from _by_line(path) if _is_whole(line) else _by_value(path)
             return
-    raise ClinicalNerError(
-        Errors.E121.format(path=path, line=1, problem="no record", hint="Is the file whole?")
-    )
+    raise InputError(f"{path}, line {1}: no record. Is the file whole?")
 
 
 def _is_whole(line: str) -> bool:
@@ -61,8 +59,8 @@ def _by_line(path: Path) -> Iterator[tuple[int, Any]]:
         except (ValueError, RecursionError) as error:
             column = error.colno if isinstance(error, json.JSONDecodeError) else 1
             # "from None": the decoder's own error carries the note.
-            raise ClinicalNerError(
-                Errors.E120.format(path=path, line=number, column=column)
+            raise InputError(
+                f"{path}, line {number}: not JSON, from column {column} on. Fix or remove it."
             ) from None
 
 
@@ -79,8 +77,9 @@ def _by_value(path: Path) -> Iterator[tuple[int, Any]]:
 
     def fault(position: int) -> ClinicalNerError:
         column = position - text.rfind("\n", 0, position)
-        return ClinicalNerError(
-            Errors.E120.format(path=path, line=line_of(position), column=column)
+        return InputError(
+            f"{path}, line {line_of(position)}: not JSON, from column {column} on. Fix or remove "
+            "it."
         )
 
     position = _skip(text, 0)

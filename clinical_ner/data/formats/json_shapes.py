@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import ClinicalNerError, InputError
 from ..mentions import Mention
 from ..offsets import QuotedMention, Unit
 
@@ -45,16 +45,13 @@ class Place:
 
     def fault(self, problem: str, hint: str = "Mend or remove the record") -> ClinicalNerError:
         """An error about the record."""
-        return ClinicalNerError(
-            Errors.E121.format(path=self.path, line=self.line, problem=problem, hint=f"{hint}.")
-        )
+        return InputError(f"{self.path}, line {self.line}: {problem}. {f'{hint}.'}")
 
     def mention_fault(self, id: str, document: str, problem: str) -> ClinicalNerError:
         """An error about a mention in it."""
-        return ClinicalNerError(
-            Errors.E122.format(
-                path=self.path, line=self.line, id=id, document=document, problem=problem
-            )
+        return InputError(
+            f"{self.path}, line {self.line}: annotation {id} of document {document} {problem}. "
+            "Fix or remove it."
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import InputError
 from ..offsets import QuotedMention
 from .json_shapes import (
     Place,
@@ -104,8 +104,9 @@ def _chosen(
         return true[0]
     by = [_annotator(item) for item in annotations]
     if annotator is None or by.count(annotator) != 1:
-        raise ClinicalNerError(
-            Errors.E169.format(path=place.path, line=place.line, annotators=", ".join(by))
+        raise InputError(
+            f"{place.path}, line {place.line}: several annotations ({', '.join(by)}). Name the "
+            "annotator."
         )
     return annotations[by.index(annotator)]
 

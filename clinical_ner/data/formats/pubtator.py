@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import ClinicalNerError, InputError
 from ...files import corpus_files, read_lines
 from ..conversion import ConversionRow
 from ..mentions import AnnotatedText, DocumentIds, Mention
@@ -143,7 +143,7 @@ def _add_annotation(document: _Document, fields: list[str], path: Path, number: 
 
 
 def _fault(path: Path, line: int, problem: str) -> ClinicalNerError:
-    return ClinicalNerError(Errors.E164.format(path=path, line=line, problem=problem, hint=_HINT))
+    return InputError(f"{path}, line {line}: {problem}. {_HINT}")
 
 
 def write_pubtator(documents: Iterable[AnnotatedText], path: Path) -> list[ConversionRow]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from spacy.vocab import Vocab
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import InputError, check_choice
 from ..gold import read_docbin_texts
 from ..mentions import AnnotatedText
 from .bioc_json import read_bioc_json
@@ -48,20 +48,14 @@ def read_texts(
     Raises ClinicalNerError for an unknown format, for a setting that the format does not have, and
     as the format's reader does.
     """
-    if format != "auto" and format not in FORMATS:
-        known = ", ".join(("auto", *FORMATS))
-        raise ClinicalNerError(Errors.E043.format(setting="format", known=known, value=format))
+    check_choice("format", format, ("auto", *FORMATS))
     found = detect_format(path) if format == "auto" else format
     given = {name: value for name, value in settings.items() if value is not None}
     for name in given:
         if name not in SETTINGS[found]:
             having = [other for other in FORMATS if name in SETTINGS[other]]
-            raise ClinicalNerError(
-                Errors.E173.format(
-                    path=path,
-                    setting=name,
-                    format=found,
-                    formats=", ".join(having) or "no format",
-                )
+            raise InputError(
+                f"{path}: is {found}, for which the setting '{name}' says nothing; it is one of "
+                f"{', '.join(having) or 'no format'}. Omit it."
             )
     return _READERS[found](path, **given)

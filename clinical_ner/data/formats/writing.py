@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import ClinicalNerError, InputError
 from ..conversion import ConversionRow, dropped_row
 from ..mentions import AnnotatedText, Mention
 
 
 def cannot_hold(path: Path, document: str, problem: str, hint: str) -> ClinicalNerError:
     """Say that a file cannot hold a document; `hint` says what to do."""
-    return ClinicalNerError(
-        Errors.E123.format(path=path, document=document, problem=problem, hint=hint)
-    )
+    return InputError(f"{path}: cannot hold document {document}: {problem}. {hint}")
 
 
 def checked(documents: Iterable[AnnotatedText], path: Path) -> Iterator[AnnotatedText]:

@@ -14,7 +14,7 @@ import numpy as np
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 from numpy.typing import NDArray
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import ConfigError, InputError
 from .cover import cover
 from .units import Units
 
@@ -31,7 +31,10 @@ def split_shares(*, dev: float, test: float) -> dict[str, float]:
     # Decimals: in binary, shares such as 0.7 and 0.3 need not sum to 1 sharp.
     train = 1 - _decimal(dev) - _decimal(test) if shares_valid else Decimal(0)
     if train <= 0:
-        raise ClinicalNerError(Errors.E200.format(dev=dev, test=test))
+        raise ConfigError(
+            f"The shares of dev ({dev}) and test ({test}) must lie in [0, 1) and sum to less than "
+            "1: the rest is the share of train."
+        )
     return {"train": float(train), "dev": dev, "test": test}
 
 
@@ -46,7 +49,10 @@ def part_sizes(documents: int, *, dev: float, test: float, source: str) -> dict[
     shares = split_shares(dev=dev, test=test)
     parts = sum(share > 0 for share in shares.values())
     if documents < parts:
-        raise ClinicalNerError(Errors.E201.format(source=source, documents=documents, parts=parts))
+        raise InputError(
+            f"{source}: {documents} documents are too few for {parts} parts with a share above 0. "
+            "Give more documents, or set --dev or --test to 0."
+        )
     sizes = {}
     for part in ("dev", "test"):
         exact = _decimal(shares[part]) * documents
@@ -54,7 +60,12 @@ def part_sizes(documents: int, *, dev: float, test: float, source: str) -> dict[
         sizes[part] = max(rounded, 1) if shares[part] > 0 else 0
     train = documents - sizes["dev"] - sizes["test"]
     if train < 1:
-        raise ClinicalNerError(Errors.E202.format(source=source, documents=documents, **sizes))
+        raise InputError(
+            (
+                "{source}: of {documents} documents, {dev} for dev and {test} for test leave none "
+                "for train. Lower --dev or --test."
+            ).format(source=source, documents=documents, **sizes)
+        )
     return {"train": train, **sizes}
 
 
@@ -87,8 +98,9 @@ def split_documents(
     units = Units.of(presence, groups)
     filled = [part for part in PARTS if sizes[part]]
     if len(units) < len(filled):
-        raise ClinicalNerError(
-            Errors.E191.format(source=source, groups=len(units), parts=len(filled))
+        raise InputError(
+            f"{source}: {len(units)} groups are too few for {len(filled)} parts with a share "
+            "above 0. Give more documents, set --dev or --test to 0, or name smaller groups."
         )
     drawn = _stratify(units, sizes, seed=seed)
     part_of = np.argmax([drawn[part] for part in filled], axis=0)
@@ -126,8 +138,9 @@ def fold_documents(
     units = Units.of(presence, groups)
     if len(units) < folds:
         kind = "documents" if groups is None else "groups"
-        raise ClinicalNerError(
-            Errors.E192.format(source=source, number=len(units), kind=kind, folds=folds)
+        raise InputError(
+            f"{source}: {len(units)} {kind} are too few for {folds} folds. Lower --folds, or give "
+            "more documents."
         )
     labels = _two_columns(units.holding > 0)
     splitter = MultilabelStratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import InputError
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ def group_documents(
     names = [_group(pattern, id_) for id_ in ids]
     unmatched = [id_ for id_, name in zip(ids, names, strict=True) if not name]
     if unmatched:
-        raise ClinicalNerError(
-            Errors.E190.format(
-                source=source, number=len(unmatched), id=unmatched[0], regex=pattern.pattern
-            )
+        raise InputError(
+            f"{source}: the ids of {len(unmatched)} documents, the first of them "
+            f"'{unmatched[0]}', do not match the regex '{pattern.pattern}'. Give one that names "
+            "the group of every document."
         )
     numbers: dict[str | None, int] = {}
     return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)

@@ -11,7 +11,7 @@ from spacy_transformers.data_classes import WordpieceBatch
 from thinc.api import Model, get_torch_default_device, torch2xp
 from transformers.file_utils import ModelOutput
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import ClinicalNerError
 from ...tags.encode import document_id
 from ..onednn import without_onednn
 from ..threads import side_by_side
@@ -148,10 +148,25 @@ class Encoder:
         for half in (batch[:middle], batch[middle:]) if len(batch) > 1 else ():
             found = self._attempt(half, is_train=is_train, keeps=keeps)
             if found is None:
-                raise self._too_large(half, Errors.E246)
+                raise self._too_large(
+                    half,
+                    (
+                        "Out of memory: {rows} windows of {length} wordpieces, after a batch was "
+                        "halved. "
+                        "Lower max_batch_items of the transformer (now {items}). Documents: "
+                        "{documents}."
+                    ),
+                )
             yield half, found
         if len(batch) == 1:
-            raise self._too_large(batch, Errors.E247)
+            raise self._too_large(
+                batch,
+                (
+                    "Out of memory: one window of {length} wordpieces is too much. Lower "
+                    "max_wordpieces "
+                    "of the transformer (now {longest}). Document: {documents}."
+                ),
+            )
 
     def _attempt(
         self, batch: list[Window], *, is_train: bool, keeps: bool
@@ -219,7 +234,14 @@ class Encoder:
                 if not is_out_of_memory(error):
                     raise
             # Not tried again: some gradients of this call may have been added already.
-            raise self._too_large(batch, Errors.E248)
+            raise self._too_large(
+                batch,
+                (
+                    "Out of memory in the backward pass of {rows} windows of {length} "
+                    "wordpieces. Lower "
+                    "max_batch_items of the transformer (now {items}). Documents: {documents}."
+                ),
+            )
 
         return accumulate
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import ConfigError
 
 #: Outputs that an encoder can be asked for, and that would be computed for nothing.
 UNUSED_OUTPUTS = ("output_hidden_states", "output_attentions")
@@ -45,13 +45,16 @@ class WindowSettings:
         ):
             value = getattr(self, setting)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ClinicalNerError(
-                    Errors.E240.format(setting=setting, least=least, value=value)
+                raise ConfigError(
+                    f"{setting} of the transformer must be an integer of at least {least}, got "
+                    f"{value!r}."
                 )
         self.check_context(0)
         if self.max_batch_items < self.max_wordpieces:
-            raise ClinicalNerError(
-                Errors.E241.format(items=self.max_batch_items, longest=self.max_wordpieces)
+            raise ConfigError(
+                f"max_batch_items of the transformer is {self.max_batch_items}, too few for one "
+                f"window of max_wordpieces = {self.max_wordpieces}: set it to "
+                f"{self.max_wordpieces} or more."
             )
 
     def check_context(self, special: int) -> None:
@@ -59,14 +62,10 @@ class WindowSettings:
         for setting in ("context", "training_context"):
             value = getattr(self, setting)
             if 2 * value >= self.max_wordpieces - special:
-                raise ClinicalNerError(
-                    Errors.E242.format(
-                        setting=setting,
-                        value=value,
-                        longest=self.max_wordpieces,
-                        special=special,
-                        most=max((self.max_wordpieces - special - 1) // 2, 0),
-                    )
+                raise ConfigError(
+                    f"{setting} of the transformer is {value}: on both sides it fills a window of "
+                    f"max_wordpieces = {self.max_wordpieces}, {special} of them special tokens. "
+                    f"Set it to at most {max((self.max_wordpieces - special - 1) // 2, 0)}."
                 )
 
 
@@ -114,14 +113,22 @@ def check_encoder(name: str, tokenizer: Any, transformer: Any, settings: WindowS
     name: the encoder's, for messages.
     """
     if not tokenizer.is_fast:
-        raise ClinicalNerError(Errors.E243.format(name=name))
+        raise ConfigError(
+            f"The tokenizer of encoder '{name}' does not tell where in the text a wordpiece "
+            "stands: set use_fast = true in tokenizer_config, or choose an encoder that has a "
+            "fast tokenizer."
+        )
     for output in UNUSED_OUTPUTS:
         if getattr(transformer.config, output, False):
-            raise ClinicalNerError(Errors.E244.format(setting=output))
+            raise ConfigError(
+                f"The transformer was asked for {output}, which windows do not keep: remove it "
+                "from transformer_config."
+            )
     limit = longest_window(tokenizer, transformer)
     if limit is not None and settings.max_wordpieces > limit:
-        raise ClinicalNerError(
-            Errors.E245.format(value=settings.max_wordpieces, name=name, limit=limit)
+        raise ConfigError(
+            f"max_wordpieces of the transformer is {settings.max_wordpieces}, but encoder "
+            f"'{name}' has {limit} places, special tokens included: set it to at most {limit}."
         )
     settings.check_context(SpecialTokens.of(tokenizer).count)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import ClinicalNerError, Errors, close_matches
+from ...errors import ConfigError, close_matches
 
 #: Losses that are tested by default.
 DEFAULT_LOSSES = ("plain", "paper", "inverse", "logit_adjusted", "btl")
@@ -73,6 +73,6 @@ def check_losses(names: Sequence[str]) -> None:
     """
     for position, name in enumerate(names):
         if name not in LOSSES:
-            raise ClinicalNerError(Errors.E150.format(name=name, hint=close_matches(name, LOSSES)))
+            raise ConfigError(f"Unknown loss '{name}'. {close_matches(name, LOSSES)}")
         if name in names[:position]:
-            raise ClinicalNerError(Errors.E157.format(name=name))
+            raise ConfigError(f"The loss '{name}' is named twice. Name every loss once.")

@@ -14,7 +14,7 @@ import numpy as np
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import ConfigError, InputError
 from .words import WORDS
 
 #: Words of a random document, and the most that a passage of a corpus has beyond its last mention.
@@ -82,12 +82,12 @@ def check_shares(shares: Sequence[float]) -> None:
     RAISES ClinicalNerError: fewer than two, one that is not above 0, or a sum other than 1.
     """
     if len(shares) < 2:
-        raise ClinicalNerError(Errors.E151.format(number=len(shares)))
+        raise ConfigError(f"Shares must be at least two, that of O first, got {len(shares)}.")
     for share in shares:
         if not (math.isfinite(share) and share > 0):
-            raise ClinicalNerError(Errors.E152.format(share=share))
+            raise ConfigError(f"A share must be above 0, got {share!r}.")
     if abs(math.fsum(shares) - 1.0) > 1e-6:
-        raise ClinicalNerError(Errors.E153.format(total=f"{math.fsum(shares):.7g}"))
+        raise ConfigError(f"Shares must sum to 1, got {f'{math.fsum(shares):.7g}'}.")
 
 
 def random_text(shares: Sequence[float], *, words: int, seed: int) -> RandomisedData:
@@ -108,7 +108,10 @@ def random_text(shares: Sequence[float], *, words: int, seed: int) -> Randomised
     data = RandomisedData(tuple(train), tuple(fresh))
     for number, share in enumerate(shares[1:], 1):
         if f"L{number}" not in data.labels:
-            raise ClinicalNerError(Errors.E154.format(words=words, share=share, label=f"L{number}"))
+            raise InputError(
+                f"Among {words} words no {f'L{number}'}, with a share of {share:g}, was drawn: "
+                "give more words (--words) or a larger share."
+            )
     return data
 
 
@@ -129,7 +132,10 @@ def permuted_corpus(docs: Sequence[Doc], *, words: int, seed: int, source: str) 
     """
     texts = [_from_doc(doc) for doc in docs if len(doc)]
     if len(texts) < 2:
-        raise ClinicalNerError(Errors.E155.format(path=source, documents=len(texts)))
+        raise InputError(
+            f"{source}: {len(texts)} documents with tokens are too few, since some are for "
+            "training and others for measuring. Give at least 2."
+        )
     generator = np.random.default_rng(seed)
     texts = permute_labels(texts, generator)
     texts = [texts[i] for i in generator.permutation(len(texts))]
@@ -143,7 +149,11 @@ def permuted_corpus(docs: Sequence[Doc], *, words: int, seed: int, source: str) 
         tuple(part for text in fresh for part in passages(text)),
     )
     if len(data.labels) < 2:
-        raise ClinicalNerError(Errors.E156.format(path=source, labels=len(data.labels)))
+        raise InputError(
+            f"{source}: {len(data.labels)} labels in the training documents are too few: "
+            "permuting them changes nothing. Give more documents or more words (--words), or use "
+            "--shares."
+        )
     return data
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import InputError
 
 #: Columns of the table: title, factor of the numbers, decimals.
 COLUMNS: dict[str, tuple[str, float, int]] = {
@@ -111,7 +111,7 @@ def csv_text(comparison: Mapping[str, Any]) -> str:
 def check_can_draw(file: str) -> None:
     """Raise ClinicalNerError if matplotlib is missing, before any work is done for a picture."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise ClinicalNerError(Errors.E149.format(file=file))
+        raise InputError(f"Drawing {file} needs matplotlib: pip install 'clinical-ner[plots]'.")
 
 
 def draw_types(comparison: Mapping[str, Any], path: Path, *, kind: str) -> None:

@@ -14,7 +14,7 @@ from ...cli.convert import convert
 from ...cli.split import REPORT, split
 from ...data.read_gold import read_gold
 from ...data.split.stratify import PARTS
-from ...errors import ClinicalNerError, Errors
+from ...errors import InputError
 from .runs import sha256
 
 #: Division of annotated notes, where the command says nothing else.
@@ -40,16 +40,24 @@ def divide(
         setting would do nothing, or two files hold the same documents.
     """
     if not corpus.is_dir():
-        raise ClinicalNerError(Errors.E102.format(path=corpus))
+        raise InputError(
+            f"{corpus}: no such folder. Name a folder with pairs of NAME.txt and NAME.ann files."
+        )
     files = {part: corpus / f"{part}.spacy" for part in PARTS}
     if all(path.is_file() for path in files.values()):
         if not (dev is test is seed is None):
-            raise ClinicalNerError(Errors.E218.format(path=corpus))
+            raise InputError(
+                f"{corpus}: its documents are divided already, so --dev, --test and --split-seed "
+                "would do nothing. Omit them."
+            )
         _check_different(files)
         return files, None
     if not any(corpus.glob("*.txt")):
         names = ", ".join(path.name for path in files.values())
-        raise ClinicalNerError(Errors.E148.format(path=corpus, files=names))
+        raise InputError(
+            f"{corpus}: holds neither pairs of NAME.txt and NAME.ann files nor all of {names}. "
+            "Name a folder with annotated notes, or one that clinical-ner split wrote."
+        )
     division: dict[str, Any] = {
         "dev": DEV if dev is None else dev,
         "test": TEST if test is None else test,
@@ -93,4 +101,7 @@ def _check_different(files: dict[str, Path]) -> None:
     for path in files.values():
         first = seen.setdefault(sha256(path.read_bytes()), path)
         if first != path:
-            raise ClinicalNerError(Errors.E147.format(first=first, second=path))
+            raise InputError(
+                f"{first} and {path}: the same documents. What is learned, what chooses the model "
+                "and what scores it must differ; divide them again with clinical-ner split."
+            )

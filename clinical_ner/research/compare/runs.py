@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.formats.docbin import replacing
-from ...errors import ClinicalNerError, Errors
+from ...errors import InputError, not_a_folder
 from ...evaluation.one_pass_counts import Evaluation
 from ...scoring.evaluation import EvaluationCounts
 from ...training.recipes import NEIGHBOURS, Recipe
@@ -61,20 +61,25 @@ class Run:
     def check(self) -> None:
         """Raise ClinicalNerError if the folder holds anything but this run, or parts of it."""
         if self.folder.exists() and not self.folder.is_dir():
-            raise ClinicalNerError(Errors.E205.format(path=self.folder))
+            raise not_a_folder(self.folder)
         if not self.folder.exists() or not any(self.folder.iterdir()):
             return
         try:
             identity = json.loads((self.folder / IDENTITY).read_text(encoding="utf-8"))
             found, parts = identity["fingerprint"], identity["parts"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ClinicalNerError(Errors.E146.format(path=self.folder, file=IDENTITY)) from error
+            raise InputError(
+                f"{self.folder}: is not the folder of a run, since it has no readable {IDENTITY}. "
+                "Name another output folder, or remove this one."
+            ) from error
         if found != self.fingerprint:
             names = [
                 name for name in {**parts, **self.parts} if parts.get(name) != self.parts.get(name)
             ]
-            raise ClinicalNerError(
-                Errors.E145.format(path=self.folder, parts=", ".join(names) or "fingerprint")
+            raise InputError(
+                f"{self.folder}: holds a run that differs in: "
+                f"{', '.join(names) or 'fingerprint'}. Name another output folder, or remove this "
+                "one."
             )
 
     def begin(self) -> Path:
@@ -139,7 +144,10 @@ class Run:
                 strength = decision["prior_strength"]
                 decisions[strength] = EvaluationCounts.from_dict({**data["own"], **decision})
         except (KeyError, TypeError, ValueError) as error:
-            raise ClinicalNerError(Errors.E217.format(path=path)) from error
+            raise InputError(
+                f"{path}: not the counts of an evaluation. Remove it, and the evaluation is made "
+                "again."
+            ) from error
         return own, decisions
 
 
@@ -204,7 +212,11 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ClinicalNerError(Errors.E217.format(path=path)) from error
+        raise InputError(
+            f"{path}: not the counts of an evaluation. Remove it, and the evaluation is made again."
+        ) from error
     if not isinstance(data, dict):
-        raise ClinicalNerError(Errors.E217.format(path=path))
+        raise InputError(
+            f"{path}: not the counts of an evaluation. Remove it, and the evaluation is made again."
+        )
     return data

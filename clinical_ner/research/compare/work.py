@@ -14,7 +14,7 @@ from ...cli.evaluate import metrics_of, predict
 from ...cli.neighbours import neighbours
 from ...cli.train import RECORD, initialize, train, training_settings
 from ...data.formats.docbin import replacing
-from ...errors import ClinicalNerError, Errors
+from ...errors import InputError
 from ...evaluation.one_pass_counts import recognizer_of
 from ...training.recipes import NEIGHBOURS
 from .runs import CONFIG, Run, without_neighbours
@@ -63,7 +63,11 @@ class Work:
                 config.write_text(run.recipe.text, encoding="utf-8")
                 nlp = initialize(config, self._settings(run), gpu_id=self.gpu_id, name=path)
             if run.recipe.neighbours and recognizer_of(nlp) is None:
-                raise ClinicalNerError(Errors.E219.format(path=path, suffix=NEIGHBOURS))
+                raise InputError(
+                    f"{path}: cannot be used with {NEIGHBOURS}, which needs one clinical_ner "
+                    "component whose loss leads back to the empirical probability. Omit the "
+                    "suffix."
+                )
 
     def finish(self, run: Run, part: str, prior_strengths: Sequence[float]) -> None:
         """Train and evaluate a run, as far as it is not done.

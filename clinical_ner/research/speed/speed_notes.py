@@ -10,7 +10,7 @@ from spacy.language import Language
 from spacy.vocab import Vocab
 
 from ...data.formats.docbin import DOCUMENT_ID, read_docbin
-from ...errors import ClinicalNerError, Errors
+from ...errors import InputError
 from ...files import corpus_files, read_text
 
 
@@ -29,17 +29,23 @@ def read_notes(path: Path, nlp: Language, *, limit: int) -> list[str]:
         names = [str(doc.user_data.get(DOCUMENT_ID, index)) for index, doc in enumerate(docs)]
         texts = [doc.text for doc in docs]
     elif path.is_file() and path.suffix.lower() != ".txt":
-        raise ClinicalNerError(Errors.E269.format(path=path))
+        raise InputError(
+            f"{path}: is neither a .txt nor a .spacy file. Name one, or a folder of .txt files."
+        )
     else:
         files = corpus_files(path, (".txt",))[:limit]
         names = [file.stem for file in files]
         texts = [read_text(file) for file in files]
     if not any(text.strip() for text in texts):
-        raise ClinicalNerError(Errors.E268.format(path=path))
+        raise InputError(
+            f"{path}: holds no note with words, so there is nothing to measure. Name a folder of "
+            ".txt files, or a .spacy file."
+        )
     for name, text in zip(names, texts, strict=True):
         if len(text) > nlp.max_length:
-            raise ClinicalNerError(
-                Errors.E215.format(path=path, document=name, length=len(text), limit=nlp.max_length)
+            raise InputError(
+                f"{path}: document {name} has {len(text)} characters, more than the "
+                f"{nlp.max_length} that the pipeline takes. Divide the document."
             )
     return texts
 

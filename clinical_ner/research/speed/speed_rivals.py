@@ -25,7 +25,7 @@ from thinc.api import fix_random_seed
 from transformers import AutoModelForTokenClassification, pipeline
 from transformers.utils import logging
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import InputError
 from ...pipeline.recognizer import ClinicalNer
 from ...tags.scheme import tag_names
 
@@ -105,7 +105,10 @@ def check_spacy_ner(nlp: Language, model: str) -> tuple[str, TransformerModel]:
         if isinstance(found.model, TransformerModel):
             return name, found.model
     components = ", ".join(nlp.pipe_names) or "none"
-    raise ClinicalNerError(Errors.E273.format(model=model, components=components))
+    raise InputError(
+        f"{model}: has no transformer component with spaCy's ner (components: {components}). Name "
+        "a pipeline trained with configs/recipes/spacy_ner.cfg, or omit --spacy-ner."
+    )
 
 
 class HuggingFaceNer:
@@ -159,7 +162,10 @@ def _token_classifier(encoder: TransformerModel, recognizer: ClinicalNer) -> Any
     tags = tag_names(recognizer.labels)
     config.id2label = dict(enumerate(tags))
     config.label2id = {tag: number for number, tag in enumerate(tags)}
-    unfit = ClinicalNerError(Errors.E274.format(kind=config.model_type))
+    unfit = InputError(
+        f"transformers has no token classification for encoders of type '{config.model_type}', so "
+        "Hugging Face's pipeline cannot be measured. Name a pipeline with an encoder like BERT."
+    )
     try:
         model = AutoModelForTokenClassification.from_config(config)
     except ValueError as error:

@@ -13,7 +13,7 @@ import spacy
 from spacy.language import Language
 from spacy_transformers.layers import TransformerModel
 
-from ...errors import ClinicalNerError, Errors
+from ...errors import InputError
 from ...model.windows.window_settings import longest_window
 from ...model.windows.windowed_transformer import WindowedTransformer
 from ...pipeline.recognizer import ClinicalNer
@@ -108,9 +108,16 @@ class Variants:
         windowed = [part for part in found if isinstance(part, WindowedTransformer)]
         if not found:
             components = ", ".join(self.nlp.pipe_names) or "none"
-            raise ClinicalNerError(Errors.E270.format(model=model, components=components))
+            raise InputError(
+                f"{model}: has no transformer component, whose speed is the measure of all else "
+                f"(components: {components}). Name a pipeline that has one."
+            )
         if len(windowed) != 1:
-            raise ClinicalNerError(Errors.E271.format(model=model))
+            raise InputError(
+                f"{model}: its transformer is not a clinical_ner.WindowedTransformer.v1, over "
+                "whose windows the encoder is measured. Name a pipeline that has one; "
+                "--optimized takes any pipeline."
+            )
         return windowed[0]
 
     @cached_property
@@ -122,8 +129,9 @@ class Variants:
         found = [pipe for _, pipe in self.nlp.pipeline if isinstance(pipe, ClinicalNer)]
         if len(found) != 1 or not found[0].is_initialized:
             components = ", ".join(self.nlp.pipe_names) or "none"
-            raise ClinicalNerError(
-                Errors.E272.format(model=self._sources.model, components=components)
+            raise InputError(
+                f"{self._sources.model}: needs one trained clinical_ner component, whose labels "
+                f"the others get (components: {components}). Name a pipeline that has one."
             )
         return found[0]
 

@@ -74,7 +74,7 @@ def test_what_is_in_no_format(tmp_path: Path, content: str, seen: str) -> None:
         _detected(tmp_path, content)
 
     message = str(caught.value)
-    assert message.startswith(f"[E118] {tmp_path / 'notes.txt'}: in no format known here (")
+    assert message.startswith(f"{tmp_path / 'notes.txt'}: in no format known here (")
     assert seen in message and "brat, conll, jsonl, pubtator, bioc, docbin" in message
     assert "\n" not in message and "fever" not in message
 
