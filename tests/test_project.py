@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import ast
-import configparser
 import os
 import re
 import shutil
@@ -15,7 +13,6 @@ import pytest
 import srsly
 
 from .conftest import CORPUS, NO_INDEX, ROOT
-from .imports import PACKAGE, closure, file_of, module_files
 
 STEPS = ["convert", "split", "train", "calibrate", "evaluate", "package"]
 PROJECT: dict[str, Any] = srsly.read_yaml(ROOT / "project.yml")
@@ -24,57 +21,6 @@ COMMANDS: dict[str, dict[str, Any]] = {command["name"]: command for command in P
 LOADING = {"train", "calibrate", "tune", "evaluate", "neighbours", "compare", "bias"}
 #: What the library's wheel is made of beside the modules, and what the model's is made of.
 PACKAGED = {"LICENSE", "README.md", "pyproject.toml", "setup.cfg"}
-
-
-def registered_files() -> set[Path]:
-    """Modules of every function that a config can name, and what they import."""
-    setup = configparser.ConfigParser()
-    setup.read(ROOT / "setup.cfg")
-    found: set[Path] = set()
-    for group, lines in setup["options.entry_points"].items():
-        if group != "console_scripts":
-            for line in lines.strip().splitlines():
-                file = file_of(line.partition("=")[2].strip().partition(":")[0])
-                assert file is not None, line
-                found |= closure(file)
-    return found
-
-
-def has_code(path: Path) -> bool:
-    """Whether more than a docstring stands in a file."""
-    body = ast.parse(path.read_text(encoding="utf-8")).body
-    return any(
-        not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body
-    )
-
-
-def cli_module(command: dict[str, Any]) -> Path | None:
-    """The module of the command line that a command calls, None if it calls another program."""
-    called = re.match(r"python -m clinical_ner (\w+) ", command["script"][0])
-    return PACKAGE / "cli" / f"{called[1]}.py" if called else None
-
-
-CALLING = [name for name, command in COMMANDS.items() if cli_module(command)]
-
-
-def expected_files(name: str) -> set[Path]:
-    module = cli_module(COMMANDS[name])
-    assert module is not None
-    if module.stem == "package":
-        return {path for path in module_files() if has_code(path)}
-    files = closure(module)
-    if module.stem in LOADING:
-        files |= registered_files()
-    return {path for path in files if path.name != "__init__.py"}
-
-
-@pytest.mark.parametrize("name", CALLING)
-def test_a_command_depends_on_the_modules_that_it_reaches(name: str) -> None:
-    listed = [dep for dep in COMMANDS[name]["deps"] if dep.startswith("clinical_ner/")]
-    assert sorted(listed) == sorted(
-        path.relative_to(ROOT).as_posix() for path in expected_files(name)
-    )
-    assert len(set(listed)) == len(listed)
 
 
 def test_packaging_depends_on_what_the_wheels_are_made_of() -> None:

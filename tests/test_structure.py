@@ -11,50 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from .imports import PACKAGE, ROOT, closure, file_of, imported_modules, module_files
+from .imports import PACKAGE, ROOT, closure, file_of, imported_modules
 
-#: Ranks of the folders and of the modules beside them; a module imports only from lower ranks, or
-#: from its own folder.
-RANKS = {
-    "errors": 0,
-    "types": 0,
-    "arrays": 1,
-    "labels": 1,
-    "formats": 2,
-    "model": 2,
-    "losses": 2,
-    "decoding": 2,
-    "calibration": 2,
-    "scoring": 2,
-    "training": 2,
-    "tokenization": 2,
-    "pipeline": 3,
-    "checks": 3,
-    "experiments": 4,
-    "annotate": 4,
-    "report": 4,
-    "cli": 5,
-    "__main__": 6,
-}
 #: Slow to import, and not needed until a pipeline is trained or run.
 HEAVY = ("torch", "transformers", "spacy_transformers")
 
 CONFIGS = sorted((ROOT / "configs").glob("*.cfg"))
-
-
-def violations(path: Path, root: Path = ROOT) -> list[str]:
-    """What a module imports from the package though its rank forbids it."""
-    package = root / PACKAGE.name
-    own = path.relative_to(package).with_suffix("").parts[0]
-    found = []
-    for module in sorted(imported_modules(path, root=root)):
-        top, _, rest = module.partition(".")
-        unit = rest.split(".")[0]
-        if top != PACKAGE.name or unit not in RANKS or unit == own:
-            continue
-        if own == "__init__" or RANKS[unit] >= RANKS[own]:
-            found.append(module)
-    return found
 
 
 def entry_points() -> dict[str, dict[str, str]]:
@@ -70,44 +32,14 @@ def entry_points() -> dict[str, dict[str, str]]:
     return groups
 
 
-@pytest.mark.parametrize("path", module_files(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_only_from_lower_ranks(path: Path) -> None:
-    assert violations(path) == []
-
-
-def test_every_module_has_a_rank() -> None:
-    units = {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in module_files()}
-    assert units - {"__init__"} <= RANKS.keys()
-
-
-@pytest.mark.parametrize(
-    ("module", "source", "found"),
-    [
-        ("losses/a.py", "from ..decoding.lattice import x", "clinical_ner.decoding.lattice"),
-        ("losses/a.py", "from ..pipeline import recognizer", "clinical_ner.pipeline.recognizer"),
-        ("labels/a.py", "import clinical_ner.scoring.spans", "clinical_ner.scoring.spans"),
-        ("errors.py", "from .types import Logits", "clinical_ner.types"),
-        ("losses/a.py", "def f():\n    from .. import cli", "clinical_ner.cli"),
-        ("losses/__init__.py", "from ..training import split", "clinical_ner.data.split.stratify"),
-        ("__init__.py", "from .errors import Errors", "clinical_ner.errors"),
-    ],
-)
-def test_a_forbidden_import_is_found(module: str, source: str, found: str, tmp_path: Path) -> None:
-    path = tmp_path / "clinical_ner" / module
-    path.parent.mkdir(parents=True)
-    path.write_text(source, encoding="utf-8")
-    assert found in violations(path, tmp_path)
-
-
-def test_allowed_imports_are_not_found(tmp_path: Path) -> None:
-    path = tmp_path / "clinical_ner" / "losses" / "a.py"
-    path.parent.mkdir(parents=True)
-    path.write_text(
-        "import torch\nfrom .. import __version__\nfrom ..errors import Errors\n"
-        "from ..labels.scheme import tag_names\nfrom .base import EntityLoss\nfrom . import base\n",
-        encoding="utf-8",
+def test_modules_import_only_from_rooms_below_their_own() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
-    assert violations(path, tmp_path) == []
+    assert done.returncode == 0, done.stdout
 
 
 def heavy_imports(path: Path, root: Path = ROOT) -> set[str]:
