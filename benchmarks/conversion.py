@@ -27,14 +27,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from clinical_ner.cli._conversion_options import blank
-from clinical_ner.cli.convert import convert
+from clinical_ner.data.convert import blank, convert
 from clinical_ner.data.formats.brat import write_brat
-from clinical_ner.data.formats.docbin import replacing
 from clinical_ner.data.formats.jsonl import write_jsonl
 from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText, Mention
 from clinical_ner.errors import ClinicalNerError
+from clinical_ner.files import replacing
 
 OUTCOMES = ("kept", "merged", "moved", "dropped")
 TOKENIZERS = ("language", "clinical")

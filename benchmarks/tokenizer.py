@@ -24,10 +24,10 @@ from rich.table import Table
 from spacy.tokenizer import Tokenizer
 from spacy.tokens import Doc
 
-from clinical_ner.data.formats.docbin import replacing
 from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText
 from clinical_ner.errors import ClinicalNerError, InputError
+from clinical_ner.files import replacing
 from clinical_ner.tokenization.clinical import create_clinical_tokenizer
 
 VARIANTS = ("language", "clinical")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import InputError, cannot_be_read, cannot_be_written
@@ -82,7 +82,32 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and rename it to `path` if the block succeeds.
+
+    If the block fails the temporary file is removed and `path` is what it was before. The missing
+    parent folders of `path` are created.
+
+    path: the file to write.
+    Raises ClinicalNerError if the system does not let the file be written.
+    """
+    # Not tempfile: its files are readable by their owner only, and keep that when renamed.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise cannot_be_written(path, error.strerror or type(error).__name__) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path`, and rename it to `path` if the block succeeds.
 
     If the block fails the temporary folder is removed. Missing parent folders are created.

@@ -13,10 +13,9 @@ from hypothesis import settings
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
-from clinical_ner.cli._conversion_options import blank
 from clinical_ner.cli.calibrate import calibrate
-from clinical_ner.cli.convert import convert
 from clinical_ner.cli.evaluate import evaluate
+from clinical_ner.data.convert import blank, convert
 from clinical_ner.data.formats.docbin import write_docbin
 
 # The same examples in every run, however slow the machine is.

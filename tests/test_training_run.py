@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import spacy
 
-from clinical_ner.cli.convert import convert
-from clinical_ner.cli.split import split
+from clinical_ner.data.convert import convert
+from clinical_ner.data.split.split import split
 from clinical_ner.training.schedules import planned_steps
 
 from .imports import ROOT

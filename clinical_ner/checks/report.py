@@ -47,7 +47,7 @@ def check_parts(
     near_duplicate: float = THRESHOLD,
     max_words: int = MAX_WORDS,
     encoder: str | None = ENCODER,
-    say: Callable[[str], None] = lambda message: None,
+    say: Callable[[str], object] = lambda message: None,
 ) -> Report:
     """Run every check.
 

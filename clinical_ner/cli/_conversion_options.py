@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import spacy
 import typer
 from spacy.language import Language
-from spacy.util import registry
 
 from ..data.conversion_output import format_of
+from ..data.convert import blank
 from ..data.drop_limit import parse_limit
 from ..data.flattening import FlatRules
 from ..data.formats.detect import Format
 from ..errors import ClinicalNerError
-
-CLINICAL_TOKENIZER = "clinical_ner.ClinicalTokenizer.v1"
 
 
 def one_of(*known: str) -> Callable[[str | None], str | None]:
@@ -97,17 +94,9 @@ def labels(text: str) -> tuple[str, ...]:
     return parts
 
 
-def blank(lang: str, tokenizer: str) -> Language:
-    """Make a pipeline of nothing but a tokenizer."""
+def tokenizer_of(lang: str | None, tokenizer: str | None) -> Language:
+    """Make the pipeline of nothing but a tokenizer that --lang and --tokenizer name."""
     try:
-        nlp = spacy.blank(lang)
-    except ImportError as error:
-        # spaCy's own errors (no such language, or its tokenizer needs a package that is not
-        # installed) name no module; one that does is a broken installation.
-        if error.name is not None:
-            raise
-        reason = " ".join(str(error).split())
-        raise typer.BadParameter(reason, param_hint="--lang") from error
-    if tokenizer == "clinical":
-        nlp.tokenizer = registry.tokenizers.get(CLINICAL_TOKENIZER)()(nlp)
-    return nlp
+        return blank(lang or "en", tokenizer or "clinical")
+    except ClinicalNerError as error:
+        raise typer.BadParameter(str(error), param_hint="--lang") from error

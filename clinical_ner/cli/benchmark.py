@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..data.formats.docbin import replacing
+from ..files import replacing
 from ..research.compare.comparison_report import check_can_draw
 from ..research.speed.speed import (
     BARE,

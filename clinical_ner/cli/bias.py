@@ -17,8 +17,9 @@ from rich.text import Text
 from spacy.vocab import Vocab
 
 from .. import __version__
-from ..data.formats.docbin import read_docbin, replacing
+from ..data.formats.docbin import read_docbin
 from ..errors import ClinicalNerError, InputError, not_a_folder
+from ..files import replacing
 from ..pipeline.gpu import use_gpu
 from ..research.bias.bias_plots import csv_text, draw
 from ..research.bias.bias_test import JUDGED_FROM, RATIOS, TOLERANCE, StartProgress, run_bias_test

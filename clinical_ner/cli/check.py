@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import cast
 
 import typer
 from rich.console import Console
 
-from ..checks.corpus import Part
+from ..checks.check import check
 from ..checks.duplicates import THRESHOLD
 from ..checks.lengths import MAX_WORDS
 from ..checks.long_notes import ENCODER
-from ..checks.report import Report, check_parts, texts_of, to_dict
+from ..checks.report import texts_of, to_dict
 from ..data.formats.detect import FORMATS, Format
-from ..data.formats.docbin import replacing
-from ..data.formats.reading import read_texts
-from ..errors import InputError
+from ..files import replacing
 from ._app import app
 from ._check_tables import print_report
 
 #: What --encoder says so that no document is measured in wordpieces.
 NO_ENCODER = "none"
 PLACES = 10
-
-
-def _quiet(message: str) -> None:
-    """Say nothing."""
 
 
 @app.command("check", no_args_is_help=True)
@@ -100,16 +93,16 @@ def check_cli(
     if format not in ("auto", *FORMATS):
         raise typer.BadParameter(f"auto or one of {', '.join(FORMATS)}", param_hint="'--format'")
     with ExitStack() as stack:
-        say: Callable[[str], None] = _quiet
+        status = Console(stderr=True).status("reading")
         if sys.stderr.isatty():
-            say = stack.enter_context(Console(stderr=True).status("reading")).update
+            stack.enter_context(status)
         parts, report = check(
             corpus,
             format=cast(Format, format),
             near_duplicate=near_duplicate,
             max_words=max_words,
             encoder=None if encoder == NO_ENCODER else encoder,
-            say=say,
+            say=status.update,
             annotator=annotator,
             offsets=offsets,
             label_column=label_column,
@@ -128,50 +121,3 @@ def check_cli(
         print_report(report, Console(), places=shown, texts=texts)
     if report.number("error"):
         raise typer.Exit(1)
-
-
-def check(
-    corpus: Sequence[Path],
-    *,
-    format: Format | Literal["auto"] = "auto",
-    near_duplicate: float = THRESHOLD,
-    max_words: int = MAX_WORDS,
-    encoder: str | None = ENCODER,
-    say: Callable[[str], None] = _quiet,
-    **settings: Any,
-) -> tuple[list[Part], Report]:
-    """Read a corpus and check it.
-
-    corpus: a file or flat folder for each part.
-    format, settings: see formats.reading.read_texts; they hold for all parts.
-    near_duplicate, max_words, encoder: see checks.report.check_parts.
-    say: is told what comes next.
-
-    RETURNS: the parts, each named after its file without the ending, or after its folder; and the
-        report, which holds no text of theirs.
-    RAISES ClinicalNerError: a path cannot be read, or two of them have one name.
-    """
-    paths: dict[str, Path] = {}
-    for path in corpus:
-        # Resolved, since "." has no name.
-        name = path.resolve().name if path.is_dir() else path.stem
-        if name in paths:
-            raise InputError(
-                f"{paths[name]} and {path}: both would be the part '{name}'. Rename one, so that "
-                "a report can tell them apart."
-            )
-        paths[name] = path
-    parts = []
-    for name, path in paths.items():
-        say(f"reading {name}")
-        documents = list(read_texts(path, format=format, **settings))
-        parts.append(
-            Part(
-                name,
-                tuple(document for document in documents if document.unusable is None),
-                tuple(document for document in documents if document.unusable is not None),
-            )
-        )
-    return parts, check_parts(
-        parts, near_duplicate=near_duplicate, max_words=max_words, encoder=encoder, say=say
-    )

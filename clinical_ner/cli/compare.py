@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..data.formats.docbin import replacing
 from ..decoding.decision import check_prior_strength
 from ..errors import cannot_be_written, not_a_folder
+from ..files import replacing
 from ..pipeline.gpu import use_gpu
 from ..research.compare.comparison import Entry
 from ..research.compare.comparison import compare as compare_entries

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from spacy.language import Language
 
-from ..data.conversion import ConversionCounts
-from ..data.conversion_output import (
-    FLAT,
-    check_apart,
-    leaving_no_empty_folder,
-    write_docs,
-    write_texts,
-    writing_report,
-)
-from ..data.conversion_run import Conversion, ConversionRefusedError
-from ..data.drop_limit import DropLimit, parse_limit
-from ..data.flattening import FlatRules
+from ..data.conversion_output import FLAT
+from ..data.conversion_run import ConversionRefusedError
+from ..data.convert import convert
+from ..data.drop_limit import parse_limit
 from ..data.formats.column_tags import SCHEMES
-from ..data.formats.detect import FORMATS, Format, detect_format
-from ..data.formats.reading import read_texts
+from ..data.formats.detect import FORMATS, detect_format
 from ..data.label_map import LabelMap, read_label_map
 from ..data.offsets import UNITS
 from ._app import app
-from ._conversion_options import blank, flat_rules, limit, one_of, output_format, refuse
+from ._conversion_options import flat_rules, limit, one_of, output_format, refuse, tokenizer_of
 from ._conversion_tables import print_counts, warn_of_unread
 
 _FORMATS = "|".join(("auto", *FORMATS))
@@ -147,7 +134,7 @@ def convert_cli(
             misaligned=misaligned, lang=lang, tokenizer=tokenizer,
         )  # fmt: skip
     rules = flat_rules(overlap, priority, discontinuous, misaligned)
-    nlp = blank(lang or "en", tokenizer or "clinical") if format_to in FLAT else None
+    nlp = tokenizer_of(lang, tokenizer) if format_to in FLAT else None
     mapping = LabelMap({}) if label_map is None else read_label_map(label_map)
     found = detect_format(source) if format == "auto" else format
     console = Console()
@@ -182,63 +169,6 @@ def convert_cli(
         warn_of_unread(mapping.names, counts.labels, source=str(label_map))
     new = {mapping.names.get(label, label) for label in counts.labels}
     warn_of_unread(rules.priority, filter(None, new), source="--priority")
-
-
-def convert(
-    source: Path,
-    output: Path,
-    *,
-    nlp: Language | None = None,
-    format: Format | Literal["auto"] = "auto",
-    to: Format = "docbin",
-    settings: dict[str, Any] | None = None,
-    rules: FlatRules = FlatRules(),
-    label_map: LabelMap = LabelMap({}),
-    max_dropped: DropLimit | None = None,
-    docs_per_file: int | None = None,
-    report: Path | None = None,
-    advance: Callable[[], object] = lambda: None,
-) -> ConversionCounts:
-    """Convert a corpus, one document at a time, and count what became of every mention.
-
-    source: a file or a flat folder.
-    output: the file or folder to write; each Doc has its id in ``user_data["clinical_ner.id"]``.
-    nlp: the pipeline whose tokenizer is used; needed for the formats of FLAT, docbin and conll.
-    format, to: of the source and of the output.
-    settings: those of the source's reader; see read_texts.
-    rules: how flat entities are chosen; without effect for formats that hold all mentions.
-    label_map: what becomes of labels, before the rules are used.
-    max_dropped: the most mentions that may be dropped.
-    docs_per_file: write a folder of .spacy files of so many documents; only for docbin.
-    report: a file for one JSON object per document (``"kind": "document"``), followed by one per
-        mention of it (``"kind": "mention"``, the fields of ConversionRow).
-    advance: is called once a document.
-    Raises ClinicalNerError, without leaving output, if a file cannot be read or written, or an
-    annotation is at fault; ConversionRefusedError, leaving the report only, if more is dropped than
-    `max_dropped`, or if no mention survives in docbin.
-    """
-    found = detect_format(source) if format == "auto" else format
-    check_apart(source, found, output, *(() if report is None else (report,)))
-    documents = read_texts(source, format=found, **(settings or {}))
-    refused: ConversionRefusedError | None = None
-    with ExitStack() as stack:
-        stack.enter_context(leaving_no_empty_folder(output, *(() if report is None else (report,))))
-        # Renamed last, so that neither file is left if one of them cannot be written.
-        write = stack.enter_context(writing_report(report))
-        conversion = Conversion(source, label_map, max_dropped, write, advance)
-        try:
-            if to in FLAT:
-                assert nlp is not None, "words need a tokenizer"
-                docs = conversion.docs(documents, nlp, rules, trains=to == "docbin")
-                write_docs(docs, output, to, docs_per_file=docs_per_file)
-            else:
-                texts = conversion.texts(documents, holds_fragments=to != "pubtator")
-                write_texts(texts, output, to)
-        except ConversionRefusedError as error:
-            refused = error
-    if refused is not None:
-        raise refused
-    return conversion.counts
 
 
 def _progress() -> Progress:

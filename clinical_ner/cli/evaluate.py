@@ -17,7 +17,6 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import get_package_path, is_package
 
-from ..data.formats.docbin import replacing
 from ..data.read_gold import read_gold_for
 from ..errors import InputError, not_a_folder
 from ..evaluation.one_pass_counts import (
@@ -27,6 +26,7 @@ from ..evaluation.one_pass_counts import (
     sets_entities_later,
 )
 from ..evaluation.plots import FIGURES, draw, missing
+from ..files import replacing
 from ..pipeline.gpu import use_gpu
 from ..research.compare.comparison_report import check_can_draw
 from ..scoring.bootstrap import RESAMPLES, intervals, resample_weights

@@ -22,8 +22,8 @@ from spacy.cli.package import package as spacy_package
 from spacy.language import Language
 from spacy.util import get_minor_version_range, load_config, split_requirement
 
-from ..data.formats.docbin import replacing
 from ..errors import InputError, not_a_folder
+from ..files import replacing
 from ..model.encoder import encoder_names, published_name, restore_encoder_names, uses_onnx
 from ..packaging.model_card import corpus_card, model_readme, sources
 from ._app import app

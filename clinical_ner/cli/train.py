@@ -23,8 +23,9 @@ from spacy.training.loop import DIR_MODEL_BEST
 from spacy.training.loop import train as train_loop
 from spacy.vocab import Vocab
 
-from ..data.formats.docbin import read_docbin, replacing
+from ..data.formats.docbin import read_docbin
 from ..errors import ClinicalNerError, ConfigError, InputError, not_a_folder
+from ..files import replacing
 from ..pipeline.gpu import use_gpu
 from ..training.schedules import document_lengths
 from ..training.training_run import RECORD, TrainingRun

@@ -11,13 +11,14 @@ from typing import Any
 from spacy.tokens import Doc
 
 from ..errors import InputError, cannot_be_written
+from ..files import replacing
 from .formats.bioc_json import SUFFIXES as BIOC_SUFFIXES
 from .formats.bioc_json import write_bioc_json
 from .formats.brat import write_brat
 from .formats.conll import SUFFIXES as CONLL_SUFFIXES
 from .formats.conll import write_conll
 from .formats.detect import Format
-from .formats.docbin import replacing, write_entities, write_entities_in_parts
+from .formats.docbin import write_entities, write_entities_in_parts
 from .formats.jsonl import SUFFIXES as JSONL_SUFFIXES
 from .formats.jsonl import write_jsonl
 from .formats.pubtator import SUFFIXES as PUBTATOR_SUFFIXES

@@ -11,8 +11,8 @@ import pytest
 from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
-from clinical_ner.cli.convert import convert
 from clinical_ner.data.conversion import DROPPED, ConversionCounts, OutcomeCounts
+from clinical_ner.data.convert import convert
 from clinical_ner.data.drop_limit import parse_limit
 from clinical_ner.data.formats.brat import write_brat
 from clinical_ner.data.formats.docbin import read_docbin
@@ -298,7 +298,7 @@ def test_documents_are_read_as_they_are_written(
             alive.append(number)
             yield AnnotatedText(f"n{number}", TEXT, NOTE.mentions, Path())
 
-    monkeypatch.setattr("clinical_ner.cli.convert.read_texts", read)
+    monkeypatch.setattr("clinical_ner.data.convert.read_texts", read)
     (tmp_path / "source.jsonl").write_text("{}")
     seen: list[int] = []
 

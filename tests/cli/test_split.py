@@ -9,8 +9,8 @@ from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
-from clinical_ner.cli.split import split, split_folds
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
+from clinical_ner.data.split.split import split, split_folds
 from clinical_ner.data.split.stratify import PARTS
 from clinical_ner.errors import ClinicalNerError
 

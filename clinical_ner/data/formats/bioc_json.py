@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ClinicalNerError, InputError
-from ...files import corpus_files
+from ...files import corpus_files, replacing
 from ..mentions import AnnotatedText, DocumentIds, Mention
 from ..offsets import (
     UNITS,
@@ -28,7 +28,6 @@ from ..offsets import (
     settled,
     width,
 )
-from .docbin import replacing
 from .json_records import read_records
 from .json_shapes import is_name, is_unicode
 from .writing import checked

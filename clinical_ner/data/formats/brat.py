@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import InputError
-from ...files import BOM, read_text, replacing_folder
+from ...files import BOM, new_folder, read_text
 from ..mentions import AnnotatedText, Mention
 from ..offsets import QuotedMention, agrees, fits, written
 from .writing import cannot_hold, checked
@@ -301,7 +301,7 @@ def write_brat(documents: Iterable[AnnotatedText], folder: Path) -> None:
     file name, for a label that is empty or holds whitespace, for two documents of one id, and for a
     text whose annotation is unusable.
     """
-    with replacing_folder(folder) as temporary:
+    with new_folder(folder) as temporary:
         for document in checked(documents, folder):
             if _NO_NAME.search(document.id) or not 0 < len(document.id.encode()) <= 200:
                 raise cannot_hold(

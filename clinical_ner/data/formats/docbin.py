@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from itertools import count, islice
 from pathlib import Path
 
@@ -17,39 +16,14 @@ from spacy.vocab import Vocab
 from srsly.msgpack import Packer
 from srsly.msgpack.exceptions import UnpackException
 
-from ...errors import InputError, cannot_be_read, cannot_be_written
-from ...files import replacing_folder
+from ...errors import InputError, cannot_be_read
+from ...files import new_folder, replacing
 
 DOCUMENT_ID = "clinical_ner.id"
 """Key of ``doc.user_data`` under which a document's id (str) stands."""
 _ENTITY_ATTRS = ("NORM", "ENT_IOB", "ENT_TYPE")
 #: As spaCy packs a span: its id, knowledge base id and label, tokens and characters.
 _SPAN = struct.Struct(">QQQllll")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, and rename it to `path` if the block succeeds.
-
-    If the block fails the temporary file is removed and `path` is what it was before. The missing
-    parent folders of `path` are created.
-
-    path: the file to write.
-    Raises ClinicalNerError if the system does not let the file be written.
-    """
-    # Not tempfile: its files are readable by their owner only, and keep that when renamed.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise cannot_be_written(path, error.strerror or type(error).__name__) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def write_docbin(docs: Iterable[Doc], path: Path) -> None:
@@ -131,7 +105,7 @@ def write_entities_in_parts(docs: Iterable[Doc], folder: Path, *, docs_per_file:
     """
     remaining = iter(docs)
     name = os.path.basename(os.path.abspath(folder))
-    with replacing_folder(folder) as temporary:
+    with new_folder(folder) as temporary:
         for number in count(1):
             part = EntityDocBin()
             for doc in islice(remaining, docs_per_file):

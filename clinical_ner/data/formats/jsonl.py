@@ -13,10 +13,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ...files import corpus_files
+from ...files import corpus_files, replacing
 from ..mentions import AnnotatedText, DocumentIds, Mention
 from ..offsets import Unit, check_unit, settled
-from .docbin import replacing
 from .json_paragraphs import is_training_document, read_paragraphs
 from .json_records import read_records
 from .json_shapes import Place, RecordText, read_flat_record

@@ -18,11 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import ClinicalNerError, InputError
-from ...files import corpus_files, read_lines
+from ...files import corpus_files, read_lines, replacing
 from ..conversion import ConversionRow
 from ..mentions import AnnotatedText, DocumentIds, Mention
 from ..offsets import QuotedMention, Unit, check_unit, settled
-from .docbin import replacing
 from .writing import cannot_hold, checked, left_out
 
 SUFFIXES = (".pubtator", ".txt")

@@ -9,10 +9,9 @@ from typing import Any
 
 from spacy.vocab import Vocab
 
-from ...cli._conversion_options import blank
-from ...cli.convert import convert
-from ...cli.split import REPORT, split
+from ...data.convert import blank, convert
 from ...data.read_gold import read_gold
+from ...data.split.split import REPORT, split
 from ...data.split.stratify import PARTS
 from ...errors import InputError
 from .runs import sha256

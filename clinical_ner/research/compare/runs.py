@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...data.formats.docbin import replacing
 from ...errors import InputError, not_a_folder
 from ...evaluation.one_pass_counts import Evaluation
+from ...files import replacing
 from ...scoring.evaluation import EvaluationCounts
 from ...training.recipes import NEIGHBOURS, Recipe
 

@@ -13,9 +13,9 @@ from typing import Any
 from ...cli.evaluate import metrics_of, predict
 from ...cli.neighbours import neighbours
 from ...cli.train import RECORD, initialize, train, training_settings
-from ...data.formats.docbin import replacing
 from ...errors import InputError
 from ...evaluation.one_pass_counts import recognizer_of
+from ...files import replacing
 from ...training.recipes import NEIGHBOURS
 from .runs import CONFIG, Run, without_neighbours
 

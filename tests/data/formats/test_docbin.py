@@ -10,8 +10,9 @@ import srsly
 from spacy.tokens import Doc, DocBin, Span
 from spacy.vocab import Vocab
 
-from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin, replacing, write_docbin
+from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
 from clinical_ner.errors import ClinicalNerError
+from clinical_ner.files import replacing
 
 
 def _doc(*words: str) -> Doc:

@@ -1,0 +1,182 @@
+"""Division of annotated documents into train, dev and test, once or in folds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from spacy.tokens import Doc
+from spacy.vocab import Vocab
+
+from ...errors import InputError, not_a_folder
+from ...files import corpus_files, replacing
+from ..formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
+from ..gold import SUFFIXES
+from ..mentions import DocumentIds
+from .split_report import Corpus, division_report, fold_gaps, gap_records
+from .stratify import PARTS, fold_documents, split_documents, split_shares
+from .units import group_documents
+
+REPORT = "split.json"
+FOLD = "fold-{}"
+
+
+def split(
+    source: Path,
+    out_dir: Path,
+    *,
+    dev: float,
+    test: float,
+    seed: int,
+    group_by: re.Pattern[str] | None = None,
+) -> dict[str, Any]:
+    """Divide annotated documents and write the parts, all or none.
+
+    source: the .spacy file to divide, or a flat folder of .spacy files.
+    out_dir: folder of the four output files; existing ones are replaced.
+    dev, test: shares of the documents, in [0, 1) and with a sum below 1.
+    seed: of the random choices of the stratification.
+    group_by: names each document's group by its id; see `group_documents`.
+
+    RETURNS: what split.json holds: ``seed``, ``shares``, what `division_report` says, and
+        ``not_in_every_part``, see `gap_records`.
+    RAISES ClinicalNerError: a file cannot be read or written, would overwrite the input, two
+        documents share an id, an id has no group, a share is out of range, or there are too few
+        documents or groups.
+    """
+    if source.is_dir() and out_dir.exists() and source.samefile(out_dir):
+        raise InputError(
+            f"{out_dir}: is the folder of the input, so that the parts would be read as input the "
+            "next time. Choose another output folder."
+        )
+    _check_output(source, out_dir)
+    corpus = _read(source, group_by)
+    shares = split_shares(dev=dev, test=test)
+    parts = split_documents(
+        corpus.presence, dev=dev, test=test, seed=seed, source=str(source), groups=corpus.groups
+    )
+    report = {
+        "seed": seed,
+        "shares": shares,
+        **division_report(corpus, parts),
+        "not_in_every_part": gap_records(corpus, corpus.gaps(parts)),
+    }
+    with ExitStack() as outputs:
+        _write(corpus.docs, parts, report, out_dir, outputs)
+    return report
+
+
+def split_folds(
+    source: Path,
+    out_dir: Path,
+    *,
+    folds: int,
+    dev: float,
+    seed: int,
+    group_by: re.Pattern[str] | None = None,
+) -> list[dict[str, Any]]:
+    """Divide annotated documents for a cross-validation and write the folds, all or none.
+
+    source, seed, group_by: as in `split`.
+    out_dir: gets a folder fold-1, fold-2, ... with the files of `split` for each fold; existing
+        files are replaced.
+    folds: their number, at least 2.
+    dev: share of the documents that are not in the test of a fold, in [0, 1).
+
+    RETURNS: by fold, what its split.json holds: as in `split`, with ``fold``, ``folds`` and ``dev``
+        for the shares. In ``not_in_every_part``, a type is missing in test with regard to all
+        tests, and in train and dev with regard to what is not in the fold's test.
+    RAISES ClinicalNerError: as in `split`, or the folder holds a fold of more folds.
+    """
+    targets = [out_dir / FOLD.format(fold) for fold in range(1, folds + 1)]
+    for target in (out_dir, *targets):
+        _check_output(source, target)
+    if out_dir.exists():
+        others = sorted(path for path in out_dir.glob(FOLD.format("*")) if path not in targets)
+        if others:
+            raise InputError(
+                f"{others[0]}: is of another division, since there are to be {folds} folds. "
+                "Remove it, or choose another output folder."
+            )
+    corpus = _read(source, group_by)
+    divided = fold_documents(
+        corpus.presence, folds=folds, dev=dev, seed=seed, source=str(source), groups=corpus.groups
+    )
+    names = [target.name for target in targets]
+    tests = corpus.gaps({name: parts["test"] for name, parts in zip(names, divided, strict=True)})
+    reports = [
+        {
+            "seed": seed,
+            "fold": fold,
+            "folds": folds,
+            "dev": dev,
+            **division_report(corpus, parts),
+            "not_in_every_part": fold_gaps(corpus, parts, tests, name),
+        }
+        for fold, (name, parts) in enumerate(zip(names, divided, strict=True), start=1)
+    ]
+    with ExitStack() as outputs:
+        for target, parts, report in zip(targets, divided, reports, strict=True):
+            _write(corpus.docs, parts, report, target, outputs)
+    return reports
+
+
+def _check_output(source: Path, folder: Path) -> None:
+    """Raise ClinicalNerError if a folder is a file, or its part would overwrite the input."""
+    if folder.exists() and not folder.is_dir():
+        raise not_a_folder(folder)
+    for part in PARTS:
+        path = folder / f"{part}.spacy"
+        if path.exists() and source.exists() and path.samefile(source):
+            raise InputError(
+                f"{path}: is the input and would be overwritten. Choose another output folder."
+            )
+
+
+def _read(source: Path, group_by: re.Pattern[str] | None) -> Corpus:
+    vocab, known = Vocab(), DocumentIds()
+    docs: list[Doc] = []
+    ids: list[str] = []
+    for file in corpus_files(source, SUFFIXES) if source.is_dir() else [source]:
+        for number, doc in enumerate(read_docbin(file, vocab), start=1):
+            id_ = str(doc.user_data.get(DOCUMENT_ID, len(docs)))
+            known.add(id_, f"{file}, document {number}")
+            docs.append(doc)
+            ids.append(id_)
+    if group_by is None:
+        return Corpus.of(docs, ids)
+    groups = group_documents(ids, group_by, source=str(source))
+    return Corpus.of(docs, ids, groups=groups, regex=group_by.pattern)
+
+
+def _write(
+    docs: Sequence[Doc],
+    parts: Mapping[str, Sequence[int]],
+    report: Mapping[str, Any],
+    folder: Path,
+    outputs: ExitStack,
+) -> None:
+    """Write a division beside its place; it gets there when `outputs` is closed."""
+    outputs.enter_context(_unless_empty(folder))
+    for part, rows in parts.items():
+        temporary = outputs.enter_context(replacing(folder / f"{part}.spacy"))
+        write_docbin([docs[row] for row in rows], temporary)
+    temporary = outputs.enter_context(replacing(folder / REPORT))
+    temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf8")
+
+
+@contextmanager
+def _unless_empty(folder: Path) -> Iterator[None]:
+    """Remove a folder that the block made, if it fails and leaves nothing there."""
+    existed = folder.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
