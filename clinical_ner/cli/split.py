@@ -48,12 +48,12 @@ def split_cli(
 ) -> None:
     """Divide annotated documents into train, dev and test.
 
-    Whole documents go to one part each, so that every part holds its share of each entity type,
-    and none lacks a type that at least as many documents hold as there are parts; what that leaves
-    is named. Writes train.spacy, dev.spacy, test.spacy and split.json (seed, shares, document ids,
-    and by type the entities and documents of each part) into OUT_DIR; a part with share 0 becomes
-    an empty file. With --folds K these are in OUT_DIR/fold-1 to OUT_DIR/fold-K, and each document
-    is in the test of one fold.
+    Whole documents go to one part each, so that every part holds its share of each entity type.
+    Documents are then exchanged until no exchange puts a type into a part that lacks it; types
+    that are still not in every part are named. Writes train.spacy, dev.spacy, test.spacy and
+    split.json (seed, shares, document ids, and by type the entities and documents of each part)
+    into OUT_DIR; a part with share 0 becomes an empty file. With --folds K these are in
+    OUT_DIR/fold-1 to OUT_DIR/fold-K, and each document is in the test of one fold.
 
     \b
     Examples:

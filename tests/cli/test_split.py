@@ -202,7 +202,7 @@ def test_types_that_are_not_in_every_part_are_named(
     assert report["documents"][missing] == ["c"]
 
 
-def test_a_type_that_enough_documents_hold_but_cannot_be_everywhere_is_named(
+def test_a_type_that_exchanges_cannot_bring_everywhere_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Train and test of two documents each: A and B, and C and D, share a part in any division that
@@ -213,7 +213,7 @@ def test_a_type_that_enough_documents_hold_but_cannot_be_everywhere_is_named(
     assert run("split", source, tmp_path / "out", "--dev", 0, "--test", 0.5) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     assert re.fullmatch(
-        r"Not in every part, could not be met: [XYZ] \(2 documents, not in (train|test)\)\.", line
+        r"Not in every part, no exchange found: [XYZ] \(2 documents, not in (train|test)\)\.", line
     )
 
 

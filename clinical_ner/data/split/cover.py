@@ -1,7 +1,7 @@
-"""Mending a division so that every label is in every part, with as little change as may be.
+"""Exchanges after the stratification, so that every label is in every part where they reach that.
 
 Stratification aims at shares, and a label of few documents may end up with none in some part. Here
-units (documents or groups) change places until no part lacks a label that enough of them hold.
+units (documents or groups) change places until no exchange puts a label into a part that lacks it.
 """
 
 from __future__ import annotations
@@ -12,48 +12,37 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .exact import exact_cover, exact_sizes
 from .units import Units
 
 
 def cover(units: Units, part_of: NDArray[np.intp], sizes: Sequence[int]) -> NDArray[np.intp]:
-    """Change a division until every label that as many units as parts hold is in every part.
+    """Change a division greedily so that labels are in every part.
 
     First, where the parts do not have the sizes wanted, moves and exchanges of two units bring them
     nearer. Then exchanges each put a label into a part that lacks it and take none away: of those,
     the one with the best sizes, and then with the least deviation from the stratification, in
-    squares of documents relative to the label's. Where none is left, `exact_cover` decides.
+    squares of documents relative to the label's. It ends where no single exchange helps: a label
+    may still be missing somewhere, although another division would have it everywhere.
 
-    Guaranteed: a label of every part stays in every part. Parts of documents get their sizes; and
-    if any division with these sizes has all labels in all parts, the result is one, unless the
-    exact search reaches its limit. If none has, as few labels as possible are missing somewhere.
-    Parts of groups: the same for any division without an empty part; then their sizes are as near
-    as can be without taking a label from a part, with the same limit. A division that has the sizes
-    and lacks nothing is returned as it is, and equal arguments give equal results.
+    Guaranteed: parts of documents get their sizes, no part is empty, and once the sizes are
+    reached a label of every part stays in every part. A division that has the sizes and lacks
+    nothing is returned as it is, and equal arguments give equal results.
 
-    units: at least as many as parts.
-    part_of: the part of each unit, numbered from 0. *Shape:* ``(units,)``.
-    sizes: documents that each part should have, with the sum of all.
+    Args:
+        units: at least as many as parts.
+        part_of: the part of each unit, numbered from 0. *Shape:* ``(units,)``.
+        sizes: documents that each part should have, with the sum of all.
+
+    Returns:
+        The part of each unit. *Shape:* ``(units,)``.
     """
-    wanted = np.asarray(sizes, dtype=np.float64)
-    arrangement = Arrangement(units, part_of, wanted)
+    arrangement = Arrangement(units, part_of, np.asarray(sizes, dtype=np.float64))
     while arrangement.off_size and arrangement.improve_sizes(keep_labels=False):
         pass
-    before = arrangement.part_of
     while arrangement.open_labels and arrangement.cover_more():
         pass
-    if arrangement.open_labels:
-        exact = Arrangement(units, exact_cover(units, before, parts=len(sizes)), wanted)
-        if exact.open_labels < arrangement.open_labels:
-            arrangement = exact
-    if units.are_documents:
-        return arrangement.part_of
     while arrangement.off_size and arrangement.improve_sizes(keep_labels=True):
         pass
-    if arrangement.off_size:
-        exact = Arrangement(units, exact_sizes(units, arrangement.part_of, wanted), wanted)
-        if exact.off_size < arrangement.off_size:
-            arrangement = exact
     return arrangement.part_of
 
 
@@ -86,7 +75,7 @@ class Arrangement:
         self._assign(part_of)
 
     def _assign(self, part_of: NDArray[np.intp]) -> None:
-        """Take over a division, and count anew. *Shape:* ``(units,)``."""
+        """Take over a division, and count it. *Shape:* ``(units,)``."""
         self.part_of = np.array(part_of, dtype=np.intp)
         parts = len(self._sizes)
         self._documents = np.bincount(self.part_of, weights=self.units.documents, minlength=parts)

@@ -14,7 +14,7 @@ from spacy.tokens import Doc
 from .units import Gap, label_gaps
 
 #: Why a type is not in a part.
-TOO_FEW, UNMET = "too few documents", "could not be met"
+TOO_FEW, UNMET = "too few documents", "no exchange found"
 TOO_FEW_GROUPS = "too few groups"
 
 

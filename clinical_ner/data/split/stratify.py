@@ -1,17 +1,17 @@
 """Dividing a corpus into train, dev and test by document, each with its share of every label.
 
 The method is iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, On the Stratification
-of Multi-Label Data): the rarest label is dealt out first, to the part that lacks it most. What it
-leaves undone is mended: parts get the sizes wanted, and every label goes into every part.
+of Multi-Label Data): the rarest label is dealt out first, to the part that lacks it most. Exchanges
+then give the parts the sizes wanted, and put labels into the parts that lack them.
 """
 
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 from numpy.typing import NDArray
 
 from ...errors import ConfigError, InputError
@@ -80,8 +80,8 @@ def split_documents(
 ) -> dict[str, list[int]]:
     """Divide documents so that every part holds its share of the documents with each label.
 
-    Every label that at least as many documents (or groups) hold as there are parts is in every part
-    if that can be; what is guaranteed stands in `split_cover.cover`.
+    A label that at least as many documents (or groups) hold as there are parts is in every part
+    where exchanges reach that; see `cover.cover` for what is guaranteed.
 
     presence: True where a document holds an entity of a label. *Shape:* ``(documents, labels)``.
     dev, test: as in `split_shares`.
@@ -121,9 +121,9 @@ def fold_documents(
 ) -> list[dict[str, list[int]]]:
     """Divide documents for a cross-validation: each is in test of one fold.
 
-    Tests have equal sizes, with a difference of at most one document without groups, and every
-    label that at least as many documents (or groups) hold as there are folds is in every test if
-    that can be; see `split_cover.cover`. The rest of each fold is divided by `split_documents`.
+    Tests have equal sizes, with a difference of at most one document without groups, and a label
+    that at least as many documents (or groups) hold as there are folds is in every test where
+    exchanges reach that; see `cover.cover`. The rest of each fold is divided by `split_documents`.
 
     presence, seed, source, groups: as in `split_documents`.
     folds: their number, at least 2.
@@ -143,7 +143,9 @@ def fold_documents(
             "more documents."
         )
     labels = _two_columns(units.holding > 0)
-    splitter = MultilabelStratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
+    splitter = _splitters().MultilabelStratifiedKFold(
+        n_splits=folds, shuffle=True, random_state=seed
+    )
     part_of = np.empty(len(units), dtype=np.intp)
     for fold, (_, chosen) in enumerate(splitter.split(labels, labels)):
         part_of[chosen] = fold
@@ -210,7 +212,9 @@ def _draw(presence: NDArray[np.bool_], size: int, *, seed: int) -> NDArray[np.bo
     if size == 0:
         return drawn
     labels = _two_columns(presence)
-    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=size, random_state=seed)
+    splitter = _splitters().MultilabelStratifiedShuffleSplit(
+        n_splits=1, test_size=size, random_state=seed
+    )
     _, chosen = next(splitter.split(labels, labels))
     drawn[chosen] = True
     return _with_exact_size(presence, drawn, size)
@@ -239,6 +243,17 @@ def _with_exact_size(
 def _two_columns(presence: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Add columns without any True, which weigh nothing, up to the splitters' least number of 2."""
     return np.pad(presence, ((0, 0), (0, max(0, 2 - presence.shape[1]))))
+
+
+def _splitters() -> ModuleType:
+    """Import the package of iterative stratification, which only a division needs."""
+    try:
+        from iterstrat import ml_stratifiers
+    except ImportError as error:
+        raise InputError(
+            "Splitting needs iterative-stratification: pip install 'clinical-ner[train]'."
+        ) from error
+    return ml_stratifiers
 
 
 def _decimal(share: float) -> Decimal:

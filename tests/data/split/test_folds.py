@@ -4,6 +4,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clinical_ner.data.split.stratify import fold_documents, split_documents
 from clinical_ner.data.split.units import Gap, Units, group_documents, label_gaps
@@ -20,8 +22,8 @@ def folds_of(
     )
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("documents", "folds"), [(10, 2), (47, 5), (53, 10)])
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 100), documents=st.integers(30, 60), folds=st.integers(2, 10))
 def test_tests_share_the_documents_out(seed: int, documents: int, folds: int) -> None:
     divided = folds_of(random_presence(seed, documents, 12), folds, seed)
     assert len(divided) == folds
@@ -32,12 +34,13 @@ def test_tests_share_the_documents_out(seed: int, documents: int, folds: int) ->
         assert sorted(sum(parts.values(), [])) == list(range(documents))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_every_test_has_every_label_of_enough_documents(seed: int) -> None:
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 100))
+def test_every_test_has_every_label_of_many_documents(seed: int) -> None:
     rng = np.random.default_rng(seed)
     presence = np.zeros((60, 20), dtype=bool)
     for label in range(20):
-        presence[rng.choice(60, 5 + label % 3, replace=False), label] = True
+        presence[rng.choice(60, 8 + label % 3, replace=False), label] = True
     for parts in folds_of(presence, 5, seed):
         assert presence[parts["test"]].any(axis=0).all()
 
@@ -73,7 +76,8 @@ def test_groups_of_one_document_are_as_no_groups() -> None:
     assert folds_of(presence, 4, groups=alone) == folds_of(presence, 4)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 100))
 def test_groups_are_not_divided_and_sizes_are_near(seed: int) -> None:
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(30), rng.integers(1, 6, 30))
