@@ -8,11 +8,10 @@ from pathlib import Path
 import typer
 from spacy.language import Language
 
-from ..data.conversion_output import format_of
-from ..data.convert import blank
-from ..data.drop_limit import parse_limit
+from ..data.convert import blank, parse_limit
 from ..data.flattening import FlatRules
 from ..data.formats.detect import Format
+from ..data.formats.writing import format_of
 from ..errors import ClinicalNerError
 
 
@@ -29,16 +28,19 @@ def one_of(*known: str) -> Callable[[str | None], str | None]:
 
 def limit(value: str | None) -> str | None:
     """Check --max-dropped."""
-    if value is not None and parse_limit(value) is None:
-        raise typer.BadParameter(f"{value!r} is neither a percentage as 1% nor a number as 5")
+    try:
+        if value is not None:
+            parse_limit(value)
+    except ClinicalNerError as error:
+        raise typer.BadParameter(str(error)) from error
     return value
 
 
 def output_format(output: Path, to: str, *, docs_per_file: int | None) -> Format:
-    """Tell the format to write from --to, or from the output's name."""
+    """The format to write: that of --to, or of the output's name."""
     if docs_per_file is not None:
         if to not in ("auto", "docbin"):
-            raise typer.BadParameter(f"says nothing for {to}", param_hint="--docs-per-file")
+            raise typer.BadParameter(f"has no meaning for {to}", param_hint="--docs-per-file")
         if output.suffix == ".spacy":
             raise typer.BadParameter(
                 "--docs-per-file writes a folder: name it without .spacy", param_hint="OUTPUT"
@@ -48,7 +50,7 @@ def output_format(output: Path, to: str, *, docs_per_file: int | None) -> Format
     if to == "auto":
         if named is None:
             raise typer.BadParameter(
-                f"the ending {output.suffix!r} does not tell the format to write: give --to",
+                f"the ending {output.suffix!r} does not determine the format to write: give --to",
                 param_hint="OUTPUT",
             )
         return named
@@ -63,11 +65,11 @@ def output_format(output: Path, to: str, *, docs_per_file: int | None) -> Format
 
 
 def refuse(to: Format, **options: str | None) -> None:
-    """Refuse options that say nothing for a format that holds mentions as they are."""
+    """Refuse options that have no meaning for a format that holds mentions as they are."""
     for name, value in options.items():
         if value is not None:
             raise typer.BadParameter(
-                f"says nothing for {to}, which holds mentions as they are", param_hint=f"--{name}"
+                f"has no meaning for {to}, which holds mentions as they are", param_hint=f"--{name}"
             )
 
 
@@ -87,7 +89,7 @@ def flat_rules(
 
 
 def labels(text: str) -> tuple[str, ...]:
-    """Part labels by commas."""
+    """Separate labels at commas."""
     parts = tuple(part.strip() for part in text.split(","))
     if not all(parts):
         raise typer.BadParameter("a label is empty", param_hint="--priority")

@@ -9,19 +9,15 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from ..data.conversion_output import FLAT
-from ..data.conversion_run import ConversionRefusedError
-from ..data.convert import convert
-from ..data.drop_limit import parse_limit
+from ..data.convert import ConversionRefusedError, convert
 from ..data.formats.column_tags import SCHEMES
 from ..data.formats.detect import FORMATS, detect_format
+from ..data.formats.writing import FLAT, WRITTEN
 from ..data.label_map import LabelMap, read_label_map
 from ..data.offsets import UNITS
 from ._app import app
 from ._conversion_options import flat_rules, limit, one_of, output_format, refuse, tokenizer_of
 from ._conversion_tables import print_counts, warn_of_unread
-
-_FORMATS = "|".join(("auto", *FORMATS))
 
 
 @app.command("convert", no_args_is_help=True)
@@ -29,13 +25,13 @@ def convert_cli(
     source: Path = typer.Argument(..., help="A file, or a flat folder of files of one format."),
     output: Path = typer.Argument(..., help="The file or folder to write."),
     format: str = typer.Option(
-        "auto", metavar=_FORMATS, callback=one_of("auto", *FORMATS),
-        help="Format of SOURCE; auto tells it from what is in the files.",
+        "auto", metavar="|".join(("auto", *FORMATS)), callback=one_of("auto", *FORMATS),
+        help="Format of SOURCE; auto detects it from what is in the files.",
     ),
     to: str = typer.Option(
-        "auto", metavar=_FORMATS, callback=one_of("auto", *FORMATS),
-        help="Format of OUTPUT; auto tells it from the ending: .spacy, .conll, .iob, .iob2, .bio, "
-        ".jsonl, .ndjson, .pubtator, .bioc.json; a folder is brat.",
+        "auto", metavar="|".join(("auto", *WRITTEN)), callback=one_of("auto", *WRITTEN),
+        help="Format of OUTPUT; auto detects it from the ending: .spacy, .conll, .iob, .iob2, "
+        ".bio, .jsonl, .ndjson; a folder is brat.",
     ),
     annotator: str | None = typer.Option(
         None, metavar="NAME", help="brat: whose files NAME_ANNOTATOR.ann are read (- for those "
@@ -50,12 +46,12 @@ def convert_cli(
     ),
     scheme: str | None = typer.Option(
         None, metavar="|".join(SCHEMES), callback=one_of(*SCHEMES),
-        help="conll: scheme of the tags [default: told from them].",
+        help="conll: scheme of the tags [default: detected from them].",
     ),
     offsets: str | None = typer.Option(
         None, metavar="|".join(UNITS), callback=one_of(*UNITS),
-        help="jsonl, pubtator, bioc: what offsets count [default: told from the quoted mentions, "
-        "otherwise code-points].",
+        help="jsonl, pubtator, bioc: what offsets count [default: detected from the quoted "
+        "mentions, otherwise code-points].",
     ),
     overlap: str | None = typer.Option(
         None, metavar="longest|first|priority",
@@ -67,9 +63,9 @@ def convert_cli(
     ),
     discontinuous: str | None = typer.Option(
         None, metavar="merge-wrapped|longest|span|drop",
-        help="Mentions in several fragments: merge-wrapped joins those that only whitespace parts "
-        "and drops others; longest joins likewise, otherwise keeps the longest fragment; span "
-        "fills the gaps; drop drops all [default: longest].",
+        help="Mentions in several fragments: merge-wrapped joins those that only whitespace "
+        "separates and drops others; longest joins likewise, otherwise keeps the longest "
+        "fragment; span fills the gaps; drop drops all [default: longest].",
     ),
     misaligned: str | None = typer.Option(
         None, metavar="expand|contract|drop|error",
@@ -103,17 +99,16 @@ def convert_cli(
         None, metavar="FILE.jsonl", help="Write what became of each document and mention."
     ),
 ) -> None:  # fmt: skip
-    """Convert an annotated corpus to spaCy's .spacy format, or from any format here to another.
+    """Convert an annotated corpus to spaCy's .spacy format, or to another.
 
-    Formats: brat standoff, CoNLL columns, JSON of annotation tools (doccano, Prodigy, Label Studio,
-    spaCy), PubTator, BioC JSON, and .spacy.
+    Read and written: brat standoff, CoNLL columns, JSON of annotation tools (doccano, Prodigy,
+    Label Studio, spaCy), and .spacy. Only read: PubTator, BioC JSON.
 
     Entities in .spacy and conll can neither overlap nor have gaps, nor cut tokens: every mention is
     kept, changed or dropped, after --overlap, --discontinuous and --misaligned. In .spacy all of
-    them stay in doc.spans["gold_all"], from which the other formats are written again. brat, jsonl,
-    pubtator and bioc hold mentions as they are (pubtator: without those in several fragments), so
-    these rules, --lang and --tokenizer are refused for them. jsonl is written as doccano has it,
-    with code points; conll as IOB2.
+    them stay in doc.spans["gold_all"], from which the other formats are written again. brat and
+    jsonl hold mentions as they are, so these rules, --lang and --tokenizer are refused for them.
+    jsonl is written as doccano has it, with code points; conll as IOB2.
 
     The tables say how often and why: read = kept + renamed + merged (fragments became one) + moved
     (edges did) + dropped. No text of a note is printed or written to the report.
@@ -147,19 +142,17 @@ def convert_cli(
                 nlp=nlp,
                 format=found,  # type: ignore[arg-type]
                 to=format_to,
-                settings={
-                    "annotator": annotator,
-                    "label_column": label_column,
-                    "word_column": word_column,
-                    "scheme": scheme,
-                    "offsets": offsets,
-                },
                 rules=rules,
-                label_map=mapping,
-                max_dropped=None if max_dropped is None else parse_limit(max_dropped),
+                label_map=mapping.names,
+                max_dropped=max_dropped,
                 docs_per_file=docs_per_file,
                 report=report,
                 advance=lambda: progress.advance(task),
+                annotator=annotator,
+                label_column=label_column,
+                word_column=word_column,
+                scheme=scheme,
+                offsets=offsets,
             )
     except ConversionRefusedError as error:
         print_counts(error.counts, console, None if label_map is None else mapping)

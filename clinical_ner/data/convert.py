@@ -1,86 +1,123 @@
-"""Conversion of a corpus from one format to another, with an account of every mention."""
+"""Conversion of a corpus: documents go from a reader to a writer, counted and reported."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 import spacy
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.util import registry
 
-from ..errors import ConfigError
-from .conversion import ConversionCounts
-from .conversion_output import (
-    FLAT,
-    check_apart,
-    leaving_no_empty_folder,
-    write_docs,
-    write_texts,
-    writing_report,
+from ..errors import ClinicalNerError, ConfigError, InputError, cannot_be_written
+from ..files import replacing
+from .conversion import (
+    EMPTY_DOCUMENT,
+    ConversionCounts,
+    ConversionRow,
+    dropped_row,
+    kept_row,
+    to_flat_doc,
 )
-from .conversion_run import Conversion, ConversionRefusedError
-from .drop_limit import DropLimit
 from .flattening import FlatRules
 from .formats.detect import Format, detect_format
-from .formats.reading import read_texts
+from .formats.reading import SUFFIXES, read_texts
+from .formats.writing import FLAT, format_of, write_docs, write_texts
 from .label_map import LabelMap
+from .mentions import AnnotatedText, Mention
 
 CLINICAL_TOKENIZER = "clinical_ner.ClinicalTokenizer.v1"
 
+_PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
+_COUNT = re.compile(r"[0-9]{1,12}")
+
+
+class ConversionRefusedError(ClinicalNerError):
+    """A conversion that came to its end, and whose result is not to be used.
+
+    counts: what became of the mentions.
+    """
+
+    def __init__(self, message: str, counts: ConversionCounts) -> None:
+        super().__init__(message)
+        self.counts = counts
+
 
 def convert(
-    source: Path,
-    output: Path,
+    source: str | Path,
+    output: str | Path,
     *,
     nlp: Language | None = None,
     format: Format | Literal["auto"] = "auto",
-    to: Format = "docbin",
-    settings: dict[str, Any] | None = None,
+    to: Format | Literal["auto"] = "auto",
     rules: FlatRules = FlatRules(),
-    label_map: LabelMap = LabelMap({}),
-    max_dropped: DropLimit | None = None,
+    label_map: Mapping[str, str | None] | None = None,
+    max_dropped: str | None = None,
     docs_per_file: int | None = None,
-    report: Path | None = None,
+    report: str | Path | None = None,
     advance: Callable[[], object] = lambda: None,
+    **settings: Any,
 ) -> ConversionCounts:
     """Convert a corpus, one document at a time, and count what became of every mention.
 
-    source: a file or a flat folder.
-    output: the file or folder to write; each Doc has its id in ``user_data["clinical_ner.id"]``.
-    nlp: the pipeline whose tokenizer is used; needed for the formats of FLAT, docbin and conll.
-    format, to: of the source and of the output.
-    settings: those of the source's reader; see read_texts.
-    rules: how flat entities are chosen; without effect for formats that hold all mentions.
-    label_map: what becomes of labels, before the rules are used.
-    max_dropped: the most mentions that may be dropped.
-    docs_per_file: write a folder of .spacy files of so many documents; only for docbin.
-    report: a file for one JSON object per document (``"kind": "document"``), followed by one per
-        mention of it (``"kind": "mention"``, the fields of ConversionRow).
-    advance: is called once a document.
-    Raises ClinicalNerError, without leaving output, if a file cannot be read or written, or an
-    annotation is at fault; ConversionRefusedError, leaving the report only, if more is dropped than
-    `max_dropped`, or if no mention survives in docbin.
+    Args:
+        source: A file or a flat folder.
+        output: The file or folder to write; each Doc has its id in
+            ``user_data["clinical_ner.id"]``.
+        nlp: The pipeline whose tokenizer makes the words of .spacy and CoNLL files; by default
+            blank English with the clinical tokenizer.
+        format: Format of the source: brat, conll, jsonl, pubtator, bioc or docbin; by default
+            detected from what is in the files.
+        to: Format of the output: brat, conll, jsonl or docbin; by default detected from its name.
+        rules: How flat entities are chosen; without effect on brat and jsonl, which hold all
+            mentions.
+        label_map: What labels become, None for those whose mentions are dropped; others stay.
+        max_dropped: The most mentions that may be dropped: a share as "1%" or a number as "5".
+        docs_per_file: Write a folder of .spacy files of so many documents.
+        report: A file for one JSON object per document (``"kind": "document"``), followed by one
+            per mention of it (``"kind": "mention"``, the fields of `ConversionRow`).
+        advance: Called once a document.
+        **settings: Those of the source's reader; see `read_texts`.
+
+    Returns:
+        What became of the documents and mentions.
+
+    Raises:
+        InputError: A file cannot be read or written, or an annotation is wrong; no output is left.
+        ConfigError: A setting has no meaning, or the output's name does not determine its format.
+        ConversionRefusedError: More is dropped than `max_dropped`, or no mention is left for a
+            .spacy file. Only the report is written.
     """
+    source, output = Path(source), Path(output)
+    files = [output] if report is None else [output, Path(report)]
+    if to == "auto":
+        to = _format_to(output) if docs_per_file is None else "docbin"
+    if docs_per_file is not None and to != "docbin":
+        raise ConfigError(f"docs_per_file has no meaning for {to}, only for docbin. Omit it.")
+    limit = None if max_dropped is None else parse_limit(max_dropped)
     found = detect_format(source) if format == "auto" else format
-    check_apart(source, found, output, *(() if report is None else (report,)))
-    documents = read_texts(source, format=found, **(settings or {}))
+    _check_apart(source, found, *files)
+    documents = read_texts(source, format=found, **settings)
     refused: ConversionRefusedError | None = None
     with ExitStack() as stack:
-        stack.enter_context(leaving_no_empty_folder(output, *(() if report is None else (report,))))
+        stack.enter_context(_leaving_no_empty_folder(*files))
         # Renamed last, so that neither file is left if one of them cannot be written.
-        write = stack.enter_context(writing_report(report))
-        conversion = Conversion(source, label_map, max_dropped, write, advance)
+        write = stack.enter_context(_writing_report(*files[1:]))
+        conversion = _Conversion(source, LabelMap(label_map or {}), limit, write, advance)
         try:
             if to in FLAT:
-                assert nlp is not None, "words need a tokenizer"
-                docs = conversion.docs(documents, nlp, rules, trains=to == "docbin")
+                tokenizer = blank() if nlp is None else nlp
+                docs = conversion.docs(documents, tokenizer, rules, trains=to == "docbin")
                 write_docs(docs, output, to, docs_per_file=docs_per_file)
             else:
-                texts = conversion.texts(documents, holds_fragments=to != "pubtator")
-                write_texts(texts, output, to)
+                write_texts(conversion.texts(documents), output, to)
         except ConversionRefusedError as error:
             refused = error
     if refused is not None:
@@ -88,8 +125,16 @@ def convert(
     return conversion.counts
 
 
-def blank(lang: str, tokenizer: str) -> Language:
-    """Make a pipeline of nothing but a tokenizer."""
+def blank(lang: str = "en", tokenizer: str = "clinical") -> Language:
+    """Make a pipeline of nothing but a tokenizer.
+
+    Args:
+        lang: The language, as in `spacy.blank`.
+        tokenizer: "clinical", the language's tokenizer adapted to clinical text, or "language".
+
+    Raises:
+        ConfigError: spaCy has no such language, or its tokenizer needs a missing package.
+    """
     try:
         nlp = spacy.blank(lang)
     except ImportError as error:
@@ -97,8 +142,209 @@ def blank(lang: str, tokenizer: str) -> Language:
         # installed) name no module; one that does is a broken installation.
         if error.name is not None:
             raise
-        reason = " ".join(str(error).split())
-        raise ConfigError(reason) from error
+        raise ConfigError(" ".join(str(error).split())) from error
     if tokenizer == "clinical":
         nlp.tokenizer = registry.tokenizers.get(CLINICAL_TOKENIZER)()(nlp)
     return nlp
+
+
+@dataclass(frozen=True)
+class DropLimit:
+    """The most mentions that may be dropped, of those that somebody wanted (counts.wanted).
+
+    text: as the user wrote it.
+    share: of the mentions, in [0, 1]; or else `count`: their number.
+    """
+
+    text: str
+    share: Fraction | None = None
+    count: int | None = None
+
+    def allows(self, counts: ConversionCounts) -> bool:
+        """Whether a conversion keeps to the limit."""
+        if self.share is not None:
+            return counts.lost.total() <= self.share * counts.wanted
+        return self.count is None or counts.lost.total() <= self.count
+
+
+def parse_limit(text: str) -> DropLimit:
+    """Parse a limit of dropped mentions, "1%" or "5".
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if percentage := _PERCENTAGE.fullmatch(text):
+        share = Fraction(percentage[1]) / 100
+        if share <= 1:
+            return DropLimit(text, share=share)
+    elif _COUNT.fullmatch(text):
+        return DropLimit(text, count=int(text))
+    raise ConfigError(f"{text!r} is neither a percentage as 1% nor a number as 5")
+
+
+@dataclass
+class _Conversion:
+    """Turns what readers give into what writers take.
+
+    Nothing is held but counts: a document is read when a writer asks for it. After the last one,
+    ConversionRefusedError ends a conversion that is not to be used, before its writer is done.
+
+    source: what is read, for messages.
+    report: gets a record for every document, then one for every mention of it; or None.
+    advance: is called once a document.
+    """
+
+    source: Path
+    label_map: LabelMap
+    max_dropped: DropLimit | None
+    report: Callable[[dict[str, Any]], None] | None
+    advance: Callable[[], object]
+    counts: ConversionCounts = field(default_factory=ConversionCounts)
+
+    def docs(
+        self, documents: Iterable[AnnotatedText], nlp: Language, rules: FlatRules, *, trains: bool
+    ) -> Iterator[Doc]:
+        """Give Docs with flat entities and all mentions, without documents of only whitespace.
+
+        trains: the Docs are for training, which needs an entity.
+        """
+        for document, mentions in self._usable(documents):
+            doc, rows = to_flat_doc(document.text, mentions, nlp, document=document.id, rules=rules)
+            is_empty = not document.text.strip()
+            dropped = EMPTY_DOCUMENT if is_empty else None
+            self._account(document, rows, dropped, tokens=len(doc), entities=len(doc.ents))
+            if not is_empty:
+                yield doc
+        total = self.counts.total
+        if trains and total.kept + total.changed == 0:
+            message = (
+                f"{self.source}: without entities, none of its {total.read} mentions can be used. "
+                "Annotate at least one; clinical-ner train needs them."
+            )
+            raise ConversionRefusedError(message, self.counts)
+        self._check_limit()
+
+    def texts(self, documents: Iterable[AnnotatedText]) -> Iterator[AnnotatedText]:
+        """Give texts with their mentions as they are."""
+        for document, mentions in self._usable(documents):
+            rows = [kept_row(document.id, mention) for mention in mentions]
+            self._account(document, rows, entities=len(mentions))
+            yield replace(document, mentions=mentions)
+        self._check_limit()
+
+    def _usable(
+        self, documents: Iterable[AnnotatedText]
+    ) -> Iterator[tuple[AnnotatedText, tuple[Mention, ...]]]:
+        """Give documents with their mentions under their new labels."""
+        for document in documents:
+            mentions = self.label_map.mapped(document.mentions)
+            if document.unusable is None:
+                yield document, mentions
+                continue
+            rows = [dropped_row(document.id, mention, document.unusable) for mention in mentions]
+            self._account(document, rows, document.unusable)
+
+    def _account(
+        self,
+        document: AnnotatedText,
+        mapped: Sequence[ConversionRow],
+        dropped: str | None = None,
+        *,
+        tokens: int | None = None,
+        entities: int = 0,
+    ) -> None:
+        rows = self.label_map.rows(document.mentions, mapped, document=document.id)
+        self.counts.documents[dropped or "kept"] += 1
+        self.counts.other_lines.update(document.skipped)
+        self.counts.add(rows)
+        self.advance()
+        if self.report is None:
+            return
+        self.report(
+            {
+                "kind": "document",
+                "document": document.id,
+                "action": "dropped" if dropped else "kept",
+                "codes": [dropped] if dropped else [],
+                "tokens": tokens,
+                "mentions": len(document.mentions),
+                "entities": entities,
+                "other_lines": document.skipped,
+            }
+        )
+        for row in rows:
+            # Not asdict(), whose deep copies take longer than the tokenizer.
+            self.report({"kind": "mention", **vars(row)})
+
+    def _check_limit(self) -> None:
+        if self.max_dropped is None or self.max_dropped.allows(self.counts):
+            return
+        lost, wanted = self.counts.lost, self.counts.wanted
+        reasons = ", ".join(f"{code} {number}" for code, number in lost.most_common(3))
+        message = (
+            f"{self.source}: {lost.total()} of {wanted} mentions are dropped "
+            f"({100 * lost.total() / wanted:.3g}%), more than {self.max_dropped.text}: {reasons}. "
+            "Nothing was written but what --report names."
+        )
+        raise ConversionRefusedError(message, self.counts)
+
+
+def _format_to(output: Path) -> Format:
+    to = format_of(output)
+    if to is None:
+        raise ConfigError(
+            f"{output}: the ending {output.suffix!r} does not determine the format to write. Name "
+            "the format, or another ending."
+        )
+    return to
+
+
+def _check_apart(source: Path, found: Format, *outputs: Path) -> None:
+    """Raise InputError if a file to write is what is read, or would be in the next run.
+
+    found: the format of the source.
+    """
+    for path in outputs:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise InputError(f"{path}: is {source}, which is read. Name another file to write.")
+        is_inside = source.is_dir() and path.absolute().parent.resolve() == source.resolve()
+        if is_inside and path.suffix.lower() in SUFFIXES[found]:
+            raise InputError(
+                f"{path}: lies in {source}, whose files of this kind are read: the next run would "
+                "read it too. Name a file elsewhere."
+            )
+
+
+@contextmanager
+def _writing_report(path: Path | None = None) -> Iterator[Callable[[dict[str, Any]], None] | None]:
+    """Give a function that writes one record a line; None without a path.
+
+    Raises InputError, without leaving a file, if it cannot be written.
+    """
+    if path is None:
+        yield None
+        return
+    with replacing(path) as temporary, temporary.open("w", encoding="utf8") as file:
+
+        def write(record: dict[str, Any]) -> None:
+            try:
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            except OSError as error:
+                # Here, since the writer that asked for the record would take it for its own.
+                raise cannot_be_written(path, error.strerror) from error
+
+        yield write
+
+
+@contextmanager
+def _leaving_no_empty_folder(*files: Path) -> Iterator[None]:
+    """Remove folders that the block made for files that it did not write after all."""
+    missing = {
+        folder for file in files for folder in file.absolute().parents if not folder.exists()
+    }
+    try:
+        yield
+    finally:
+        for folder in sorted(missing, key=lambda folder: len(folder.parts), reverse=True):
+            with suppress(OSError):
+                folder.rmdir()

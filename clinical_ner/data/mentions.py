@@ -5,10 +5,11 @@ Mentions may overlap, nest, repeat and lie in pieces; `conversion` turns them in
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import ClinicalNerError, InputError
 
 #: Why a text that was read must not be learned from: the codes of AnnotatedText.unusable.
 UNUSABLE = {
@@ -84,3 +85,29 @@ class DocumentIds:
                 "document its own id."
             )
         self._places[document] = place
+
+
+def cannot_hold(path: Path, document: str, problem: str, hint: str) -> ClinicalNerError:
+    """The error of a document that a file cannot hold; `hint` says what to do."""
+    return InputError(f"{path}: cannot hold document {document}: {problem}. {hint}")
+
+
+def checked(documents: Iterable[AnnotatedText], path: Path) -> Iterator[AnnotatedText]:
+    """Give documents to a writer as they come, one being held at a time.
+
+    Args:
+        documents: What is to be written.
+        path: The file or folder to write, for messages.
+
+    Raises:
+        InputError: Two documents have one id, so that no reader would take them back, or a text's
+            annotation is unusable, which no format here can express.
+    """
+    seen: set[str] = set()
+    for document in documents:
+        if document.id in seen:
+            raise cannot_hold(path, document.id, "another has its id", "Give it its own id.")
+        if document.unusable is not None:
+            raise cannot_hold(path, document.id, f"it is {document.unusable}", "Omit it.")
+        seen.add(document.id)
+        yield document

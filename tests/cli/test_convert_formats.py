@@ -11,7 +11,6 @@ import pytest
 from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
-from clinical_ner.data.formats.bioc_json import write_bioc_json
 from clinical_ner.data.formats.brat import write_brat
 from clinical_ner.data.formats.docbin import read_docbin
 from clinical_ner.data.formats.jsonl import write_jsonl
@@ -42,8 +41,6 @@ OUTPUTS: dict[str, str] = {
     "all.spacy": "all",
     "brat": "all",
     "all.jsonl": "all",
-    "all.bioc.json": "all",
-    "all.pubtator": "continuous",
     "all.conll": "flat",
 }
 
@@ -74,9 +71,7 @@ def _spans(documents: Documents) -> dict[str, list[tuple[str, tuple[tuple[int, i
 def test_mentions_come_back_from_every_format(tmp_path: Path, name: str) -> None:
     write_brat(NOTES, tmp_path / "source")
     expected = _spans(NOTES)
-    if OUTPUTS[name] == "continuous":
-        expected["note-1"] = [item for item in expected["note-1"] if len(item[1]) == 1]
-    elif OUTPUTS[name] == "flat":
+    if OUTPUTS[name] == "flat":
         expected["note-1"] = [("Sign", ((2, 19),)), ("Body", ((21, 25),))]
 
     assert _run(tmp_path / "source", tmp_path / "out" / name) == 0
@@ -132,17 +127,16 @@ def test_columns_are_told_of_what_they_cannot_hold(
     assert "chest" not in report.read_text("utf-8") + capsys.readouterr().out
 
 
-def test_pubtator_is_told_of_fragments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("to", ["pubtator", "bioc"])
+def test_formats_that_are_only_read_are_a_usage_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
     write_brat(NOTES, tmp_path / "notes")
-    report = tmp_path / "report.jsonl"
 
-    assert _run(tmp_path / "notes", tmp_path / "all.pubtator", "--report", report) == 0
+    assert _run(tmp_path / "notes", tmp_path / "out", "--to", to) == 2
 
-    rows = [json.loads(line) for line in report.read_text("utf-8").splitlines()]
-    dropped = [row["annotation"] for row in rows if row["codes"] == ["fragments"]]
-    assert dropped == ["T3", "T4"]
-    assert [row["entities"] for row in rows if row["kind"] == "document"] == [2, 1]
-    assert re.search(r"total +│ +5 │ +3 │ +0 │ +0 │ +2 ", capsys.readouterr().out)
+    assert f"'{to}' is not one of auto, brat, conll, jsonl, docbin" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_formats_for_annotating_take_what_nobody_has_annotated(tmp_path: Path) -> None:
@@ -192,7 +186,7 @@ def test_a_setting_that_the_format_lacks(
 
     message = _error(capsys, tmp_path / "notes", tmp_path / "a.spacy", "--scheme", "IOB2")
 
-    assert "is brat, for which the setting 'scheme' says nothing" in message
+    assert "is brat, for which the setting 'scheme' has no meaning" in message
 
 
 TASKS = [
@@ -281,7 +275,6 @@ def test_a_faulty_source_ends_in_one_line_and_no_output(
     ("write", "name"),
     [
         (write_jsonl, "notes.jsonl"),
-        (write_bioc_json, "notes.bioc.json"),
         (lambda notes, path: _run_quietly(notes, path), "notes.spacy"),
     ],
 )

@@ -11,9 +11,7 @@ import pytest
 from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
-from clinical_ner.data.conversion import DROPPED, ConversionCounts, OutcomeCounts
-from clinical_ner.data.convert import convert
-from clinical_ner.data.drop_limit import parse_limit
+from clinical_ner.data.conversion import DROPPED
 from clinical_ner.data.formats.brat import write_brat
 from clinical_ner.data.formats.docbin import read_docbin
 from clinical_ner.data.formats.jsonl import write_jsonl
@@ -228,12 +226,12 @@ def test_too_many_dropped(
     assert len(_mentions(report)) == 5
 
 
-@pytest.mark.parametrize("name", ["out", "a.jsonl", "a.conll", "a.pubtator"])
+@pytest.mark.parametrize("name", ["out", "a.jsonl", "a.conll"])
 def test_too_many_dropped_leaves_no_output_of_any_format(tmp_path: Path, name: str) -> None:
     write_jsonl([NOTE], tmp_path / "notes.jsonl")
     (tmp_path / "map.yml").write_text("Part: Sign\n")
     (tmp_path / "new").mkdir()
-    expected = 1 if name in ("a.conll", "a.pubtator") else 0
+    expected = 1 if name == "a.conll" else 0
 
     options = ["--max-dropped", "0", "--label-map", tmp_path / "map.yml"]
     assert _run(tmp_path / "notes.jsonl", tmp_path / "new" / name, *options) == expected
@@ -253,26 +251,6 @@ def test_labels_that_the_map_drops_do_not_count(
     assert _run(source, tmp_path / "a.spacy", *options) == 0
 
 
-def test_a_share_is_exact() -> None:
-    counts = ConversionCounts(labels={"X": OutcomeCounts(kept=9997, dropped=3)})
-    counts.reasons.update({"overlap": 3})
-
-    limits = {text: parse_limit(text) for text in ("0.03%", "0.029999%")}
-    assert [limit and limit.allows(counts) for limit in limits.values()] == [True, False]
-
-
-def test_no_mention_is_no_share() -> None:
-    limit = parse_limit("0%")
-    assert limit is not None and limit.allows(ConversionCounts())
-
-
-@pytest.mark.parametrize(
-    "text", ["", "%", "1.%", "0.01", "-1", "-1%", "1 %", "١%", "100.1%", "1e2"]
-)
-def test_no_limits(text: str) -> None:
-    assert parse_limit(text) is None
-
-
 def test_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     notes = [AnnotatedText(f"n{i}", TEXT, NOTE.mentions, Path()) for i in range(5)]
     write_jsonl(notes, tmp_path / "notes.jsonl")
@@ -285,32 +263,6 @@ def test_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         note.id for note in notes
     ]
     assert "Documents: 5 read, 5 kept" in capsys.readouterr().out
-
-
-def test_documents_are_read_as_they_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No document but the one that is written is held."""
-    alive: list[int] = []
-
-    def read(*args: object, **settings: object) -> object:
-        for number in range(20):
-            alive.append(number)
-            yield AnnotatedText(f"n{number}", TEXT, NOTE.mentions, Path())
-
-    monkeypatch.setattr("clinical_ner.data.convert.read_texts", read)
-    (tmp_path / "source.jsonl").write_text("{}")
-    seen: list[int] = []
-
-    convert(
-        tmp_path / "source.jsonl",
-        tmp_path / "a.jsonl",
-        format="jsonl",
-        to="jsonl",
-        advance=lambda: seen.append(len(alive)),
-    )
-
-    assert seen == list(range(1, 21))
 
 
 def test_progress_is_quiet_in_a_pipe(

@@ -7,7 +7,6 @@ other tools a document a line: all are read.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ClinicalNerError, InputError
-from ...files import corpus_files, replacing
+from ...files import corpus_files
 from ..mentions import AnnotatedText, DocumentIds, Mention
 from ..offsets import (
     UNITS,
@@ -30,7 +29,6 @@ from ..offsets import (
 )
 from .json_records import read_records
 from .json_shapes import is_name, is_unicode
-from .writing import checked
 
 if TYPE_CHECKING:
     from bioc import BioCAnnotation, BioCDocument, BioCPassage
@@ -236,45 +234,3 @@ def _fault(path: Path, line: int, problem: str) -> ClinicalNerError:
     return InputError(
         f"{path}, line {line}: not BioC ({problem}). Write the file as BioC's own tools do."
     )
-
-
-def write_bioc_json(documents: Iterable[AnnotatedText], path: Path) -> None:
-    """Write texts with all their mentions as one collection, a document being one passage.
-
-    documents: they may come from a generator, one being held at a time; each is on its own line.
-    path: the file to write; an existing one is replaced.
-    Raises ClinicalNerError, without leaving a file, if it cannot be written or the library is not
-    installed, for two documents of one id, and for a text whose annotation is unusable.
-    """
-    _require_library()
-    from bioc import BioCCollection, biocjson
-
-    collection = BioCCollection()
-    collection.source, collection.date, collection.key = "clinical-ner", "", ""
-    around = {**biocjson.toJSON(collection), "documents": []}
-    # The library would hold all documents, and their JSON, at once.
-    opening, _, closing = json.dumps(around).rpartition("[]")
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(f"{opening}[")
-        for number, document in enumerate(checked(documents, path)):
-            converted = json.dumps(biocjson.toJSON(_to_bioc(document)), ensure_ascii=False)
-            file.write(f"{',' if number else ''}\n{converted}")
-        file.write(f"\n]{closing}\n")
-
-
-def _to_bioc(document: AnnotatedText) -> BioCDocument:
-    from bioc import BioCAnnotation, BioCDocument, BioCLocation, BioCPassage
-
-    passage = BioCPassage()
-    passage.offset, passage.text = 0, document.text
-    for mention in document.mentions:
-        annotation = BioCAnnotation()
-        annotation.id, annotation.infons = mention.id, {"type": mention.label}
-        annotation.text = document.text[mention.start : mention.end]
-        for start, end in mention.fragments:
-            annotation.add_location(BioCLocation(start, end - start))
-        passage.add_annotation(annotation)
-    converted = BioCDocument()
-    converted.id = document.id
-    converted.add_passage(passage)
-    return converted

@@ -18,9 +18,8 @@ from pathlib import Path
 
 from ...errors import InputError
 from ...files import BOM, new_folder, read_text
-from ..mentions import AnnotatedText, Mention
+from ..mentions import AnnotatedText, Mention, cannot_hold, checked
 from ..offsets import QuotedMention, agrees, fits, written
-from .writing import cannot_hold, checked
 
 ALL_ANNOTATORS = "*"
 NO_ANNOTATOR = "-"

@@ -25,10 +25,9 @@ from spacy.tokens import Doc
 
 from ...errors import InputError, check_choice
 from ...files import corpus_files, read_lines, replacing
-from ..mentions import AnnotatedText, DocumentIds, Mention
+from ..mentions import AnnotatedText, DocumentIds, Mention, cannot_hold
 from .column_tags import SCHEMES, Scheme, SchemeDetector, TagFaultError, chunks, parse_tag
 from .docbin import DOCUMENT_ID
-from .writing import cannot_hold
 
 SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bioes", ".bilou", ".biluo", ".tsv", ".txt")
 DOCSTART = "-DOCSTART-"

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ...files import corpus_files, replacing
-from ..mentions import AnnotatedText, DocumentIds, Mention
+from ..mentions import AnnotatedText, DocumentIds, Mention, checked
 from ..offsets import Unit, check_unit, settled
 from .json_paragraphs import is_training_document, read_paragraphs
 from .json_records import read_records
 from .json_shapes import Place, RecordText, read_flat_record
 from .json_tasks import is_task, read_task
-from .writing import checked
 
 SUFFIXES = (".jsonl", ".json", ".ndjson")
 

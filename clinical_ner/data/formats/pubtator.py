@@ -18,11 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import ClinicalNerError, InputError
-from ...files import corpus_files, read_lines, replacing
-from ..conversion import ConversionRow
+from ...files import corpus_files, read_lines
 from ..mentions import AnnotatedText, DocumentIds, Mention
 from ..offsets import QuotedMention, Unit, check_unit, settled
-from .writing import cannot_hold, checked, left_out
 
 SUFFIXES = (".pubtator", ".txt")
 
@@ -31,8 +29,8 @@ _OFFSET = re.compile(r"-?[0-9]{1,15}")
 # BioRED has a fifth column, which says whether the relation is new.
 _RELATION = re.compile(r"[^\W\d]")
 _HINT = (
-    "Write ID|t|TITLE, ID|a|ABSTRACT, then ID, START, END, TEXT and LABEL parted by tabs; an empty "
-    "line ends a document."
+    "Write ID|t|TITLE, ID|a|ABSTRACT, then ID, START, END, TEXT and LABEL separated by tabs; an "
+    "empty line ends a document."
 )
 
 
@@ -143,55 +141,3 @@ def _add_annotation(document: _Document, fields: list[str], path: Path, number: 
 
 def _fault(path: Path, line: int, problem: str) -> ClinicalNerError:
     return InputError(f"{path}, line {line}: {problem}. {_HINT}")
-
-
-def write_pubtator(documents: Iterable[AnnotatedText], path: Path) -> list[ConversionRow]:
-    """Write texts with their mentions; line breaks after the first become spaces.
-
-    No offset moves by that: a CRLF becomes two spaces.
-
-    documents: they may come from a generator, one being held at a time.
-    path: the file to write; an existing one is replaced.
-    Returns a row, with code "fragments", for each mention that is left out: one in several.
-    Raises ClinicalNerError, without leaving a file, if it cannot be written, for an id or a label
-    that a line cannot hold, for two documents of one id, and for a text whose annotation is
-    unusable.
-    """
-    rows: list[ConversionRow] = []
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        for document in checked(documents, path):
-            if document.id.split() != [document.id] or "|" in document.id:
-                raise cannot_hold(
-                    path,
-                    document.id,
-                    "its id is empty, or holds whitespace or |",
-                    "Give it another id.",
-                )
-            file.writelines(f"{line}\n" for line in _lines(document, path, rows))
-    return rows
-
-
-def _lines(document: AnnotatedText, path: Path, rows: list[ConversionRow]) -> Iterator[str]:
-    title, _, abstract = document.text.partition("\n")
-    # An abstract of nothing is not read back as a line break.
-    if not abstract:
-        title = document.text
-    yield f"{document.id}|t|{_one_line(title)}"
-    yield f"{document.id}|a|{_one_line(abstract)}"
-    for mention in document.mentions:
-        if len(mention.fragments) > 1:
-            rows.append(left_out(document.id, mention, "fragments"))
-            continue
-        label = mention.label
-        if label.strip() != label or not label or re.search(r"[\t\r\n]", label):
-            raise cannot_hold(
-                path, document.id, f"the label of {mention.id} is no word", "Rename it."
-            )
-        start, end = mention.start, mention.end
-        quote = _one_line(document.text[start:end]).replace("\t", " ")
-        yield f"{document.id}\t{start}\t{end}\t{quote}\t{label}"
-    yield ""
-
-
-def _one_line(text: str) -> str:
-    return text.replace("\r", " ").replace("\n", " ")

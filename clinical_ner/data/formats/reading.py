@@ -1,4 +1,4 @@
-"""One way into every format: a path, the format or "auto", and what else the format may be told."""
+"""One reader for all formats: a path, the format or "auto", and the settings of its reader."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from typing import Any, Literal
 from spacy.vocab import Vocab
 
 from ...errors import InputError, check_choice
-from ..gold import read_docbin_texts
+from .. import gold
 from ..mentions import AnnotatedText
-from .bioc_json import read_bioc_json
-from .brat import read_brat
-from .conll import read_conll
+from . import bioc_json, brat, conll, jsonl, pubtator
 from .detect import FORMATS, Format, detect_format
-from .jsonl import read_jsonl
-from .pubtator import read_pubtator
 
 #: Settings of each format's reader; see there what they mean.
 SETTINGS: dict[Format, tuple[str, ...]] = {
@@ -27,13 +23,22 @@ SETTINGS: dict[Format, tuple[str, ...]] = {
     "bioc": ("offsets",),
     "docbin": (),
 }
+#: Endings, in lower case, of the files that are read in a folder.
+SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "brat": (".txt", ".ann"),
+    "conll": conll.SUFFIXES,
+    "jsonl": jsonl.SUFFIXES,
+    "pubtator": pubtator.SUFFIXES,
+    "bioc": bioc_json.SUFFIXES,
+    "docbin": gold.SUFFIXES,
+}
 _READERS: dict[Format, Callable[..., Iterator[AnnotatedText]]] = {
-    "brat": read_brat,
-    "conll": read_conll,
-    "jsonl": read_jsonl,
-    "pubtator": read_pubtator,
-    "bioc": read_bioc_json,
-    "docbin": lambda path: read_docbin_texts(path, Vocab()),
+    "brat": brat.read_brat,
+    "conll": conll.read_conll,
+    "jsonl": jsonl.read_jsonl,
+    "pubtator": pubtator.read_pubtator,
+    "bioc": bioc_json.read_bioc_json,
+    "docbin": lambda path: gold.read_docbin_texts(path, Vocab()),
 }
 
 
@@ -43,8 +48,8 @@ def read_texts(
     """Read a corpus, one document at a time where its format lets one.
 
     path: a file or a flat folder.
-    format: "auto" to tell it from what is in the files.
-    settings: those of the format's reader (see SETTINGS); None stands for the reader's default.
+    format: "auto" to detect it from what is in the files.
+    settings: those of the format's reader (see SETTINGS); None is the reader's default.
     Raises ClinicalNerError for an unknown format, for a setting that the format does not have, and
     as the format's reader does.
     """
@@ -55,7 +60,7 @@ def read_texts(
         if name not in SETTINGS[found]:
             having = [other for other in FORMATS if name in SETTINGS[other]]
             raise InputError(
-                f"{path}: is {found}, for which the setting '{name}' says nothing; it is one of "
+                f"{path}: is {found}, for which the setting '{name}' has no meaning; it is one of "
                 f"{', '.join(having) or 'no format'}. Omit it."
             )
     return _READERS[found](path, **given)

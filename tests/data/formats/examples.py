@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -80,3 +82,52 @@ def _mentions(draw: st.DrawFn, content: str) -> tuple[Mention, ...]:
         Mention(f"T{number}", label, fragments)
         for number, (label, fragments) in enumerate(draw(st.lists(labelled, max_size=6)), start=1)
     )
+
+
+def write_pubtator(documents: Iterable[AnnotatedText], path: Path) -> None:
+    """A title on each text's first line; mentions in several fragments are left out."""
+    lines = []
+    for document in documents:
+        title, _, abstract = document.text.replace("\r", " ").partition("\n")
+        lines += [f"{document.id}|t|{title}", f"{document.id}|a|" + abstract.replace("\n", " ")]
+        for mention in document.mentions:
+            quote = " ".join(document.text[mention.start : mention.end].split())
+            fields = document.id, mention.start, mention.end, quote, mention.label
+            if len(mention.fragments) == 1:
+                lines.append("\t".join(map(str, fields)))
+        lines.append("")
+    path.write_bytes("\n".join(lines).encode())
+
+
+def write_bioc_json(documents: Iterable[AnnotatedText], path: Path) -> None:
+    """One collection, each document being one passage."""
+    nothing = {"infons": {}, "relations": [], "annotations": []}
+    collection: dict[str, Any] = {"source": "", "date": "", "key": "", "infons": {}}
+    collection["documents"] = [
+        {
+            **nothing,
+            "id": document.id,
+            "passages": [
+                {
+                    **nothing,
+                    "offset": 0,
+                    "text": document.text,
+                    "sentences": [],
+                    "annotations": [
+                        {
+                            "id": mention.id,
+                            "infons": {"type": mention.label},
+                            "text": document.text[mention.start : mention.end],
+                            "locations": [
+                                {"offset": start, "length": end - start}
+                                for start, end in mention.fragments
+                            ],
+                        }
+                        for mention in document.mentions
+                    ],
+                }
+            ],
+        }
+        for document in documents
+    ]
+    path.write_text(json.dumps(collection, ensure_ascii=False), encoding="utf-8")

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bioc import biocjson, validate
 
-from clinical_ner.data.formats.bioc_json import read_bioc_json, write_bioc_json
+from clinical_ner.data.formats.bioc_json import read_bioc_json
 from clinical_ner.data.mentions import AnnotatedText
 from clinical_ner.errors import ClinicalNerError
 
-from .examples import documents, spans
+from .examples import spans
 
 
 def _read(folder: Path, *records: Any, **settings: Any) -> list[AnnotatedText]:
@@ -125,18 +124,8 @@ def test_fragments_or_the_whole_are_quoted(tmp_path: Path, quote: str) -> None:
     assert spans(document) == [("Sign", ((2, 7), (12, 16)))]
 
 
-def test_what_is_written_is_valid_bioc(tmp_path: Path) -> None:
-    texts = documents(3)
-
-    write_bioc_json(texts, tmp_path / "out.json")
-
-    collection = biocjson.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
-    validate(collection)
-    assert [doc.id for doc in collection.documents] == [text.id for text in texts]
-
-
 def _broken(path: str, value: Any = None) -> Any:
-    """A document in which something, under keys parted by dots, is another value or missing."""
+    """A document in which something, under keys separated by dots, is another value or missing."""
     note = json.loads(json.dumps(NOTE))
     *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
     place = note
@@ -195,6 +184,5 @@ def test_documents_of_one_id(tmp_path: Path) -> None:
 def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bioc", None)
 
-    for call in (lambda: read_bioc_json(tmp_path), lambda: write_bioc_json([], tmp_path / "out")):
-        with pytest.raises(ClinicalNerError, match=r"pip install 'clinical-ner\[bioc\]'"):
-            call()
+    with pytest.raises(ClinicalNerError, match=r"pip install 'clinical-ner\[bioc\]'"):
+        read_bioc_json(tmp_path)

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from clinical_ner.data.formats.pubtator import read_pubtator, write_pubtator
-from clinical_ner.data.mentions import AnnotatedText, Mention
-from clinical_ner.errors import ClinicalNerError
+from clinical_ner.data.formats.pubtator import read_pubtator
+from clinical_ner.data.mentions import AnnotatedText
 
 from .examples import spans
 
@@ -59,39 +58,3 @@ def test_offsets_of_other_units(tmp_path: Path, unit: str | None, start: int) ->
     [document] = _read(tmp_path, "7|t|😷 fever", line, offsets=unit)
 
     assert spans(document) == [("Sign", ((2, 7),))]
-
-
-def test_what_is_written(tmp_path: Path) -> None:
-    text = "Chest\tpain\r\nafter\na fall."
-    mentions = (
-        Mention("a", "Sign", ((0, 10),)),
-        Mention("b", "Sign", ((0, 5), (12, 17))),
-        Mention("c", "X", ((6, 17),)),
-    )
-
-    [row] = write_pubtator([AnnotatedText("7", text, mentions, tmp_path)], tmp_path / "out")
-
-    assert (tmp_path / "out").read_bytes().decode() == (
-        "7|t|Chest\tpain \n7|a|after a fall.\n"
-        "7\t0\t10\tChest pain\tSign\n7\t6\t17\tpain  after\tX\n\n"
-    )
-    assert (row.document, row.annotation, row.label) == ("7", "b", "Sign")
-    assert (row.action, row.codes, row.start, row.end) == ("dropped", ("fragments",), 0, 17)
-
-
-@pytest.mark.parametrize(
-    ("id", "label", "problem"),
-    [
-        ("a|b", "X", "its id is empty, or holds"),
-        ("a b", "X", "its id is empty, or holds"),
-        ("", "X", "its id is empty, or holds"),
-        ("7", "A\tB", "the label of T1 is no word"),
-        ("7", " A", "the label of T1 is no word"),
-    ],
-)
-def test_what_lines_cannot_hold(tmp_path: Path, id: str, label: str, problem: str) -> None:
-    text = AnnotatedText(id, "fever", (Mention("T1", label, ((0, 5),)),), tmp_path)
-
-    with pytest.raises(ClinicalNerError, match=problem):
-        write_pubtator([text], tmp_path / "out")
-    assert list(tmp_path.iterdir()) == []

@@ -8,18 +8,16 @@ import pytest
 import spacy
 
 from clinical_ner.data.conversion import to_flat_doc
-from clinical_ner.data.formats.bioc_json import write_bioc_json
 from clinical_ner.data.formats.brat import write_brat
 from clinical_ner.data.formats.conll import write_conll
 from clinical_ner.data.formats.detect import FORMATS
 from clinical_ner.data.formats.docbin import write_docbin
 from clinical_ner.data.formats.jsonl import write_jsonl
-from clinical_ner.data.formats.pubtator import write_pubtator
 from clinical_ner.data.formats.reading import SETTINGS, read_texts
 from clinical_ner.data.mentions import AnnotatedText, Mention
 from clinical_ner.errors import ClinicalNerError
 
-from .examples import spans
+from .examples import spans, write_bioc_json, write_pubtator
 
 NOTE = AnnotatedText("a", "Chest pain", (Mention("T1", "Sign", ((0, 10),)),), Path())
 DOC, _ = to_flat_doc(NOTE.text, NOTE.mentions, spacy.blank("en"), document="a")
