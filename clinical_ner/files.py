@@ -17,7 +17,7 @@ def corpus_files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     """Give the files of a corpus: `path` itself, or the files of a flat folder, sorted by name.
 
     suffixes: endings, with their dots, in lower case, of the files that count in a folder; others,
-        hidden files and subfolders are left alone.
+        hidden files and subfolders are ignored.
     Raises ClinicalNerError if there is nothing at `path`, or no such file in the folder.
     """
     if not path.is_dir():
@@ -61,7 +61,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Give the lines of a UTF-8 file, numbered from 1, without LF or CRLF and byte order mark.
 
     One line at a time is held in memory. Only LF and CRLF end a line: form feeds, line separators
-    and the like may stand inside a note.
+    and the like may be inside a note.
     Raises ClinicalNerError if the file cannot be read, or a line is not UTF-8.
     """
     try:

@@ -73,7 +73,7 @@ def _decodes(found_text: str) -> bool:
 
 
 def _is_spelling(text: str, index: int) -> bool:
-    """Whether a joiner stands between characters outside ASCII, as in Persian, Hindi or emoji."""
+    """Whether a joiner is between characters outside ASCII, as in Persian, Hindi or emoji."""
     neighbours = text[max(index - 1, 0) : index] + text[index + 1 : index + 2]
     return len(neighbours) == 2 and all(not char.isascii() for char in neighbours)
 

@@ -17,47 +17,72 @@ from .report import Report, check_parts
 
 
 def check(
-    corpus: Sequence[Path],
+    paths: str | Path | Sequence[str | Path],
     *,
     format: Format | Literal["auto"] = "auto",
     near_duplicate: float = THRESHOLD,
     max_words: int = MAX_WORDS,
     encoder: str | None = ENCODER,
+    **settings: Any,
+) -> Report:
+    """Check annotated notes of any readable format before training on them.
+
+    Args:
+        paths: A file or flat folder for each part of the corpus; see `read_parts`.
+        format: Their format; by default detected from what is in the files.
+        near_duplicate: Share in (0, 1] of runs of three words (Jaccard index) from which on two
+            documents are nearly the same.
+        max_words: Mentions with more words are reported as too long.
+        encoder: Transformer, by name or folder, whose window documents are measured against, if
+            it is installed; None leaves that check out.
+        **settings: Those of the format's reader; see `read_texts`.
+
+    Returns:
+        Findings with their places, and counts of parts, labels and imbalance; no text of a note.
+
+    Raises:
+        InputError: A path cannot be read, or two of them have one name.
+    """
+    parts = read_parts([paths] if isinstance(paths, str | Path) else paths, format, **settings)
+    return check_parts(parts, near_duplicate=near_duplicate, max_words=max_words, encoder=encoder)
+
+
+def read_parts(
+    paths: Sequence[str | Path],
+    format: Format | Literal["auto"] = "auto",
+    *,
     say: Callable[[str], object] = lambda message: None,
     **settings: Any,
-) -> tuple[list[Part], Report]:
-    """Read a corpus and check it.
+) -> list[Part]:
+    """Read the parts of a corpus.
 
-    corpus: a file or flat folder for each part.
-    format, settings: see formats.reading.read_texts; they hold for all parts.
-    near_duplicate, max_words, encoder: see checks.report.check_parts.
-    say: is told what comes next.
+    Args:
+        paths: A file or flat folder for each part.
+        format: Their format, or "auto".
+        say: Called with what comes next.
+        **settings: Those of the format's reader; they hold for all parts.
 
-    RETURNS: the parts, each named after its file without the ending, or after its folder; and the
-        report, which holds no text of theirs.
-    RAISES ClinicalNerError: a path cannot be read, or two of them have one name.
+    Returns:
+        The parts, each named after its file without the ending, or after its folder.
+
+    Raises:
+        InputError: A path cannot be read, or two of them have one name.
     """
-    paths: dict[str, Path] = {}
-    for path in corpus:
+    named: dict[str, Path] = {}
+    for path in map(Path, paths):
         # Resolved, since "." has no name.
         name = path.resolve().name if path.is_dir() else path.stem
-        if name in paths:
+        if name in named:
             raise InputError(
-                f"{paths[name]} and {path}: both would be the part '{name}'. Rename one, so that "
+                f"{named[name]} and {path}: both would be the part '{name}'. Rename one, so that "
                 "a report can tell them apart."
             )
-        paths[name] = path
+        named[name] = path
     parts = []
-    for name, path in paths.items():
+    for name, path in named.items():
         say(f"reading {name}")
         documents = list(read_texts(path, format=format, **settings))
-        parts.append(
-            Part(
-                name,
-                tuple(document for document in documents if document.unusable is None),
-                tuple(document for document in documents if document.unusable is not None),
-            )
-        )
-    return parts, check_parts(
-        parts, near_duplicate=near_duplicate, max_words=max_words, encoder=encoder, say=say
-    )
+        usable = tuple(document for document in documents if document.unusable is None)
+        unusable = tuple(document for document in documents if document.unusable is not None)
+        parts.append(Part(name, usable, unusable))
+    return parts

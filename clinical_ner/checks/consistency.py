@@ -10,8 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..data.flattening import joined
 from ..data.mentions import AnnotatedText
-from .corpus import Part, Token, all_documents, mention_text, normalised, pieces, tokens
+from .corpus import Part, Token, all_documents, mention_text, normalised, tokens
 from .findings import Finding, Place, found, mention_place
 
 #: A majority is clear from this share of a text's mentions on, and from this many of them.
@@ -34,7 +35,7 @@ def find_other_labels(parts: Sequence[Part]) -> list[Finding]:
 
     The majority is clear if it has CLEAR_SHARE of the text's mentions, which are CLEAR_MENTIONS at
     least; then the others are likely slips. Otherwise the guideline may be unclear. Of labels that
-    are used equally often, the one first in the alphabet stands for the majority.
+    are used equally often, the one first in the alphabet is taken for the majority.
     """
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     number = 0
@@ -71,7 +72,7 @@ def find_unlabelled(parts: Sequence[Part]) -> list[Finding]:
     """Find places where a text that is labelled elsewhere is not.
 
     Only texts with a letter and at least LABELLED mentions count. A place is a run of the same
-    tokens (corpus.tokens) that no mention touches and that is no part of a decimal number or of a
+    tokens (corpus.tokens) that no mention touches and that does not belong to a decimal number or a
     word with a hyphen; of places that share a token, the one that starts first counts, and of those
     the longest. A text is labelled mostly if its mentions are at least as many as these places.
     """
@@ -133,10 +134,10 @@ def _runs(
     lengths: Mapping[str, Sequence[int]],
     known: Mapping[tuple[str, ...], object],
 ) -> Iterator[tuple[int, int]]:
-    """First and last token of each run that is known and stands free in a document."""
+    """First and last token of each run that is known and free in a document."""
     covered = bytearray(len(document.text))
     for mention in document.mentions:
-        for start, end in pieces(document.text, mention):
+        for start, end in joined(document.text, mention.fragments):
             covered[start:end] = b"\1" * (end - start)
     # How many of the tokens before each are touched by a mention.
     touched = [0]

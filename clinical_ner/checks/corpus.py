@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..data.flattening import trimmed
+from ..data.flattening import joined, trimmed
 from ..data.mentions import AnnotatedText, Mention
 
 #: The part that is learned from, where there is one of this name.
@@ -32,7 +32,7 @@ class Part:
 
 
 class Token(NamedTuple):
-    """A word, or any other character that is no whitespace; casefolded, offsets in code points."""
+    """A word, or any other character that is not whitespace; casefolded, offsets in code points."""
 
     text: str
     start: int
@@ -64,23 +64,9 @@ def tokens(text: str) -> list[Token]:
     return [Token(m.group().casefold(), m.start(), m.end()) for m in _TOKEN.finditer(text)]
 
 
-def pieces(text: str, mention: Mention) -> list[tuple[int, int]]:
-    """Give the fragments of a mention, sorted, those joined that only whitespace parts.
-
-    Such fragments are one piece: brat cuts a mention in two where the line ends.
-    """
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(mention.fragments):
-        if joined and not text[joined[-1][1] : start].strip():
-            joined[-1] = (joined[-1][0], max(joined[-1][1], end))
-        else:
-            joined.append((start, end))
-    return joined
-
-
 def mention_text(text: str, mention: Mention) -> str:
     """Give the text of a mention, one space between its pieces."""
-    return " ".join(text[start:end] for start, end in pieces(text, mention))
+    return " ".join(text[start:end] for start, end in joined(text, mention.fragments))
 
 
 def normalised(text: str) -> str:
@@ -93,7 +79,7 @@ def cuts_word(text: str, mention: Mention) -> bool:
 
     Edges of its inner gaps count too.
     """
-    for piece in pieces(text, mention):
+    for piece in joined(text, mention.fragments):
         start, end = trimmed(text, *piece)
         for edge in (start, end) if start < end else ():
             if 0 < edge < len(text) and text[edge - 1].isalnum() and text[edge].isalnum():

@@ -24,7 +24,7 @@ from .findings import Finding, Place, document_place, found
 THRESHOLD = 0.8
 SHINGLE = 3
 PERMUTATIONS = 128
-#: Chance at most that a pair just at the threshold is no candidate.
+#: Chance at most that a pair just at the threshold is not a candidate.
 MISS = 1e-4
 #: Documents whose shingles are held at a time.
 _HELD = 1024
@@ -42,7 +42,7 @@ class _Copy:
 
 
 def find_duplicates(parts: Sequence[Part], *, threshold: float = THRESHOLD) -> list[Finding]:
-    """Find documents that stand in an earlier part, or earlier in their own, exactly or nearly.
+    """Find documents that are in an earlier part, or earlier in their own, exactly or nearly.
 
     Exactly the same are texts that differ at most in case and whitespace. A document is reported
     once as a leak and once within its part, each time with one document that it equals; nearly the
@@ -159,6 +159,6 @@ def _datasketch() -> tuple[Callable[..., Any], Callable[..., Any]]:
         from datasketch import MinHash, MinHashLSH
     except ImportError as error:
         raise InputError(
-            "Package datasketch is needed to find notes that stand twice: pip install datasketch."
+            "Finding duplicate notes needs datasketch: pip install 'clinical-ner[train]'."
         ) from error
     return MinHash, MinHashLSH

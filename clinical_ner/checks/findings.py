@@ -38,7 +38,7 @@ KINDS: dict[str, Kind] = {
     "C022": Kind("warning", "documents", "that their own part holds before"),
     "C023": Kind("warning", "documents", "nearly the same as one before in their own part"),
     "C024": Kind("warning", "documents", "with the id of another text in an earlier part"),
-    "C030": Kind("warning", "characters", "that stand for lost ones (U+FFFD)"),
+    "C030": Kind("warning", "characters", "that replace lost ones (U+FFFD)"),
     "C031": Kind("warning", "characters", "of UTF-8 decoded as Windows-1252 (mojibake)"),
     "C032": Kind("warning", "characters", "that are controls, other than tab and line ends"),
     "C033": Kind("warning", "characters", "that are invisible (zero width, byte order mark, ...)"),
@@ -91,7 +91,7 @@ class Finding:
     code: a key of KINDS.
     count: in the kind's unit.
     places: all of them, in the order of the parts and their documents; one per counted thing.
-    of: how many there are at all, None if that says nothing.
+    of: how many there are at all, None if that has no meaning.
     detail: what the count needs to be understood: thresholds, or how the places spread.
     """
 

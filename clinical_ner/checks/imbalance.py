@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..data.flattening import joined
 from ..data.mentions import AnnotatedText
-from .corpus import Part, all_documents, learned, pieces, tokens
+from .corpus import Part, all_documents, learned, tokens
 from .findings import Finding, Place, found
 
 OUTSIDE = "O"
@@ -76,7 +77,7 @@ def measure_imbalance(parts: Sequence[Part]) -> Imbalance:
 
 
 def find_few(imbalance: Imbalance) -> list[Finding]:
-    """Find types with too few mentions to learn from; one without any is no type."""
+    """Find types with too few mentions to learn from; one without any is not a type."""
     name = ", ".join(imbalance.parts)
     places = [
         Place(name, label=label, note=f"{count} mentions") for label, count in imbalance.few.items()
@@ -111,7 +112,7 @@ def _token_types(document: AnnotatedText) -> list[str]:
     spans = [
         (-_length(span), number, span, mention.label)
         for number, mention in enumerate(document.mentions)
-        if (span := pieces(document.text, mention))
+        if (span := joined(document.text, mention.fragments))
     ]
     # Longer mentions are written over shorter ones; of equally long ones the first comes last.
     for _, _, span, label in sorted(spans, reverse=True):

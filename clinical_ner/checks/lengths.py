@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from ..data.flattening import joined
 from ..data.mentions import Mention
-from .corpus import Part, all_documents, count_words, cuts_word, mention_text, pieces
+from .corpus import Part, all_documents, count_words, cuts_word, mention_text
 from .findings import Finding, Place, found, mention_place
 
 MAX_WORDS = 15
@@ -46,7 +47,7 @@ def forms(text: str, mention: Mention, *, max_words: int) -> Iterator[tuple[str,
     length = count_words(content)
     if length > max_words:
         yield "C043", f"{length} words"
-    if any("\n" in text[start:end].strip() for start, end in pieces(text, mention)):
+    if any("\n" in text[start:end].strip() for start, end in joined(text, mention.fragments)):
         yield "C044", ""
     if len(bare) == 1:
         yield "C045", ""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from ..data.flattening import joined
 from ..data.mentions import AnnotatedText
-from .corpus import Part, all_documents, pieces
+from .corpus import Part, all_documents
 from .findings import Finding, Place, found, mention_place
 
 Span = tuple[tuple[int, int], ...]
@@ -17,7 +18,7 @@ def find_overlaps(parts: Sequence[Part]) -> list[Finding]:
 
     Of several mentions with one span all but the first count. A mention is nested if all of its
     pieces lie in another's, whose span is longer; it crosses another if they share text and neither
-    is nested in the other. Fragments that only whitespace parts are one piece.
+    is nested in the other. Fragments that only whitespace separates are one piece.
     """
     places: dict[str, list[Place]] = defaultdict(list)
     number = 0
@@ -30,7 +31,9 @@ def find_overlaps(parts: Sequence[Part]) -> list[Finding]:
 
 def overlaps(document: AnnotatedText) -> list[tuple[str, int, str]]:
     """Give the code (a key of KINDS) and the index of each mention that is one, and a note."""
-    spans: list[Span] = [tuple(pieces(document.text, mention)) for mention in document.mentions]
+    spans: list[Span] = [
+        tuple(joined(document.text, mention.fragments)) for mention in document.mentions
+    ]
     chosen = [
         ("C064", index, f"{len(span)} pieces") for index, span in enumerate(spans) if len(span) > 1
     ]

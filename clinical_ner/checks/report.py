@@ -54,7 +54,7 @@ def check_parts(
     parts: with names of their own, the one to learn from first (see corpus.learned).
     near_duplicate: see duplicates.find_duplicates; max_words: see lengths.find_forms.
     encoder: see windows.find_long; None leaves that check out.
-    say: is told what comes next.
+    say: is called with what comes next.
     Raises ClinicalNerError if datasketch is not installed.
     """
     say("counting")
@@ -67,7 +67,7 @@ def check_parts(
     findings += [*find_forms(parts, max_words=max_words), *find_overlaps(parts)]
     say("texts that are labelled differently")
     findings += [*find_other_labels(parts), *find_unlabelled(parts)]
-    say("documents that stand twice")
+    say("documents that occur twice")
     findings += find_duplicates(parts, threshold=near_duplicate)
     if encoder is not None:
         say("lengths in wordpieces")

@@ -29,8 +29,7 @@ def print_counts(counts: ConversionCounts, console: Console, label_map: LabelMap
     )
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.other_lines.items()))
     typer.echo(
-        f"Left out, being no mentions: {counts.other_lines.total()}"
-        + (f" ({kinds})." if kinds else ".")
+        f"Omitted, not mentions: {counts.other_lines.total()}" + (f" ({kinds})." if kinds else ".")
     )
 
 

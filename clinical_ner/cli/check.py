@@ -11,11 +11,11 @@ from typing import cast
 import typer
 from rich.console import Console
 
-from ..checks.check import check
+from ..checks.check import read_parts
 from ..checks.duplicates import THRESHOLD
 from ..checks.lengths import MAX_WORDS
 from ..checks.long_notes import ENCODER
-from ..checks.report import texts_of, to_dict
+from ..checks.report import check_parts, texts_of, to_dict
 from ..data.formats.detect import FORMATS, Format
 from ..files import replacing
 from ._app import app
@@ -72,8 +72,8 @@ def check_cli(
     """Check annotated notes of any readable format before training on them.
 
     Several paths are parts of one corpus, named after their files: train.spacy is "train", which
-    is what is learned from. Parts come in the order given, so that what stands in two is reported
-    where it stands again. Words are the longest runs of letters, digits and underscores.
+    is what is learned from. Parts come in the order given, so that what is in two is reported where
+    it is again. Words are the longest runs of letters, digits and underscores.
 
     Exit code 0: no errors, whatever the warnings; 1: errors (leaks between parts, labels spelled
     in two ways, a part without mentions), or a file that cannot be read.
@@ -85,7 +85,7 @@ def check_cli(
     """
     if as_json and places is not None:
         raise typer.BadParameter("--json prints all places", param_hint="'--places'")
-    # Not min and max of typer: they would take 0 and what is no number.
+    # Not min and max of typer: they would take 0 and what is not a number.
     if not 0 < near_duplicate <= 1:
         raise typer.BadParameter("a number in (0, 1]", param_hint="'--near-duplicate'")
     if output is not None and output.resolve() in (path.resolve() for path in corpus):
@@ -96,18 +96,22 @@ def check_cli(
         status = Console(stderr=True).status("reading")
         if sys.stderr.isatty():
             stack.enter_context(status)
-        parts, report = check(
+        parts = read_parts(
             corpus,
-            format=cast(Format, format),
-            near_duplicate=near_duplicate,
-            max_words=max_words,
-            encoder=None if encoder == NO_ENCODER else encoder,
+            cast(Format, format),
             say=status.update,
             annotator=annotator,
             offsets=offsets,
             label_column=label_column,
             word_column=word_column,
             scheme=scheme,
+        )
+        report = check_parts(
+            parts,
+            near_duplicate=near_duplicate,
+            max_words=max_words,
+            encoder=None if encoder == NO_ENCODER else encoder,
+            say=status.update,
         )
     texts = texts_of(parts) if show_text else None
     written = json.dumps(to_dict(report, texts), indent=2, allow_nan=False)

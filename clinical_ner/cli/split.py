@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,12 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from ..data.split.split import FOLD, split, split_folds
+from ..data.split.split import FOLD, TEST, compiled, split, split_folds
 from ..data.split.split_report import UNMET
 from ..data.split.stratify import split_shares
 from ..errors import ClinicalNerError
 from ._app import app
 from ._split_tables import fold_tables, gap_lines, parts_table
-
-TEST = 0.2
 
 
 @app.command("split")
@@ -68,9 +65,9 @@ def split_cli(
     except ClinicalNerError as error:
         raise typer.BadParameter(str(error), param_hint="'--dev' / '--test'") from error
     try:
-        pattern = None if group_by is None else re.compile(group_by)
-    except re.error as error:
-        raise typer.BadParameter(f"not a regex: {error}", param_hint="'--group-by'") from error
+        pattern = None if group_by is None else compiled(group_by)
+    except ClinicalNerError as error:
+        raise typer.BadParameter(str(error), param_hint="'--group-by'") from error
     console = Console()
     if folds is None:
         report = split(source, out_dir, dev=dev, test=share, seed=seed, group_by=pattern)

@@ -18,7 +18,7 @@ Misaligned = Literal["expand", "contract", "drop", "error"]
 
 # What a row's codes may be: why a mention was changed (several at a time) or dropped (one).
 CHANGES = {
-    "joined": "only whitespace parts its fragments",
+    "joined": "only whitespace separates its fragments",
     "discontinuous": "its longest fragment is kept",
     "bridged": "gaps between its fragments are filled",
     "trimmed": "whitespace at its edges is cut off",
@@ -41,10 +41,10 @@ class FlatRules:
 
     overlap: which mention is preferred among those that share a token. "longest": the longest in
         tokens, on ties the earlier start; "first": the earlier start, on ties the longest;
-        "priority": the one whose label stands earlier in `priority`, then as "longest". On ties
+        "priority": the one whose label is earlier in `priority`, then as "longest". On ties
         throughout, the order given.
     discontinuous: what becomes of several fragments. "merge-wrapped": they are joined where only
-        whitespace parts them, as brat cuts a mention in two where the line ends; a mention still in
+        whitespace separates them, as brat cuts a mention in two where the line ends; one still in
         pieces is dropped. "longest": joined likewise, then the longest piece, on ties the first.
         "span": from the first to the last, with all between. "drop": dropped, wrapped ones too.
     misaligned: what becomes of an edge inside a token. "expand": it moves out to the token's;
@@ -90,7 +90,7 @@ def align(
 ) -> Candidate | str:
     """Bring a mention to one run of whole tokens.
 
-    text: that of the Doc, which would put it together anew for every mention.
+    text: that of the Doc, which would put it together again for every mention.
     document: the document's id, for the error of misaligned "error".
     Returns the candidate, or the key of DROPS that says why there is none.
     """
@@ -162,7 +162,7 @@ def choose(
 
 
 def has_text(text: str, mention: Mention) -> bool:
-    """Whether a mention is more than whitespace; what stands in its gaps is no part of it."""
+    """Whether a mention is more than whitespace; what is in its gaps does not belong to it."""
     return any(text[start:end].strip() for start, end in mention.fragments)
 
 

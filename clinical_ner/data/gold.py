@@ -20,7 +20,7 @@ from .mentions import AnnotatedText, DocumentIds, Mention
 
 SUFFIXES = (".spacy",)
 GOLD_ALL = "gold_all"
-"""Key of ``doc.spans`` under which all mentions stand."""
+"""Key of ``doc.spans`` under which all mentions are."""
 
 
 def set_gold(doc: Doc, mentions: Sequence[Mention], *, text: str | None = None) -> None:
@@ -32,7 +32,7 @@ def set_gold(doc: Doc, mentions: Sequence[Mention], *, text: str | None = None) 
     [start, end] in code points, as read).
 
     mentions: offsets are code points over ``doc.text`` and lie within it.
-    text: that of the Doc, if it is at hand: a Doc puts it together anew each time.
+    text: that of the Doc, if it is at hand: a Doc puts it together again each time.
     """
     text = doc.text if text is None else text
     spans, ids, fragments = [], [], []

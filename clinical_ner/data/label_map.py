@@ -91,7 +91,7 @@ def read_label_map(path: Path) -> LabelMap:
     lines: dict[str, int] = {}
     for line, label, new in _pairs(root, path):
         if label in names:
-            raise _fault(path, line, f"{label} stands on line {lines[label]} already")
+            raise _fault(path, line, f"{label} is on line {lines[label]} already")
         names[label], lines[label] = new, line
     if not names:
         raise _fault(path, 1, "no label")
@@ -103,7 +103,7 @@ def _pairs(root: MappingNode, path: Path) -> Iterator[tuple[int, str, str | None
         line = key.start_mark.line + 1
         label = _name(key)
         if label is None:
-            raise _fault(path, line, "what stands before the colon is no label")
+            raise _fault(path, line, "what is before the colon is not a label")
         if isinstance(value, ScalarNode) and value.tag == _NULL:
             yield line, label, None
             continue

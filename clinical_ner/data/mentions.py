@@ -24,7 +24,7 @@ class Mention:
 
     id: unique within the text; readers number the mentions of formats without ids T1, T2, ...
     fragments: (start, end) in code points over the text, at least one, in the file's order.
-    line: where it stands in its file, counted from 1; None if the format has no lines.
+    line: where it is in its file, counted from 1; None if the format has no lines.
     """
 
     id: str
@@ -64,7 +64,7 @@ class AnnotatedText:
 
 
 class DocumentIds:
-    """Sees to it that no two documents of a corpus have one id, which reports could not tell apart.
+    """Ensures that no two documents of a corpus have one id, which reports could not tell apart.
 
     It holds ids only, so that a corpus of any size can be read one document at a time.
     """
@@ -75,13 +75,13 @@ class DocumentIds:
     def add(self, document: str, place: str) -> None:
         """Remember a document.
 
-        place: where it stands, as in "notes.jsonl, line 3".
+        place: where it is, as in "notes.jsonl, line 3".
         Raises ClinicalNerError if the id was added before; it names both places.
         """
         first = self._places.get(document)
         if first is not None:
             raise InputError(
-                f"{place}: the document's id {document} stands at {first} already. Give every "
+                f"{place}: the document's id {document} is used at {first} already. Give every "
                 "document its own id."
             )
         self._places[document] = place

@@ -25,7 +25,7 @@ class QuotedMention:
     """A mention as a file gives it.
 
     mention: its offsets are not checked yet, and may count something else than code points.
-    quote: what the file says that its text is, None if it says nothing.
+    quote: what the file says that its text is, None if it gives none.
     """
 
     mention: Mention
@@ -110,8 +110,8 @@ def settled(
             )
             if fault == "fit"
             else (
-                "{path}, line {line}: the text of {id} is not what stands at {offsets} in document "
-                "{document}, counted in {unit}. Check that the text is the one annotated, with the "
+                "{path}, line {line}: the text of {id} does not match document {document} at "
+                "{offsets}, counted in {unit}. Check that the text is the one annotated, with the "
                 "same line ends."
             )
         )
@@ -130,7 +130,7 @@ def settled(
 
 
 def written(fragments: Iterable[tuple[int, int]]) -> str:
-    """Fragments as messages show them: START END, several parted by semicolons."""
+    """Fragments as messages show them: START END, several separated by semicolons."""
     return ";".join(f"{start} {end}" for start, end in fragments)
 
 

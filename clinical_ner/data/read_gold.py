@@ -27,7 +27,7 @@ def read_gold(path: Path, vocab: Vocab) -> list[Doc]:
 
 
 def read_gold_for(path: Path, nlp: Language) -> list[Doc]:
-    """Read documents that a pipeline is to annotate anew.
+    """Read documents that a pipeline is to annotate.
 
     RAISES ClinicalNerError: see ``read_gold``, or a text is longer than the pipeline takes.
     """

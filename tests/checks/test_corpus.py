@@ -8,7 +8,6 @@ from clinical_ner.checks.corpus import (
     learned,
     mention_text,
     normalised,
-    pieces,
     tokens,
 )
 from clinical_ner.data.mentions import Mention
@@ -28,10 +27,9 @@ def test_tokens_are_casefolded_but_keep_their_offsets() -> None:
     assert tokens("Groß-X ±") == [("gross", 0, 4), ("-", 4, 5), ("x", 5, 6), ("±", 7, 8)]
 
 
-def test_fragments_that_whitespace_parts_are_one_piece() -> None:
+def test_the_text_of_a_mention_has_one_space_between_its_pieces() -> None:
     text = "chest \n pain or pressure"
     mention = Mention("T1", "X", ((16, 24), (8, 12), (0, 5)))
-    assert pieces(text, mention) == [(0, 12), (16, 24)]
     assert mention_text(text, mention) == "chest \n pain pressure"
 
 

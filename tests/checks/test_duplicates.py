@@ -130,6 +130,6 @@ def test_a_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasketch", None)
     with pytest.raises(
         ClinicalNerError,
-        match=r"Package datasketch is needed to find notes.*pip install datasketch",
+        match=r"needs datasketch: pip install 'clinical-ner\[train\]'",
     ):
         find_duplicates([part("x", document("a", NOTE))])

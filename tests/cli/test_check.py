@@ -166,7 +166,7 @@ def test_progress_is_drawn_on_a_terminal_only(
     run(train, "--encoder", "none", "--json")
     captured = capsys.readouterr()
     json.loads(captured.out)
-    assert "documents that stand twice" in captured.err
+    assert "documents that occur twice" in captured.err
 
 
 def test_parts_of_one_name_are_refused(train: Path, capsys: pytest.CaptureFixture[str]) -> None:

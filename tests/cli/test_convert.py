@@ -80,7 +80,7 @@ def test_prints_the_table(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     reasons = re.findall(r"(trimmed|expanded|overlap|conflict) .* (\d+) \W*\n", captured.out)
     assert dict(reasons) == {"trimmed": "1", "expanded": "0", "overlap": "1", "conflict": "0"}
     assert "Documents: 2 read, 1 kept, 1 dropped (empty_document 1)." in captured.out
-    assert "Left out, being no mentions: 2 (# 1, E 1)." in captured.out
+    assert "Omitted, not mentions: 2 (# 1, E 1)." in captured.out
     assert captured.err == ""
 
 

@@ -192,7 +192,7 @@ def test_a_faulty_label_map_leaves_no_output(
     assert _run(source, tmp_path / "a.spacy", "--label-map", tmp_path / "map.yml") == 1
 
     err = capsys.readouterr().err
-    assert f"{tmp_path / 'map.yml'}, line 2: Sign stands on line 1 already" in err
+    assert f"{tmp_path / 'map.yml'}, line 2: Sign is on line 1 already" in err
     assert err.count("\n") == 1
     assert not (tmp_path / "a.spacy").exists()
 

@@ -144,7 +144,7 @@ def test_duplicate_ids_are_an_error(tmp_path: Path) -> None:
     docs = make_docs(5)
     docs[3].user_data[DOCUMENT_ID] = docs[0].user_data[DOCUMENT_ID]
     write_docbin(docs, tmp_path / "all.spacy")
-    message = r"all\.spacy, document 4: .*case-5 stands at .*all\.spacy, document 1.*Give every"
+    message = r"all\.spacy, document 4: .*case-5 is used at .*all\.spacy, document 1.*Give every"
     with pytest.raises(ClinicalNerError, match=message):
         split(tmp_path / "all.spacy", tmp_path / "out", dev=0.2, test=0.2, seed=0)
     assert names_in(tmp_path / "out") == []

@@ -257,7 +257,7 @@ def out_of_order(reports: Reports) -> list[str]:
 
 
 def inexact_offsets(reports: Reports) -> list[str]:
-    """Mentions whose text is not what stands at the offsets, fragments joined by one space."""
+    """Mentions whose text does not match at the offsets, fragments joined by one space."""
     return [
         _name(report, mention)
         for report, mention in _all(reports)

@@ -8,7 +8,7 @@ import spacy
 from spacy.language import Language
 
 from clinical_ner.data.conversion import ConversionRow, to_flat_doc
-from clinical_ner.data.flattening import CHANGES, DROPS, FlatRules
+from clinical_ner.data.flattening import CHANGES, DROPS, FlatRules, joined
 from clinical_ner.data.mentions import Mention
 from clinical_ner.errors import ClinicalNerError
 
@@ -212,3 +212,9 @@ def test_default_rules_are_those_of_no_rules(nlp: Language) -> None:
                 *given, document="note", rules=FlatRules("longest", "longest", "expand")
             )[1]
         )
+
+
+def test_fragments_that_only_whitespace_separates_are_one_piece() -> None:
+    text = "chest \n pain or pressure"
+    assert joined(text, [(16, 24), (8, 12), (0, 5)]) == [(0, 12), (16, 24)]
+    assert joined(text, [(0, 8), (2, 5)]) == [(0, 8)]

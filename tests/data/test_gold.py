@@ -87,5 +87,5 @@ def test_docs_of_one_id(tmp_path: Path) -> None:
         doc.user_data[DOCUMENT_ID] = "a"
     write_docbin(docs, tmp_path / "notes.spacy")
 
-    with pytest.raises(ClinicalNerError, match="document 2: .* id a stands at .*document 1"):
+    with pytest.raises(ClinicalNerError, match="document 2: .* id a is used at .*document 1"):
         list(read_docbin_texts(tmp_path / "notes.spacy", Vocab()))

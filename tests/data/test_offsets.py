@@ -108,5 +108,5 @@ def test_quote_that_fits_in_no_unit() -> None:
 
     with pytest.raises(ClinicalNerError) as caught:
         _settled("😷 fever", given, None)
-    assert "line 3: the text of T1 is not what stands at 0 2" in str(caught.value)
+    assert "line 3: the text of T1 does not match document note at 0 2" in str(caught.value)
     assert "fever" not in str(caught.value)

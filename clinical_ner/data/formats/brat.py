@@ -35,15 +35,15 @@ _OTHER = re.compile(r"[ERAMN]\S*\t|\*\t|#")
 
 
 def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[AnnotatedText]:
-    """Read a flat brat folder, sorted by name. Subfolders and other files are left alone.
+    """Read a flat brat folder, sorted by name. Subfolders and other files are ignored.
 
-    What other kinds of lines (E, R, A, M, N, *, #) a file holds stands in `skipped`.
+    What other kinds of lines (E, R, A, M, N, *, #) a file holds is counted in `skipped`.
 
     folder: the folder; that each .txt has its .ann and the reverse is checked at once, what is in
         the files when their document's turn comes.
     annotator: which files annotate NAME.txt. None: NAME.ann, there being no others; a name:
-        NAME_<name>.ann, others' files being left alone; "-": NAME.ann, annotators' files being left
-        alone; "*": all of them, each a document of its own, with the id NAME_<name> or NAME.
+        NAME_<name>.ann, others' files being ignored; "-": NAME.ann, annotators' files being
+        ignored; "*": all of them, each a document of its own, with the id NAME_<name> or NAME.
     Raises ClinicalNerError for a missing folder or partner file, for text that is not UTF-8, and
     for a line that is malformed or does not fit the text; it names the file and the line.
     """
@@ -59,7 +59,7 @@ def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[Annotat
             "NAME.ann files lie; subfolders are not searched."
         )
     for name, path in texts.items():
-        # Python stands surrogates for the bytes of a name that it could not decode.
+        # Python puts surrogates for the bytes of a name that it could not decode.
         if any("\ud800" <= character <= "\udfff" for character in name):
             raise InputError(
                 f"{path}: the file's name is not UTF-8. Rename it, since it becomes the "
@@ -162,14 +162,14 @@ def _by_annotator(
     """
     found: dict[str, dict[str, Path]] = {}
     for stem, path in annotations.items():
-        name, annotator = ("", "") if stem in texts else _parted(stem, texts)
+        name, annotator = ("", "") if stem in texts else _name_and_annotator(stem, texts)
         if annotator:
             found.setdefault(name, {})[annotator] = path
     return found
 
 
-def _parted(stem: str, texts: Mapping[str, Path]) -> tuple[str, str]:
-    """Part a name into that of a text and an annotator's; both are empty if it is neither's."""
+def _name_and_annotator(stem: str, texts: Mapping[str, Path]) -> tuple[str, str]:
+    """Separate a name into that of a text and an annotator's; both are empty if it is neither's."""
     end = len(stem)
     while (end := stem.rfind("_", 0, end)) > 0:
         if stem[:end] in texts:
@@ -206,7 +206,7 @@ def _parse(content: str, path: Path) -> tuple[list[QuotedMention], dict[str, int
             first = seen.setdefault(line.mention.id, number)
             if first != number:
                 raise InputError(
-                    f"{path}, line {number}: {line.mention.id} stands on line {first} already. "
+                    f"{path}, line {number}: {line.mention.id} is on line {first} already. "
                     "Give one of them another ID."
                 )
             lines.append(line)
@@ -279,7 +279,7 @@ def _check(text: str, line: QuotedMention, path: Path) -> None:
             )
     if not _agrees(text, line):
         raise InputError(
-            f"{path}, line {mention.line}: the text of {mention.id} is not what stands at its "
+            f"{path}, line {mention.line}: the text of {mention.id} does not match the text at its "
             "offsets. Check that the .txt file is the one annotated, with the same line ends."
         )
 
@@ -292,7 +292,7 @@ def write_brat(documents: Iterable[AnnotatedText], folder: Path) -> None:
     """Write texts with all their mentions as pairs of NAME.txt and NAME.ann.
 
     Mentions keep their ids if all of a document's are brat's (T1, T2, ...), otherwise they are
-    numbered anew. A line break inside a mention's own text is written as a space.
+    numbered again. A line break inside a mention's own text is written as a space.
 
     documents: they may come from a generator, one being held at a time; ids become file names.
     folder: where to write; it must be absent or empty.
@@ -304,7 +304,7 @@ def write_brat(documents: Iterable[AnnotatedText], folder: Path) -> None:
         for document in checked(documents, folder):
             if _NO_NAME.search(document.id) or not 0 < len(document.id.encode()) <= 200:
                 raise cannot_hold(
-                    folder, document.id, "its id is no file name", "Give it another id."
+                    folder, document.id, "its id is not a file name", "Give it another id."
                 )
             lines = [_line(document, id, mention, folder) for id, mention in _with_ids(document)]
             # A text may start with the mark that readers take away: it gets another.

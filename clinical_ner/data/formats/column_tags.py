@@ -32,7 +32,7 @@ class TagFaultError(Exception):
 
 
 def parse_tag(tag: str) -> tuple[str, str] | None:
-    """Part a tag into its prefix and its label, which is empty for O; None if it is no tag."""
+    """Separate a tag into prefix and label, which is empty for O; None if it is not a tag."""
     matched = _TAG.fullmatch(tag)
     if matched is None:
         return None
@@ -40,7 +40,7 @@ def parse_tag(tag: str) -> tuple[str, str] | None:
 
 
 class SchemeDetector:
-    """Tells the scheme of a file from all its tags, given one by one."""
+    """Detects the scheme of a file from all its tags, given one by one."""
 
     def __init__(self) -> None:
         self._prefixes: set[str] = set()
@@ -63,7 +63,7 @@ class SchemeDetector:
         self._label = ""
 
     def scheme(self) -> Scheme:
-        """Give the scheme that the tags follow, or the one whose rules tell what is wrong.
+        """Give the scheme that the tags follow, or the one whose rules show what is wrong.
 
         Only IOB1 begins a chunk with I, and only IOB1 has no other B than between two chunks of one
         label; tags with both are IOB2 with a fault. Without any entity the scheme is IOB2.

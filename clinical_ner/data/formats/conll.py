@@ -1,7 +1,7 @@
 """CoNLL columns: a word a line with its tag, empty lines between sentences.
 
 Documents begin with a line -DOCSTART- or a comment "# newdoc"; a file without either is one.
-Columns have no place for the spaces of a text: words are parted by a space, sentences by a line
+Columns have no place for the spaces of a text: words are separated by a space, sentences by a line
 break. What is written says the text itself in a comment, so that it can be read back as it was:
 
     -DOCSTART-  O
@@ -56,7 +56,7 @@ class _Start:
 
 @dataclass(frozen=True)
 class _Text:
-    """A document's text as it was before it was parted into words."""
+    """A document's text as it was before it was separated into words."""
 
     line: int
     text: str
@@ -104,18 +104,18 @@ def read_conll(
     word_column: int = 0,
     scheme: Scheme | None = None,
 ) -> Iterator[AnnotatedText]:
-    """Read columns, parted by tabs if the first line of a file has one, otherwise by spaces.
+    """Read columns, separated by tabs if the first line of a file has one, otherwise by spaces.
 
     A document's id is that of its comment "# newdoc id = ...", otherwise the file's name, with the
     document's number if the file begins several. Other comments (lines that start with # and are no
-    words) are left alone. A file is read twice, one document being held at a time.
+    words) are ignored. A file is read twice, one document being held at a time.
 
     path: a file, or a flat folder of files with one of SUFFIXES.
     label_column, word_column: counted from 0, or, if negative, from the end.
-    scheme: that of the tags; None to tell it from all tags of each file (see tags.SchemeDetector).
+    scheme: that of the tags; None to detect it from all tags of each file (see SchemeDetector).
     Raises ClinicalNerError, naming the file and the line, for columns that change in number or are
-    not there, for an empty word, for what is no tag, for a tag that its scheme does not allow, and
-    for two documents of one id.
+    not there, for an empty word, for what is not a tag or not allowed by its scheme, and for two
+    documents of one id.
     """
     if scheme is not None:
         check_choice("scheme", scheme, SCHEMES)
@@ -209,7 +209,7 @@ def _events(path: Path, word_column: int, label_column: int) -> Iterator[_Event]
         if len(parts) != count:
             raise InputError(
                 f"{path}, line {number}: {len(parts)} columns, where line {first} has {count}. "
-                "Part columns alike on all lines, by tabs or by spaces."
+                "Separate columns alike on all lines, by tabs or by spaces."
             )
         for column in (word_column, label_column):
             if not -count <= column < count:
@@ -273,7 +273,7 @@ def _annotated(document: _Document, id: str, scheme: Scheme, path: Path) -> Anno
 
 
 def _placed(document: _Document, path: Path) -> tuple[str, dict[int, tuple[int, int]]]:
-    """Give a document's text, and where the word of each line stands in it."""
+    """Give a document's text, and where the word of each line is in it."""
     offsets: dict[int, tuple[int, int]] = {}
     if document.text is None:
         position, lines = 0, []
@@ -303,7 +303,7 @@ def _placed(document: _Document, path: Path) -> tuple[str, dict[int, tuple[int, 
 
 
 def write_conll(docs: Iterable[Doc], path: Path) -> None:
-    """Write the entities of Docs in IOB2, in two columns parted by tabs.
+    """Write the entities of Docs in IOB2, in two columns separated by tabs.
 
     Whitespace tokens have no line; one with a line break outside of entities ends a sentence, as
     does the end of a sentence that the Doc knows of.
@@ -360,7 +360,9 @@ def _tags(doc: Doc, id: str, path: Path) -> list[str]:
                 path, id, f"token {token.i} may be in an entity or not", "Annotate it."
             )
         if re.search(r"[\t\r\n]", token.text) or token.text == DOCSTART:
-            raise cannot_hold(path, id, f"token {token.i} is no word", "Choose another tokenizer.")
+            raise cannot_hold(
+                path, id, f"token {token.i} is not a word", "Choose another tokenizer."
+            )
     for entity in doc.ents:
         label = entity.label_
         if parse_tag(f"B-{label}") is None or re.search(r"[\t\r\n]", label):

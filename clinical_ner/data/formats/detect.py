@@ -1,4 +1,4 @@
-"""Which format a corpus is in, told from what is in its files; their names only choose which count.
+"""The format of a corpus, detected from what is in its files; names only choose which count.
 
 A .spacy file that holds JSON is JSON: people rename files.
 """
@@ -29,12 +29,12 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 _SUFFIXES = sorted({".spacy", *CONLL_SUFFIXES, *JSON_SUFFIXES, *PUBTATOR_SUFFIXES})
 #: How data of zlib starts (RFC 1950), one for each grade of compression.
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
-#: Lines from which a format is told; enough for a few comments and a sentence.
+#: Lines from which a format is detected; enough for a few comments and a sentence.
 _LINES = 40
 
 
 def detect_format(path: Path) -> Format:
-    """Tell the format of a file, or of the files in a flat folder.
+    """Detect the format of a file, or of the files in a flat folder.
 
     A folder with .ann files is brat; of others, every file with a known ending must be of one
     format. Only the beginning of a file is looked at, but for JSON of one big value.
@@ -106,7 +106,7 @@ def _of_json(path: Path) -> Format:
         raise _unknown(path, f"JSON, of which the first record is {kind(record)}")
     if any(key in record for key in (*MENTIONS, "answer", "_input_hash")):
         return "jsonl"
-    raise _unknown(path, f"JSON, a record of no known shape; {keys(record)}")
+    raise _unknown(path, f"JSON, a record of unknown shape; {keys(record)}")
 
 
 def _unknown(path: Path, seen: str) -> ClinicalNerError:

@@ -20,7 +20,7 @@ from ...errors import InputError, cannot_be_read
 from ...files import new_folder, replacing
 
 DOCUMENT_ID = "clinical_ner.id"
-"""Key of ``doc.user_data`` under which a document's id (str) stands."""
+"""Key of ``doc.user_data`` under which a document's id (str) is."""
 _ENTITY_ATTRS = ("NORM", "ENT_IOB", "ENT_TYPE")
 #: As spaCy packs a span: its id, knowledge base id and label, tokens and characters.
 _SPAN = struct.Struct(">QQQllll")

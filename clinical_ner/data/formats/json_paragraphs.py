@@ -1,6 +1,6 @@
 """spaCy's training JSON: documents of "paragraphs", each with its text, tokens and entities.
 
-Entities stand as offsets in "entities", or, in older files, only as a BILUO tag of each token.
+Entities are offsets in "entities", or, in older files, only as a BILUO tag of each token.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..offsets import QuotedMention
 from .column_tags import OUTSIDE, TagFaultError, chunks, parse_tag
 from .json_shapes import Place, RecordText, beside, checked_text, document_id, kind, read_mentions
 
-#: The tag of a token about which the annotation says nothing.
+#: The tag of a token about which nothing is known.
 _MISSING = ("-", None)
 
 
@@ -104,7 +104,7 @@ def _tagged(
                 continue
             tag = parse_tag(str(token["ner"]))
             if tag is None:
-                raise place.fault("a token's 'ner' is no tag", "Write O, or B-, I-, L-, U-LABEL")
+                raise place.fault("a token's 'ner' is not a tag", "Write O, or B-, I-, L-, U-LABEL")
             tags.append(tag)
         try:
             found = chunks(tags, "BILUO")

@@ -21,7 +21,7 @@ def read_records(path: Path) -> Iterator[tuple[int, Any]]:
 
     Where every line is a value, one line at a time is held in memory; otherwise the file's text is.
 
-    path: a UTF-8 file; empty lines between records are left alone.
+    path: a UTF-8 file; empty lines between records are ignored.
     Raises ClinicalNerError if it cannot be read, is not UTF-8, or holds no record, and for what is
     not JSON when its turn comes; it names the line.
     """
@@ -36,7 +36,7 @@ def _is_whole(line: str) -> bool:
     """Whether a file's first line that is not empty is a record, as far as one can tell.
 
     A line may be at fault, so this cannot be whether it is JSON. Those who break a record into
-    lines do it after a bracket or a comma, and an array of records is no record, unless it is
+    lines do it after a bracket or a comma, and an array of records is not a record, unless it is
     spaCy's pair of a text and its annotations.
     """
     stripped = line.strip()

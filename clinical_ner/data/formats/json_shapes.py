@@ -1,4 +1,4 @@
-"""The shapes in which annotation tools write a record, each told from the record's own keys.
+"""The shapes in which annotation tools write a record, each detected from the record's own keys.
 
 - doccano: "text" (older: "data") with "label" or "labels", lists of [start, end, label]; or with
   "entities", objects of "id", "label", "start_offset", "end_offset", and "relations" beside.
@@ -30,7 +30,7 @@ _TEXT = ("text", "data")
 _START = ("start", "start_offset")
 _END = ("end", "end_offset")
 _LABEL = ("label", "labels", "type")
-#: What can stand beside mentions and is none: key of a list, and how its items are counted.
+#: What can be beside mentions and is not one: key of a list, and how its items are counted.
 _BESIDE = {"relations": "relation", "cats": "category", "Comments": "comment", "links": "link"}
 #: What a key looks like that a person made for a record, rather than taken from a note.
 _KEY = re.compile(r"[A-Za-z_]\w{0,30}")
@@ -38,12 +38,12 @@ _KEY = re.compile(r"[A-Za-z_]\w{0,30}")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a record stands, for messages."""
+    """Where a record is, for messages."""
 
     path: Path
     line: int
 
-    def fault(self, problem: str, hint: str = "Mend or remove the record") -> ClinicalNerError:
+    def fault(self, problem: str, hint: str = "Fix or remove the record") -> ClinicalNerError:
         """An error about the record."""
         return InputError(f"{self.path}, line {self.line}: {problem}. {f'{hint}.'}")
 
@@ -91,7 +91,7 @@ def read_flat_record(record: Any, *, place: Place, default_id: str) -> RecordTex
         null = next((key for key in MENTIONS if key in record and record[key] is None), None)
         if text_key is not None and null is not None:
             raise place.fault(f"the mentions ({null}) are null", "Write [] if there are none")
-        raise place.fault(f"no record of a known shape ({keys(record)})")
+        raise place.fault(f"not a record of a known shape ({keys(record)})")
     document = document_id(record, default_id, place)
     text = checked_text(record[text_key], place)
     skipped = beside(record)
@@ -117,7 +117,7 @@ def read_mentions(
     """Read one annotation: [start, end, label], or an object; one mention for each of its labels.
 
     number: that of the annotation in its list, from which its id is made if it has none.
-    id: the annotation's id, where it stands outside of `item`.
+    id: the annotation's id, where it is outside of `item`.
     """
     name = f"T{number}"
     quote = None
@@ -134,7 +134,7 @@ def read_mentions(
         labels = _first(item, _LABEL)
         quote = item.get("text")
         if quote is not None and not isinstance(quote, str):
-            raise place.mention_fault(name, document, "has a text that is no string")
+            raise place.mention_fault(name, document, "has a text that is not a string")
     else:
         raise place.mention_fault(name, document, f"is {kind(item)}, not a list or an object")
     fragments = _fragments(pieces)
@@ -187,7 +187,7 @@ def is_name(value: Any) -> bool:
 def checked_text(text: Any, place: Place) -> str:
     """Give a record's text.
 
-    Raises ClinicalNerError if it is no string, or holds half of a UTF-16 pair, which no file can.
+    Raises ClinicalNerError if it is not a string, or holds half of a UTF-16 pair.
     """
     if not isinstance(text, str):
         raise place.fault(f"the text is {kind(text)}")
@@ -197,7 +197,7 @@ def checked_text(text: Any, place: Place) -> str:
 
 
 def beside(record: Mapping[str, Any]) -> Counter[str]:
-    """Count what stands beside a record's mentions."""
+    """Count what is beside a record's mentions."""
     return Counter(
         {
             name: len(record[key])

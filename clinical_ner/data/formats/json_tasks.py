@@ -81,7 +81,7 @@ def read_task(
 def _text(data: Mapping[str, Any], place: Place) -> Any:
     """Give a task's text: "text", or what else is the only string there.
 
-    Which key the labels are about stands in the project's settings, which are not exported.
+    Which key the labels are about is in the project's settings, which are not exported.
     """
     if "text" in data:
         return data["text"]

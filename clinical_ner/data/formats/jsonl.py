@@ -1,7 +1,7 @@
 """JSON of annotation tools: doccano, Prodigy, Label Studio (JSON and JSON_MIN), and spaCy.
 
-The shape is told from each record's own keys (json_shapes, json_tasks, json_paragraphs). What is
-written is doccano's shape with relations: one object a line, of the keys "id", "text" and
+The shape is detected from each record's own keys (json_shapes, json_tasks, json_paragraphs).
+Written is doccano's shape with relations: one object a line, of the keys "id", "text" and
 "entities", each entity with "id", "label", "start_offset" and "end_offset", and "fragments" where
 it has several. Offsets that are written count code points.
 """
@@ -29,7 +29,7 @@ def read_jsonl(
 ) -> Iterator[AnnotatedText]:
     """Read JSON records: one a line, or in an array, or over many lines.
 
-    A document's id is the record's "id", or what stands for it in the tool's shape, or else the
+    A document's id is the record's "id", or what means the same in the tool's shape, or else the
     file's name and the record's number, counted from 1.
 
     path: a file, or a flat folder of files that end in .jsonl, .json or .ndjson.
@@ -79,7 +79,7 @@ def _texts(record: Any, place: Place, default_id: str, annotator: str | None) ->
         return [read_task(record, place=place, default_id=default_id, annotator=annotator)]
     if annotator is not None:
         raise place.fault(
-            "an annotator was named, but the record is no Label Studio task", "Name none"
+            "an annotator was named, but the record is not a Label Studio task", "Name none"
         )
     if is_training_document(record):
         return read_paragraphs(record, place=place, default_id=default_id)

@@ -128,7 +128,7 @@ def _add_annotation(document: _Document, fields: list[str], path: Path, number: 
     if len(fields) < 5:
         raise _fault(path, number, f"a mention or a relation of {len(fields)} columns")
     if not _OFFSET.fullmatch(fields[1]) or not _OFFSET.fullmatch(fields[2]):
-        raise _fault(path, number, "offsets that are no whole numbers")
+        raise _fault(path, number, "offsets that are not whole numbers")
     label = fields[4].strip()
     if not label:
         raise _fault(path, number, "a mention without label")

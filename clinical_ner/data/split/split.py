@@ -12,7 +12,7 @@ from typing import Any
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from ...errors import InputError, not_a_folder
+from ...errors import ConfigError, InputError, not_a_folder
 from ...files import corpus_files, replacing
 from ..formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
 from ..gold import SUFFIXES
@@ -23,31 +23,42 @@ from .units import group_documents
 
 REPORT = "split.json"
 FOLD = "fold-{}"
+TEST = 0.2
 
 
 def split(
-    source: Path,
-    out_dir: Path,
+    source: str | Path,
+    out_dir: str | Path,
     *,
-    dev: float,
-    test: float,
-    seed: int,
-    group_by: re.Pattern[str] | None = None,
+    dev: float = 0.1,
+    test: float = TEST,
+    seed: int = 0,
+    group_by: str | re.Pattern[str] | None = None,
 ) -> dict[str, Any]:
-    """Divide annotated documents and write the parts, all or none.
+    """Divide annotated documents into train, dev and test, and write the parts, all or none.
 
-    source: the .spacy file to divide, or a flat folder of .spacy files.
-    out_dir: folder of the four output files; existing ones are replaced.
-    dev, test: shares of the documents, in [0, 1) and with a sum below 1.
-    seed: of the random choices of the stratification.
-    group_by: names each document's group by its id; see `group_documents`.
+    Whole documents go to one part each, so that every part has its share of each entity type.
 
-    RETURNS: what split.json holds: ``seed``, ``shares``, what `division_report` says, and
+    Args:
+        source: The .spacy file to divide, or a flat folder of .spacy files.
+        out_dir: Folder of train.spacy, dev.spacy, test.spacy and split.json; existing files are
+            replaced.
+        dev: Share of the documents for dev, in [0, 1).
+        test: Share of the documents for test, in [0, 1); the rest is train.
+        seed: Seed of the stratification.
+        group_by: Regex that names each document's group by its id: its first capture group, or
+            without one the whole match. A group goes to one part.
+
+    Returns:
+        What split.json holds: ``seed``, ``shares``, what `division_report` returns, and
         ``not_in_every_part``, see `gap_records`.
-    RAISES ClinicalNerError: a file cannot be read or written, would overwrite the input, two
-        documents share an id, an id has no group, a share is out of range, or there are too few
-        documents or groups.
+
+    Raises:
+        InputError: A file cannot be read or written, or would overwrite the input; two documents
+            have one id, an id has no group, or there are too few documents or groups.
+        ConfigError: A share is out of range, or `group_by` is not a regex.
     """
+    source, out_dir = Path(source), Path(out_dir)
     if source.is_dir() and out_dir.exists() and source.samefile(out_dir):
         raise InputError(
             f"{out_dir}: is the folder of the input, so that the parts would be read as input the "
@@ -71,27 +82,35 @@ def split(
 
 
 def split_folds(
-    source: Path,
-    out_dir: Path,
+    source: str | Path,
+    out_dir: str | Path,
     *,
-    folds: int,
-    dev: float,
-    seed: int,
-    group_by: re.Pattern[str] | None = None,
+    folds: int = 5,
+    dev: float = 0.1,
+    seed: int = 0,
+    group_by: str | re.Pattern[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Divide annotated documents for a cross-validation and write the folds, all or none.
 
-    source, seed, group_by: as in `split`.
-    out_dir: gets a folder fold-1, fold-2, ... with the files of `split` for each fold; existing
-        files are replaced.
-    folds: their number, at least 2.
-    dev: share of the documents that are not in the test of a fold, in [0, 1).
+    Args:
+        source: As in `split`.
+        out_dir: Gets a folder fold-1, fold-2, ... with the files of `split` for each fold;
+            existing files are replaced.
+        folds: Their number, at least 2; each document is in the test of one.
+        dev: Share of the documents that are not in the test of a fold, in [0, 1).
+        seed: As in `split`.
+        group_by: As in `split`.
 
-    RETURNS: by fold, what its split.json holds: as in `split`, with ``fold``, ``folds`` and ``dev``
+    Returns:
+        By fold, what its split.json holds: as in `split`, with ``fold``, ``folds`` and ``dev``
         for the shares. In ``not_in_every_part``, a type is missing in test with regard to all
         tests, and in train and dev with regard to what is not in the fold's test.
-    RAISES ClinicalNerError: as in `split`, or the folder holds a fold of more folds.
+
+    Raises:
+        InputError: As in `split`, or the folder holds a fold of more folds.
+        ConfigError: As in `split`.
     """
+    source, out_dir = Path(source), Path(out_dir)
     targets = [out_dir / FOLD.format(fold) for fold in range(1, folds + 1)]
     for target in (out_dir, *targets):
         _check_output(source, target)
@@ -137,7 +156,20 @@ def _check_output(source: Path, folder: Path) -> None:
             )
 
 
-def _read(source: Path, group_by: re.Pattern[str] | None) -> Corpus:
+def compiled(group_by: str | re.Pattern[str]) -> re.Pattern[str]:
+    """Compile the regex of the documents' groups.
+
+    Raises:
+        ConfigError: It is not a regex.
+    """
+    try:
+        return re.compile(group_by)
+    except re.error as error:
+        raise ConfigError(f"group_by is not a regex: {error}") from error
+
+
+def _read(source: Path, group_by: str | re.Pattern[str] | None) -> Corpus:
+    pattern = None if group_by is None else compiled(group_by)
     vocab, known = Vocab(), DocumentIds()
     docs: list[Doc] = []
     ids: list[str] = []
@@ -147,10 +179,10 @@ def _read(source: Path, group_by: re.Pattern[str] | None) -> Corpus:
             known.add(id_, f"{file}, document {number}")
             docs.append(doc)
             ids.append(id_)
-    if group_by is None:
+    if pattern is None:
         return Corpus.of(docs, ids)
-    groups = group_documents(ids, group_by, source=str(source))
-    return Corpus.of(docs, ids, groups=groups, regex=group_by.pattern)
+    groups = group_documents(ids, pattern, source=str(source))
+    return Corpus.of(docs, ids, groups=groups, regex=pattern.pattern)
 
 
 def _write(

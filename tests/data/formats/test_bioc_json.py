@@ -160,7 +160,7 @@ def _broken(path: str, value: Any = None) -> Any:
         (_broken("passages.1.offset", 9), "passages of document 7 overlap"),
         (_broken("passages.0.annotations.0.infons", {"a": 1}), "annotation 1 .* has no type"),
         (_broken("passages.0.annotations.0.locations", []), "annotation 1 .* has no locations"),
-        (_broken("passages.0.annotations.0.text", "Fever"), "the text of 1 is not what stands"),
+        (_broken("passages.0.annotations.0.text", "Fever"), "the text of 1 does not match"),
         (
             _broken("passages.0.annotations.0.locations.0.length", 99),
             "offsets 0 99 of 1 do not fit",

@@ -213,7 +213,7 @@ def test_duplicate_id(tmp_path: Path) -> None:
         tmp_path, "chest pain", "T1\tBody 0 5\tchest", "T2\tX 0 5\tchest", "T1\tSign 6 10\tpain"
     )
 
-    assert f"{tmp_path / 'note.ann'}, line 3: T1 stands on line 1" in message
+    assert f"{tmp_path / 'note.ann'}, line 3: T1 is on line 1" in message
 
 
 def test_stray_line(tmp_path: Path) -> None:
@@ -372,10 +372,10 @@ def test_an_empty_folder_is_written_into(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("documents", "problem"),
     [
-        ([_text("a/b", "pain")], "document a/b: its id is no file name"),
-        ([_text(".a", "pain")], "its id is no file name"),
-        ([_text("", "pain")], "its id is no file name"),
-        ([_text("ä" * 101, "pain")], "its id is no file name"),
+        ([_text("a/b", "pain")], "document a/b: its id is not a file name"),
+        ([_text(".a", "pain")], "its id is not a file name"),
+        ([_text("", "pain")], "its id is not a file name"),
+        ([_text("ä" * 101, "pain")], "its id is not a file name"),
         ([_text("a", "pain"), _text("a", "pain")], "another has its id"),
         ([_text("a", "pain", Mention("T1", "A B", ((0, 1),)))], "label of T1 .* whitespace"),
         ([_text("a", "pain", Mention("T1", "", ((0, 1),)))], "label of T1 is empty"),

@@ -65,8 +65,8 @@ def test_the_name_says_nothing(tmp_path: Path) -> None:
         ("B-X\nO\n", "text whose lines are neither columns"),
         ("a\x00b", "a binary file"),
         ("[3]", "JSON, of which the first record is a number"),
-        ('{"note": "fever", "patient has fever": 3}', "no known shape; keys: note"),
-        ('{"text": "fever"}', "no known shape; keys: text"),
+        ('{"note": "fever", "patient has fever": 3}', "unknown shape; keys: note"),
+        ('{"text": "fever"}', "unknown shape; keys: text"),
     ],
 )
 def test_what_is_in_no_format(tmp_path: Path, content: str, seen: str) -> None:
