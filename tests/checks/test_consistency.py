@@ -4,6 +4,8 @@ import random
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clinical_ner.checks.consistency import find_other_labels, find_unlabelled
 from clinical_ner.checks.corpus import Part
@@ -134,7 +136,8 @@ def scan(corpus: Part) -> set[tuple[str, int, int]]:
     return places
 
 
-@pytest.mark.parametrize("seed", range(30))
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000))
 def test_unlabelled_places_are_those_of_a_naive_scan(seed: int) -> None:
     rng = random.Random(seed)
     documents = []

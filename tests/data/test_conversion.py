@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -224,7 +226,8 @@ def _random_case(random_state: random.Random) -> tuple[str, list[Mention]]:
     return text, _mentions(*[(random_state.choice("ABC"), spans) for spans in fragments])
 
 
-@pytest.mark.parametrize("seed", range(200))
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10_000))
 def test_random_mentions_end_as_one_row_each_and_the_choice_is_stable(
     nlp: Language, seed: int
 ) -> None:
@@ -266,7 +269,8 @@ def _alone(doc: Doc, nlp: Language, mentions: Sequence[Mention]) -> dict[int, tu
     return spans
 
 
-@pytest.mark.parametrize("seed", range(100))
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10_000))
 def test_no_entity_has_a_whitespace_edge(nlp: Language, seed: int) -> None:
     text, mentions = _random_case(random.Random(seed))
 

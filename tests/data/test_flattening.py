@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from spacy.language import Language
 
 from clinical_ner.data.conversion import ConversionRow, to_flat_doc
@@ -171,7 +173,8 @@ def test_rules_that_mean_nothing(rules: dict[str, Any], named: str) -> None:
         FlatRules(**rules)
 
 
-@pytest.mark.parametrize("seed", range(120))
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10_000))
 def test_under_any_rules_every_mention_has_one_row(nlp: Language, seed: int) -> None:
     rng = random.Random(seed)
     note = document(rng, "note")

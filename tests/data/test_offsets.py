@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clinical_ner.data.mentions import Mention
 from clinical_ner.data.offsets import UNITS, QuotedMention, Unit, settled, width
@@ -35,7 +37,8 @@ def _written_in(content: str, mention: Mention, unit: Unit) -> Mention:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("seed", range(60))
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000))
 def test_offsets_in_a_given_unit(seed: int, unit: Unit) -> None:
     note = document(random.Random(seed), "note")
     given = [QuotedMention(_written_in(note.text, mention, unit)) for mention in note.mentions]
@@ -44,7 +47,8 @@ def test_offsets_in_a_given_unit(seed: int, unit: Unit) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("seed", range(60))
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000))
 def test_quotes_tell_the_unit(seed: int, unit: Unit) -> None:
     rng = random.Random(seed)
     content = text(rng) + "😷 fever, µg and b.i.d. after 5 days" + text(rng)
@@ -69,7 +73,8 @@ def test_without_quotes_offsets_are_code_points() -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("seed", range(20))
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000))
 def test_width(seed: int, unit: Unit) -> None:
     content = text(random.Random(seed))
     assert width(content, unit) == _count(content, unit)

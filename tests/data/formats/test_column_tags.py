@@ -3,6 +3,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clinical_ner.data.formats.column_tags import (
     SCHEMES,
@@ -44,7 +46,8 @@ def _encode(found: list[Chunk], length: int, scheme: Scheme) -> list[tuple[str, 
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("seed", range(50))
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000))
 def test_chunks_come_back_and_the_scheme_is_told(scheme: Scheme, seed: int) -> None:
     rng = random.Random(seed)
     detector = SchemeDetector()
@@ -60,7 +63,8 @@ def test_chunks_come_back_and_the_scheme_is_told(scheme: Scheme, seed: int) -> N
     assert detector.scheme() == scheme
 
 
-@pytest.mark.parametrize("seed", range(30))
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000))
 def test_tags_of_any_kind_give_chunks_that_do_not_overlap_or_a_fault(seed: int) -> None:
     rng = random.Random(seed)
     for _ in range(50):
