@@ -50,11 +50,8 @@ def read_text(path: Path) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
         # "from None": the decoder's own error carries the bytes of the note.
-        raise InputError(
-            f"{path}, line {line}: not UTF-8. Save the file as UTF-8; offsets count characters."
-        ) from None
+        raise _not_utf8(path, data.count(b"\n", 0, error.start) + 1) from None
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -70,15 +67,18 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 try:
                     line = data.decode("utf-8")
                 except UnicodeDecodeError:
-                    raise InputError(
-                        f"{path}, line {number}: not UTF-8. Save the file as UTF-8; offsets count "
-                        "characters."
-                    ) from None
+                    raise _not_utf8(path, number) from None
                 if number == 1:
                     line = line.removeprefix(BOM)
                 yield number, line.removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise cannot_be_read(path, error.strerror) from error
+
+
+def _not_utf8(path: Path, line: int) -> InputError:
+    return InputError(
+        f"{path}, line {line}: not UTF-8. Save the file as UTF-8; offsets count characters."
+    )
 
 
 @contextmanager

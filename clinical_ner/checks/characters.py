@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from .corpus import Part, all_documents
-from .findings import Finding, Place, found
+from .findings import Finding, Place, found_by_code
 
 _ORDINARY = " \t\n\r"
 _JOINERS = "\u200c\u200d"
@@ -30,11 +30,11 @@ def find_characters(parts: Sequence[Part]) -> list[Finding]:
         for code, start, end in suspicious(document.text):
             points = " ".join(f"U+{ord(char):04X}" for char in document.text[start:end])
             places[code].append(Place(part.name, document.id, start, end, note=points))
-    found_all = []
-    for code in sorted(places):
-        number = len({(place.part, place.document) for place in places[code]})
-        found_all += found(code, places[code], detail=f"in {number} documents")
-    return found_all
+    details = {
+        code: f"in {len({(place.part, place.document) for place in of_code})} documents"
+        for code, of_code in places.items()
+    }
+    return found_by_code(places, details=details)
 
 
 def suspicious(text: str) -> Iterator[tuple[str, int, int]]:

@@ -19,7 +19,7 @@ import numpy as np
 from ..data.mentions import AnnotatedText
 from ..errors import InputError
 from .corpus import Part, all_documents, normalised, words
-from .findings import Finding, Place, document_place, found
+from .findings import Finding, Place, document_place, found_by_code
 
 THRESHOLD = 0.8
 SHINGLE = 3
@@ -79,11 +79,7 @@ def find_duplicates(parts: Sequence[Part], *, threshold: float = THRESHOLD) -> l
             copies.append(_Copy(part, document, text))
     _compare_nearly(copies, threshold, places)
     details = dict.fromkeys(("C021", "C023"), f"Jaccard index at least {threshold:g}")
-    return [
-        finding
-        for code in sorted(places)
-        for finding in found(code, places[code], of=number, detail=details.get(code, ""))
-    ]
+    return found_by_code(places, of=number, details=details)
 
 
 def shingles(text: str) -> Shingles:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -123,3 +123,23 @@ def found(
     """Give a finding with one place per counted thing; none if there is no place."""
     kept = tuple(places)
     return [Finding(code, len(kept), kept, of, detail)] if kept else []
+
+
+def found_by_code(
+    places: Mapping[str, Iterable[Place]],
+    *,
+    of: int | None = None,
+    details: Mapping[str, str] | None = None,
+) -> list[Finding]:
+    """Give the findings of several codes, sorted.
+
+    Args:
+        places: Those of each code.
+        of: See `Finding`.
+        details: By code, see `Finding`.
+    """
+    return [
+        finding
+        for code in sorted(places)
+        for finding in found(code, places[code], of=of, detail=(details or {}).get(code, ""))
+    ]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..data.flattening import joined
 from ..data.mentions import Mention
 from .corpus import Part, all_documents, count_words, cuts_word, mention_text
-from .findings import Finding, Place, found, mention_place
+from .findings import Finding, Place, found_by_code, mention_place
 
 MAX_WORDS = 15
 
@@ -25,12 +25,7 @@ def find_forms(parts: Sequence[Part], *, max_words: int = MAX_WORDS) -> list[Fin
             number += 1
             for code, note in forms(document.text, mention, max_words=max_words):
                 places[code].append(mention_place(part, document, mention, note))
-    details = {"C043": f"over {max_words}"}
-    return [
-        finding
-        for code in sorted(places)
-        for finding in found(code, places[code], of=number, detail=details.get(code, ""))
-    ]
+    return found_by_code(places, of=number, details={"C043": f"over {max_words}"})
 
 
 def forms(text: str, mention: Mention, *, max_words: int) -> Iterator[tuple[str, str]]:

@@ -192,31 +192,26 @@ def to_flat_doc(
     doc.set_ents([candidate.span for candidate in chosen.values()], default="outside")
     set_gold(doc, mentions, text=text)
     rows = [
-        _flat_row(document, mention, chosen.get(index), dropped.get(index))
+        dropped_row(document, mention, dropped[index])
+        if index in dropped
+        else kept_row(document, mention, chosen[index])
         for index, mention in enumerate(mentions)
     ]
     return doc, rows
 
 
-def kept_row(document: str, mention: Mention) -> ConversionRow:
-    """Record a mention that is written as it was read."""
-    return _row(document, mention, "kept", (), mention.start, mention.end)
+def kept_row(document: str, mention: Mention, chosen: Candidate | None = None) -> ConversionRow:
+    """Record a mention that is written: as it was read, or as the entity that was chosen for it."""
+    start, end = mention.start, mention.end
+    codes: tuple[str, ...] = ()
+    if chosen is not None:
+        start, end, codes = chosen.span.start_char, chosen.span.end_char, chosen.codes
+    return _row(document, mention, "changed" if codes else "kept", codes, start, end)
 
 
 def dropped_row(document: str, mention: Mention, code: str) -> ConversionRow:
     """Record a mention that is not written; `code` is a key of DROPPED."""
     return _row(document, mention, "dropped", (code,), None, None)
-
-
-def _flat_row(
-    document: str, mention: Mention, chosen: Candidate | None, dropped: str | None
-) -> ConversionRow:
-    if chosen is None:
-        assert dropped is not None
-        return dropped_row(document, mention, dropped)
-    span = chosen.span
-    action: Action = "changed" if chosen.codes else "kept"
-    return _row(document, mention, action, chosen.codes, span.start_char, span.end_char)
 
 
 def _row(
@@ -227,15 +222,5 @@ def _row(
     new_start: int | None,
     new_end: int | None,
 ) -> ConversionRow:
-    return ConversionRow(
-        document=document,
-        annotation=mention.id,
-        label=mention.label,
-        start=mention.start,
-        end=mention.end,
-        action=action,
-        codes=codes,
-        new_start=new_start,
-        new_end=new_end,
-        new_label=mention.label,
-    )
+    read = mention.id, mention.label, mention.start, mention.end
+    return ConversionRow(document, *read, action, codes, new_start, new_end, mention.label)

@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal, get_args
 
-from ..errors import ClinicalNerError, check_choice
+from ..errors import InputError, check_choice
 from .mentions import Mention
 
 Unit = Literal["code-points", "utf-16", "bytes"]
@@ -88,7 +88,7 @@ def settled(
     unit: what the offsets count; None for code points, unless quotes show that it is another unit:
         one under which every mention fits, while under code points one does not.
     path, line, document: for messages; a mention's own line, if it has one, is named instead.
-    Raises ClinicalNerError for the first mention that lies outside the text, ends before it starts,
+    Raises InputError for the first mention that lies outside the text, ends before it starts,
     or does not stand where its quote says.
     """
     units: tuple[Unit, ...] = (unit,) if unit is not None else ("code-points",)
@@ -102,29 +102,19 @@ def settled(
         fault = _fault(text, item)
         if fault is None:
             continue
-        template = (
-            (
-                "{path}, line {line}: offsets {offsets} of {id} do not fit the text of document "
-                "{document}, which counts {length} {unit}. Write 0 <= START <= END <= {length}, or "
-                "say what the offsets count (code-points, utf-16 or bytes)."
+        line = item.mention.line or line
+        at, unit = written(given.mention.fragments), units[0]
+        if fault == "fit":
+            length = width(text, unit)
+            raise InputError(
+                f"{path}, line {line}: offsets {at} of {item.mention.id} do not fit the text of "
+                f"document {document}, which counts {length} {unit}. Write 0 <= START <= END <= "
+                f"{length}, or say what the offsets count (code-points, utf-16 or bytes)."
             )
-            if fault == "fit"
-            else (
-                "{path}, line {line}: the text of {id} does not match document {document} at "
-                "{offsets}, counted in {unit}. Check that the text is the one annotated, with the "
-                "same line ends."
-            )
-        )
-        raise ClinicalNerError(
-            template.format(
-                path=path,
-                line=item.mention.line or line,
-                document=document,
-                id=item.mention.id,
-                offsets=written(given.mention.fragments),
-                length=width(text, units[0]),
-                unit=units[0],
-            )
+        raise InputError(
+            f"{path}, line {line}: the text of {item.mention.id} does not match document "
+            f"{document} at {at}, counted in {unit}. Check that the text is the one annotated, "
+            "with the same line ends."
         )
     raise AssertionError("one mention at least does not fit")
 

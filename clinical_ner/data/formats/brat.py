@@ -96,10 +96,7 @@ def _pairs(
                     "files without suffix, or * for a document per file."
                 )
         path, partner = (texts[name], ".ann") if name in texts else (annotations[name], ".txt")
-        raise InputError(
-            f"{path}: has no {name + partner} beside it. Add it (an empty .ann file says that "
-            "nothing is annotated), or move this file away."
-        )
+        raise _no_partner(path, name + partner)
     return {name: (texts[name], annotations[name]) for name in texts}
 
 
@@ -119,11 +116,7 @@ def _pairs_of(
     for name in sorted(texts):
         ann_path = by_annotator.get(name, {}).get(annotator)
         if ann_path is None:
-            partner = f"{name}_{annotator}.ann"
-            raise InputError(
-                f"{texts[name]}: has no {partner} beside it. Add it (an empty .ann file says that "
-                "nothing is annotated), or move this file away."
-            )
+            raise _no_partner(texts[name], f"{name}_{annotator}.ann")
         pairs[name] = (texts[name], ann_path)
     return pairs
 
@@ -140,16 +133,17 @@ def _all_pairs(
         for ann_path in by_annotator.get(name, {}).values():
             pairs[ann_path.stem] = (path, ann_path)
         if name not in annotations and name not in by_annotator:
-            raise InputError(
-                f"{path}: has no {f'{name}.ann'} beside it. Add it (an empty .ann file says that "
-                "nothing is annotated), or move this file away."
-            )
+            raise _no_partner(path, f"{name}.ann")
     for name in sorted(annotations.keys() - pairs.keys()):
-        raise InputError(
-            f"{annotations[name]}: has no {f'{name}.txt'} beside it. Add it (an empty .ann file "
-            "says that nothing is annotated), or move this file away."
-        )
+        raise _no_partner(annotations[name], f"{name}.txt")
     return pairs
+
+
+def _no_partner(path: Path, partner: str) -> InputError:
+    return InputError(
+        f"{path}: has no {partner} beside it. Add it (an empty .ann file says that nothing is "
+        "annotated), or move this file away."
+    )
 
 
 def _by_annotator(

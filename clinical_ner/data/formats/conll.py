@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from spacy.tokens import Doc
@@ -135,18 +136,12 @@ def _read(
             continue
         second = next(documents, None)
         # A lone document has its file's name; numbers are for those that share it.
-        rest = [first] if second is None else _chain(first, second, documents)
+        rest = [first] if second is None else chain((first, second), documents)
         for number, document in enumerate(rest, start=1):
             name = file.stem if second is None else f"{file.stem}-{number}"
             id = document.id if document.id is not None else name
             ids.add(id, f"{file}, line {document.line}")
             yield _annotated(document, id, file_scheme, file)
-
-
-def _chain(first: _Document, second: _Document, others: Iterator[_Document]) -> Iterator[_Document]:
-    yield first
-    yield second
-    yield from others
 
 
 def _scheme(events: Iterator[_Event]) -> Scheme:
@@ -283,18 +278,16 @@ def _placed(document: _Document, path: Path) -> tuple[str, dict[int, tuple[int, 
                 position += len(word.word) + 1
             lines.append(" ".join(word.word for word in sentence))
         return "\n".join(lines), offsets
-    position, line = 0, document.line
-    for sentence in document.sentences:
-        for word in sentence:
-            start = document.text.find(word.word, position)
-            if start < 0 or document.text[position:start].strip():
-                raise InputError(
-                    f"{path}, line {word.line}: the word is not what follows in the text that the "
-                    "file gives. Remove the line '# text', or fix it."
-                )
-            position, line = start + len(word.word), word.line
-            offsets[word.line] = (start, position)
-    if document.text[position:].strip():
+    position, line, fits = 0, document.line, True
+    for word in chain.from_iterable(document.sentences):
+        start = document.text.find(word.word, position)
+        fits = start >= 0 and not document.text[position:start].strip()
+        line = word.line
+        if not fits:
+            break
+        position = start + len(word.word)
+        offsets[line] = (start, position)
+    if not fits or document.text[position:].strip():
         raise InputError(
             f"{path}, line {line}: the word is not what follows in the text that the file gives. "
             "Remove the line '# text', or fix it."

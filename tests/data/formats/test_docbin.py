@@ -12,7 +12,6 @@ from spacy.vocab import Vocab
 
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.files import replacing
 
 
 def _doc(*words: str) -> Doc:
@@ -81,13 +80,6 @@ def test_error_while_writing_leaves_the_old_file_alone(tmp_path: Path) -> None:
         write_docbin(docs(), path)
     assert [doc.user_data[DOCUMENT_ID] for doc in read_docbin(path, Vocab())] == ["old"]
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_half_written_file_is_removed(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "x.jsonl") as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_parent_that_is_a_file(tmp_path: Path) -> None:
