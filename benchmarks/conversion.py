@@ -2,7 +2,7 @@
 
 First a corpus is converted with the default rules, by each tokenizer: what was read is the sum of
 what was kept, merged, moved and dropped. Then notes are made of sentences drawn from another
-corpus, with their mentions, every digit drawn anew, and converted by the command in a process of
+corpus, with their mentions, every digit drawn again, and converted by the command in a process of
 its own. From fewer to more notes its processor time grows by what the notes cost, without the start
 of Python; the growth of the bare tokenizer's time on the same texts, taken right after, is its
 bound. Memory is the process's peak.

@@ -99,7 +99,7 @@ def make(variant: str, lang: str) -> Tokenizer:
 def counts(texts: Sequence[AnnotatedText], lang: str) -> dict[str, Any]:
     """Mentions, tokens, and by tokenizer the misaligned mentions and the patterns of their edges.
 
-    ``mended`` and ``broken`` are mentions that one of the two tokenizers misaligns and the other
+    ``fixed`` and ``broken`` are mentions that one of the two tokenizers misaligns and the other
     does not.
     """
     misaligned: dict[str, set[tuple[str, int]]] = {}
@@ -123,7 +123,7 @@ def counts(texts: Sequence[AnnotatedText], lang: str) -> dict[str, Any]:
             "misaligned": len(found),
             "edges": {pattern: patterns[pattern] for pattern in PATTERNS},
         }
-    result["mended"] = len(misaligned["language"] - misaligned["clinical"])
+    result["fixed"] = len(misaligned["language"] - misaligned["clinical"])
     result["broken"] = len(misaligned["clinical"] - misaligned["language"])
     return result
 
@@ -214,7 +214,7 @@ def show(result: Mapping[str, Any]) -> None:
         table.add_row(pattern, *(str(whole[variant]["edges"][pattern]) for variant in VARIANTS))
     console.print(table)
     table = Table()
-    for column in ("", "notes", "mentions", "misaligned", "mended", "broken", "tokens"):
+    for column in ("", "notes", "mentions", "misaligned", "fixed", "broken", "tokens"):
         table.add_column(column, justify="left" if column == "" else "right")
     for name, of in {"all": whole, **result["parts"]}.items():
         before, after = (of[variant] for variant in VARIANTS)
@@ -224,7 +224,7 @@ def show(result: Mapping[str, Any]) -> None:
             str(of["documents"]),
             f"{of['mentions']:,}",
             f"{before['misaligned']} > {after['misaligned']}",
-            str(of["mended"]),
+            str(of["fixed"]),
             str(of["broken"]),
             f"{before['tokens']:,} {growth:+.2%}",
         )

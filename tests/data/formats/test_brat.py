@@ -351,7 +351,7 @@ def test_what_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ids", [("T1", "T1"), ("T1", "x"), ("70", "71")])
-def test_ids_that_are_not_brats_are_given_anew(tmp_path: Path, ids: tuple[str, str]) -> None:
+def test_ids_that_are_not_brats_are_given_again(tmp_path: Path, ids: tuple[str, str]) -> None:
     mentions = [Mention(id, "X", ((0, 1),)) for id in ids]
 
     write_brat([_text("a", "pain", *mentions)], tmp_path / "out")

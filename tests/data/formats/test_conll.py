@@ -125,7 +125,7 @@ def test_the_text_itself(tmp_path: Path) -> None:
 
 
 def test_a_given_scheme_is_kept_to(tmp_path: Path) -> None:
-    # Told from the content, this is IOB1.
+    # Detected from the content, this is IOB1.
     with pytest.raises(ClinicalNerError, match=r"notes\.conll, line 1: I follows no word .*IOB2"):
         _read(tmp_path, "pain I-Sign\n", scheme="IOB2")
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,3 +102,9 @@ def test_fewer_documents_than_parts_are_an_error(documents: int, dev: float, tes
 def test_an_empty_train_is_an_error() -> None:
     with pytest.raises(ClinicalNerError, match=r"all\.spacy.*for test leave none for train"):
         split(np.ones((4, 2), dtype=bool), 0.45, 0.45)
+
+
+def test_a_missing_package_is_one_line_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "iterstrat", None)
+    with pytest.raises(ClinicalNerError, match=r"pip install 'clinical-ner\[train\]'"):
+        split(np.ones((10, 2), dtype=bool), 0.1, 0.2)
