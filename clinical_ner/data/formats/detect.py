@@ -15,13 +15,13 @@ from ...files import corpus_files, read_lines
 from .bioc_json import is_bioc
 from .conll import SUFFIXES as CONLL_SUFFIXES
 from .conll import looks_like_columns
-from .json_paragraphs import is_training_document
 from .json_records import read_records
 from .json_shapes import MENTIONS, keys, kind
-from .json_tasks import is_task
 from .jsonl import SUFFIXES as JSON_SUFFIXES
+from .label_studio import is_task
 from .pubtator import SUFFIXES as PUBTATOR_SUFFIXES
 from .pubtator import is_title
+from .spacy_json import is_training_document
 
 Format = Literal["brat", "conll", "jsonl", "pubtator", "bioc", "docbin"]
 FORMATS: tuple[Format, ...] = get_args(Format)

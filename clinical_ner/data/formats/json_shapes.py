@@ -5,9 +5,9 @@
 - Prodigy: "text" with "spans", objects of "start", "end", "label"; "answer" other than "accept"
   makes the record unusable.
 - Label Studio's JSON_MIN: "text" with "label", objects of "start", "end", "labels". Its JSON: see
-  json_tasks.
+  label_studio.
 - spaCy: "text" with "entities", lists of [start, end, label]; a pair of a text and such an object;
-  Doc.to_json(), with "ents"; the training format with "paragraphs", see json_paragraphs.
+  Doc.to_json(), with "ents"; the training format with "paragraphs", see spacy_json.
 """
 
 from __future__ import annotations

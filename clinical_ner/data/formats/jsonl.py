@@ -1,6 +1,6 @@
 """JSON of annotation tools: doccano, Prodigy, Label Studio (JSON and JSON_MIN), and spaCy.
 
-The shape is detected from each record's own keys (json_shapes, json_tasks, json_paragraphs).
+The shape is detected from each record's own keys (json_shapes, label_studio, spacy_json).
 Written is doccano's shape with relations: one object a line, of the keys "id", "text" and
 "entities", each entity with "id", "label", "start_offset" and "end_offset", and "fragments" where
 it has several. Offsets that are written count code points.
@@ -16,10 +16,10 @@ from typing import Any
 from ...files import corpus_files, replacing
 from ..mentions import AnnotatedText, DocumentIds, Mention, checked
 from ..offsets import Unit, check_unit, settled
-from .json_paragraphs import is_training_document, read_paragraphs
 from .json_records import read_records
 from .json_shapes import Place, RecordText, read_flat_record
-from .json_tasks import is_task, read_task
+from .label_studio import is_task, read_task
+from .spacy_json import is_training_document, read_paragraphs
 
 SUFFIXES = (".jsonl", ".json", ".ndjson")
 
