@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ..data.formats.detect import Format
 from ..data.formats.reading import read_texts
-from ..errors import InputError
+from ..errors import InputError, check_number
 from .corpus import Part
 from .duplicates import THRESHOLD
 from .lengths import MAX_WORDS
@@ -42,7 +42,10 @@ def check(
 
     Raises:
         InputError: A path cannot be read, or two of them have one name.
+        ConfigError: A setting is out of range.
     """
+    check_number("near_duplicate", near_duplicate, above=0, most=1)
+    check_number("max_words", max_words, least=1)
     parts = read_parts([paths] if isinstance(paths, str | Path) else paths, format, **settings)
     return check_parts(parts, near_duplicate=near_duplicate, max_words=max_words, encoder=encoder)
 

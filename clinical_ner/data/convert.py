@@ -16,7 +16,14 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import registry
 
-from ..errors import ClinicalNerError, ConfigError, InputError, cannot_be_written
+from ..errors import (
+    ClinicalNerError,
+    ConfigError,
+    InputError,
+    cannot_be_written,
+    check_choice,
+    check_number,
+)
 from ..files import replacing
 from .conversion import (
     EMPTY_DOCUMENT,
@@ -29,7 +36,7 @@ from .conversion import (
 from .flattening import FlatRules
 from .formats.detect import Format, detect_format
 from .formats.reading import SUFFIXES, read_texts
-from .formats.writing import FLAT, format_of, write_docs, write_texts
+from .formats.writing import FLAT, WRITTEN, format_of, write_docs, write_texts
 from .label_map import LabelMap
 from .mentions import AnnotatedText, Mention
 
@@ -96,6 +103,9 @@ def convert(
             .spacy file. Only the report is written.
     """
     source, output = Path(source), Path(output)
+    check_choice("to", to, ("auto", *WRITTEN))
+    if docs_per_file is not None:
+        check_number("docs_per_file", docs_per_file, least=1)
     files = [output] if report is None else [output, Path(report)]
     if to == "auto":
         to = _format_to(output) if docs_per_file is None else "docbin"

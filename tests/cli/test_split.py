@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from spacy.tokens import Doc, Span
@@ -12,7 +13,7 @@ from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
 from clinical_ner.data.split.split import split, split_folds
 from clinical_ner.data.split.stratify import PARTS
-from clinical_ner.errors import ClinicalNerError
+from clinical_ner.errors import ClinicalNerError, ConfigError
 
 FILES = ["dev.spacy", "split.json", "test.spacy", "train.spacy"]
 
@@ -385,3 +386,19 @@ def test_a_fold_that_cannot_be_written_leaves_none(source: Path, tmp_path: Path)
         split_folds(source, tmp_path / "out", folds=3, dev=0.1, seed=0)
     assert names_in(tmp_path / "out") == ["fold-2"]
     assert names_in(blocked.parent) == ["test.spacy"]
+
+
+@pytest.mark.parametrize("setting", [{"seed": -1}, {"dev": 1.0}, {"group_by": "(p"}])
+def test_settings_of_the_function_that_are_out_of_range(
+    source: Path, tmp_path: Path, setting: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError):
+        split(str(source), str(tmp_path / "out"), **setting)
+    with pytest.raises(ConfigError, match="folds"):
+        split_folds(source, tmp_path / "out", folds=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_source_and_folder_are_enough(source: Path, tmp_path: Path) -> None:
+    report = split(str(source), str(tmp_path / "out"))
+    assert (report["seed"], report["shares"]["dev"], report["shares"]["test"]) == (0, 0.1, 0.2)

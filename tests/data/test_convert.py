@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from spacy.vocab import Vocab
@@ -47,6 +48,14 @@ def test_documents_per_file_are_for_docbin_only(tmp_path: Path) -> None:
     write_jsonl([NOTE], tmp_path / "notes.jsonl")
     with pytest.raises(ConfigError, match="docs_per_file has no meaning for jsonl"):
         convert(tmp_path / "notes.jsonl", tmp_path / "out", to="jsonl", docs_per_file=2)
+
+
+@pytest.mark.parametrize("setting", [{"to": "bioc"}, {"docs_per_file": 0}, {"max_dropped": "x"}])
+def test_settings_out_of_range(tmp_path: Path, setting: dict[str, Any]) -> None:
+    write_jsonl([NOTE], tmp_path / "notes.jsonl")
+    with pytest.raises(ConfigError):
+        convert(tmp_path / "notes.jsonl", tmp_path / "out", **setting)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.jsonl"]
 
 
 def test_a_language_that_spacy_does_not_have() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from ...errors import ConfigError, InputError, not_a_folder
+from ...errors import ConfigError, InputError, check_number, not_a_folder
 from ...files import corpus_files, replacing
 from ..formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
 from ..gold import SUFFIXES
@@ -56,8 +56,9 @@ def split(
     Raises:
         InputError: A file cannot be read or written, or would overwrite the input; two documents
             have one id, an id has no group, or there are too few documents or groups.
-        ConfigError: A share is out of range, or `group_by` is not a regex.
+        ConfigError: A share or the seed is out of range, or `group_by` is not a regex.
     """
+    _check_seed(seed)
     source, out_dir = Path(source), Path(out_dir)
     if source.is_dir() and out_dir.exists() and source.samefile(out_dir):
         raise InputError(
@@ -108,8 +109,10 @@ def split_folds(
 
     Raises:
         InputError: As in `split`, or the folder holds a fold of more folds.
-        ConfigError: As in `split`.
+        ConfigError: As in `split`, or `folds` is less than 2.
     """
+    _check_seed(seed)
+    check_number("folds", folds, least=2)
     source, out_dir = Path(source), Path(out_dir)
     targets = [out_dir / FOLD.format(fold) for fold in range(1, folds + 1)]
     for target in (out_dir, *targets):
@@ -142,6 +145,10 @@ def split_folds(
         for target, parts, report in zip(targets, divided, reports, strict=True):
             _write(corpus.docs, parts, report, target, outputs)
     return reports
+
+
+def _check_seed(seed: int) -> None:
+    check_number("seed", seed, least=0, most=2**32 - 1)
 
 
 def _check_output(source: Path, folder: Path) -> None:

@@ -61,10 +61,8 @@ def part_sizes(documents: int, *, dev: float, test: float, source: str) -> dict[
     train = documents - sizes["dev"] - sizes["test"]
     if train < 1:
         raise InputError(
-            (
-                "{source}: of {documents} documents, {dev} for dev and {test} for test leave none "
-                "for train. Lower --dev or --test."
-            ).format(source=source, documents=documents, **sizes)
+            f"{source}: of {documents} documents, {sizes['dev']} for dev and {sizes['test']} for "
+            "test leave none for train. Lower --dev or --test."
         )
     return {"train": train, **sizes}
 
