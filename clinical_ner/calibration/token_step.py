@@ -16,7 +16,7 @@ import numpy as np
 from thinc.util import get_array_module
 
 from ..arrays import log_softmax
-from ..errors import NotFittedError, out_of_range
+from ..errors import NotFittedError, check_number
 from ..tags.scheme import OUTSIDE
 from ..types import LogProbs
 
@@ -36,8 +36,7 @@ class TokenCalibration:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not (np.isfinite(self.temperature) and self.temperature > 0):
-            raise out_of_range("temperature", "above 0", self.temperature)
+        check_number("temperature", self.temperature, above=0)
         if not self.bias or self.bias[OUTSIDE] != 0 or not np.isfinite(self.bias).all():
             raise NotFittedError(
                 "The biases of a calibration must be finite, one per tag, with 0 for O: fit it "

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import out_of_range
+from ..errors import check_number
 from ..tags.statistics import TagStatistics
 from ..types import LogProbs
 
 
 def check_prior_strength(value: float) -> float:
     """Return a prior strength in [0, 1], or raise ClinicalNerError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
-        raise out_of_range("prior_strength", "in [0, 1]", value)
+    check_number("prior_strength", value, least=0, most=1)
     return float(value)
 
 
 def check_prior_smoothing(value: float) -> float:
     """Return a finite prior smoothing >= 0, or raise ClinicalNerError."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not (np.isfinite(value) and value >= 0.0)
-    ):
-        raise out_of_range("prior_smoothing", ">= 0", value)
+    check_number("prior_smoothing", value, least=0)
     return float(value)
 
 
 def check_threshold(label: str, value: float) -> float:
     """Return the threshold of a label, a probability in [0, 1], or raise ClinicalNerError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value <= 1.0:
-        raise out_of_range(f"The threshold of '{label}'", "in [0, 1]", value)
+    check_number(f"The threshold of '{label}'", value, least=0, most=1)
     return float(value)
 
 

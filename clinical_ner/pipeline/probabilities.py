@@ -14,10 +14,10 @@ from ..decoding.decision import decision_scores
 from ..decoding.lattice import Lattice, best_sequences, entities_of
 from ..errors import (
     ConfigError,
+    check_number,
     close_matches,
     no_posterior,
     not_initialized,
-    out_of_range,
 )
 from ..tags.encode import taggable
 from ..types import EntityOffsets, LogProbs
@@ -182,8 +182,7 @@ class ProbableEntities(StoredRecognizer):
         RETURNS: in the order of their starts, at one start by label, then by end.
         RAISES ClinicalNerError: see ``span_probability``, or min_probability out of range.
         """
-        if not 0.0 < min_probability <= 1.0:
-            raise out_of_range("min_probability", "in (0, 1]", min_probability)
+        check_number("min_probability", min_probability, above=0, most=1)
         return self._lattice_of(doc).candidates(min_probability)
 
     def _lattice_of(self, doc: Doc) -> DocumentLattice:

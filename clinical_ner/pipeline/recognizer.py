@@ -13,7 +13,7 @@ from spacy.training import Example, validate_examples, validate_get_examples
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
-from ..errors import ClinicalNerError, ConfigError, InputError, not_initialized, out_of_range
+from ..errors import ClinicalNerError, ConfigError, InputError, check_number, not_initialized
 from ..scoring.scorers import score_entities
 from ..tags.batch_sampling import BATCH_SAMPLING, BatchSampling
 from ..tags.encode import encode_example, taggable
@@ -167,8 +167,7 @@ class ClinicalNer(ProbableEntities):
         self.statistics = TagStatistics()
         self._access = DocumentAccess(nlp)
         self._updates = 0
-        if not (np.isfinite(learn_rate_factor) and learn_rate_factor > 0):
-            raise out_of_range("learn_rate_factor", "above 0", learn_rate_factor)
+        check_number("learn_rate_factor", learn_rate_factor, above=0)
         self.learn_rate_factor = learn_rate_factor
         self.prior_strength = prior_strength
         self.prior_smoothing = prior_smoothing
