@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, out_of_range
+from ..errors import ConfigError, check_number
 
 #: Drops every entity that is not entirely sure.
 SILENT = 1.0
@@ -39,8 +39,8 @@ class Objective:
 
     def __post_init__(self) -> None:
         """Check the precision."""
-        if self.min_precision is not None and not 0.0 < self.min_precision <= 1.0:
-            raise out_of_range("The precision of the objective", "in (0, 1]", self.min_precision)
+        if self.min_precision is not None:
+            check_number("The precision of the objective", self.min_precision, above=0, most=1)
 
     @classmethod
     def parse(cls, text: str) -> Objective:

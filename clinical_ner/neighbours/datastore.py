@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, NotFittedError, out_of_range
+from ..errors import InputError, NotFittedError, check_number
 from ..tags.scheme import OUTSIDE
 
 #: Whether this process is a fork of another.
@@ -65,8 +65,7 @@ class Datastore:
                 f"The datastore of neighbours cannot be used ({f'a tag is not below {n_tags}'}): "
                 "build it again with clinical-ner neighbours."
             )
-        if not (np.isfinite(outside_votes) and outside_votes >= 1.0):
-            raise out_of_range("outside_votes", ">= 1", outside_votes)
+        check_number("outside_votes", outside_votes, least=1)
         self.vectors = half_precision(vectors)
         self.tags: NDArray[np.int32] = np.asarray(tags, dtype=np.int32)
         self.n_tags = n_tags
@@ -97,8 +96,7 @@ class Datastore:
 
         RAISES ClinicalNerError: the ratio is out of range, or see the class.
         """
-        if not (np.isfinite(outside_ratio) and outside_ratio > 0):
-            raise out_of_range("outside_ratio", "above 0", outside_ratio)
+        check_number("outside_ratio", outside_ratio, above=0)
         outside = np.flatnonzero(tags == OUTSIDE)
         entities = np.flatnonzero(tags != OUTSIDE)
         n_kept = min(len(outside), max(1, int(outside_ratio * len(entities))))

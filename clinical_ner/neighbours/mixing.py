@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ClinicalNerError, InputError, NotFittedError, out_of_range
+from ..errors import ClinicalNerError, InputError, NotFittedError, check_number, out_of_range
 from ..types import LogProbs
 from .datastore import Datastore
 
@@ -49,10 +49,8 @@ class Neighbours:
                 f"{self.k} neighbours were asked for, but the datastore has {len(self.datastore)} "
                 "vectors: ask for fewer (--max-k), or give more training documents."
             )
-        if not 0.0 <= self.mixing <= 1.0:
-            raise out_of_range("mixing", "in [0, 1]", self.mixing)
-        if not (np.isfinite(self.temperature) and self.temperature > 0):
-            raise out_of_range("temperature", "above 0", self.temperature)
+        check_number("mixing", self.mixing, least=0, most=1)
+        check_number("temperature", self.temperature, above=0)
 
     def log_probs(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
         """log p_knn(tag | vector), -inf for tags that no neighbour has.
