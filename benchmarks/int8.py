@@ -25,7 +25,7 @@ import torch
 from transformers import AutoModel
 
 from clinical_ner.model.onednn import without_onednn
-from clinical_ner.onnx.onnx_encoder import INPUTS, OnnxEncoder, import_onnxruntime
+from clinical_ner.onnx.session import INPUTS, OnnxEncoder, import_onnxruntime
 
 #: Calls before those that count.
 WARM_UP = 3

@@ -138,7 +138,7 @@ def optimize(
         allow. Nothing is written then.
     """
     # It imports transformers, which takes seconds.
-    from ..onnx.optimizing import optimize_encoder, transformer_to_optimize
+    from ..onnx.optimize import optimize_encoder, transformer_to_optimize
 
     check_output(output, inputs=[Path(model), dev])
     before = load_pipeline(model)

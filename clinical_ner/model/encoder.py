@@ -142,7 +142,7 @@ def encoder_names(nlp: Language) -> list[str]:
 def uses_onnx(nlp: Language) -> bool:
     """Whether an encoder of a pipeline runs on ONNX Runtime."""
     # It imports transformers, which takes seconds.
-    from ..onnx.onnx_encoder import OnnxEncoder
+    from ..onnx.session import OnnxEncoder
 
     return any(isinstance(m.transformer, OnnxEncoder) for m, _ in _transformers(nlp))
 

@@ -13,10 +13,10 @@ from spacy_transformers.layers import TransformerModel
 from spacy_transformers.layers.transformer_model import set_pytorch_transformer
 
 from ..errors import InputError
-from .onnx_encoder import OnnxEncoder
-from .onnx_export import export
-from .onnx_quantization import quantize
-from .onnx_transformer import ARCHITECTURE
+from .architecture import ARCHITECTURE
+from .export import export
+from .quantization import quantize
+from .session import OnnxEncoder
 
 
 def transformer_to_optimize(nlp: Language, model: str) -> str:
@@ -48,7 +48,7 @@ def optimize_encoder(nlp: Language, name: str, precision: str) -> Language:
     precision: "int8" or "fp32".
 
     RAISES ClinicalNerError: what it needs is not installed, or the encoder cannot be written as
-        ONNX; see `onnx_export.export`.
+        ONNX; see `export.export`.
     """
     old: Any = nlp.get_pipe(name)
     model = old.model

@@ -21,9 +21,9 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.model.encoder import INSTALLED_ENCODERS
-from clinical_ner.onnx.onnx_encoder import OnnxEncoder, calls_of
-from clinical_ner.onnx.onnx_export import export
-from clinical_ner.onnx.optimizing import optimize_encoder, transformer_to_optimize
+from clinical_ner.onnx.export import export
+from clinical_ner.onnx.optimize import optimize_encoder, transformer_to_optimize
+from clinical_ner.onnx.session import OnnxEncoder, calls_of
 
 from ..model.tiny_encoder import pipeline, write_encoder
 from ..model.windows.windowed_examples import LONG, SHORT, examples, make_nlp, train, write_bert
@@ -217,7 +217,7 @@ def test_without_the_extra_optimizing_names_it(
 def test_an_encoder_too_large_for_one_file(
     trained: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clinical_ner.onnx.onnx_export.MAX_BYTES", 1000)
+    monkeypatch.setattr("clinical_ner.onnx.export.MAX_BYTES", 1000)
     with pytest.raises(ClinicalNerError, match="GB of weights, more than the 2 GB that one"):
         optimize_encoder(trained, "transformer", "int8")
 
@@ -242,7 +242,7 @@ def test_an_encoder_that_cannot_be_traced(
     trained: Language, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "clinical_ner.onnx.onnx_export._with_attention", lambda encoder, _: Inexact(encoder)
+        "clinical_ner.onnx.export._with_attention", lambda encoder, _: Inexact(encoder)
     )
     model = model_of(trained)
     with pytest.raises(
@@ -270,7 +270,7 @@ def test_an_operator_that_onnx_does_not_have_gives_one_line(
     trained: Language, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        "clinical_ner.onnx.onnx_export._with_attention", lambda encoder, _: Unknown(encoder)
+        "clinical_ner.onnx.export._with_attention", lambda encoder, _: Unknown(encoder)
     )
     model = model_of(trained)
     with pytest.raises(
@@ -326,7 +326,7 @@ def test_attention_that_only_looks_at_near_wordpieces_is_written_out(
             return BaseModelOutput(last_hidden_state=vectors[:, 0])
 
     model = model_of(trained)
-    monkeypatch.setattr("clinical_ner.onnx.onnx_export._with_attention", Near)
+    monkeypatch.setattr("clinical_ner.onnx.export._with_attention", Near)
     file = export("owner/encoder", model.transformer, model.tokenizer)
     assert "Softmax" in operators(file)
     assert "MultiHeadAttention" not in operators(file)

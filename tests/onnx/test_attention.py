@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import torch
 
-from clinical_ner.onnx.onnx_attention import attention_in_one_operator
+from clinical_ner.onnx.attention import attention_in_one_operator
 
 
 class Attention(torch.nn.Module):

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from clinical_ner.onnx.onnx_quantization import ONE_SIDED_LEVELS, TWO_SIDED_LEVELS, Levels, quantize
+from clinical_ner.onnx.quantization import ONE_SIDED_LEVELS, TWO_SIDED_LEVELS, Levels, quantize
 
 WIDTH = 48
 

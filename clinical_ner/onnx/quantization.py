@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .onnx_attention import RUNTIME
-from .onnx_export import import_onnx
+from .attention import RUNTIME
+from .export import import_onnx
 
 #: Keeps a wordpiece of nothing but zeros from a division by zero.
 TINY = np.float32(1e-12)

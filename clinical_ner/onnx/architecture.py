@@ -10,7 +10,7 @@ from spacy_transformers.layers.hf_wrapper import HFWrapper
 from thinc.api import Model
 
 from ..errors import ConfigError, InputError
-from .onnx_encoder import OnnxEncoder
+from .session import OnnxEncoder
 
 ARCHITECTURE = "clinical_ner.OnnxEncoder.v1"
 

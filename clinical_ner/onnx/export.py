@@ -13,8 +13,8 @@ from transformers import AutoModel
 
 from ..errors import InputError
 from ..model.windows.window_settings import longest_window
-from .onnx_attention import attention_in_one_operator
-from .onnx_encoder import INPUTS, OUTPUT, import_onnxruntime, make_session
+from .attention import attention_in_one_operator
+from .session import INPUTS, OUTPUT, import_onnxruntime, make_session
 
 #: Version of the operators: the first with one for layer normalization.
 OPSET = 17
