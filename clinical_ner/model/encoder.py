@@ -141,10 +141,7 @@ def encoder_names(nlp: Language) -> list[str]:
 
 def uses_onnx(nlp: Language) -> bool:
     """Whether an encoder of a pipeline runs on ONNX Runtime."""
-    # It imports transformers, which takes seconds.
-    from ..onnx.session import OnnxEncoder
-
-    return any(isinstance(m.transformer, OnnxEncoder) for m, _ in _transformers(nlp))
+    return any(getattr(m.transformer, "on_onnx_runtime", False) for m, _ in _transformers(nlp))
 
 
 def published_name(name: str) -> str:

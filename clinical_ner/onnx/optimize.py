@@ -1,54 +1,145 @@
-"""A pipeline with its encoder on ONNX Runtime, made from one with an encoder of PyTorch."""
+"""A pipeline with its encoder on ONNX Runtime, written if it is as good as before and measured."""
 
 from __future__ import annotations
 
 import copy
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from spacy.language import Language
+from spacy.tokens import Doc
 from spacy.util import load_config, load_model_from_config
 from spacy_transformers.data_classes import HFObjects
 from spacy_transformers.layers import TransformerModel
 from spacy_transformers.layers.transformer_model import set_pytorch_transformer
 
-from ..errors import InputError
+from ..errors import ClinicalNerError, InputError
+from ..evaluation.labelled_tokens import unannotated
+from ..evaluation.one_pass_counts import evaluate_pipeline
+from ..pipeline.pipeline_folder import check_output, write_pipeline
+from ..scoring.evaluation import evaluation_scores
 from .architecture import ARCHITECTURE
 from .export import export
 from .quantization import quantize
 from .session import OnnxEncoder
 
+#: Key of meta.json under which a pipeline says how it was optimised.
+META = "optimization"
+#: Scores that are compared, None where the pipeline has none.
+SCORES = ("ents_f", "ents_macro_f", "token_ece", "ents_ece", "token_nll")
 
-def transformer_to_optimize(nlp: Language, model: str) -> str:
+
+def optimize(
+    nlp: Language,
+    references: Sequence[Doc],
+    output: Path,
+    *,
+    precision: str,
+    max_f_loss: float,
+    max_macro_f_loss: float,
+    max_ece_loss: float,
+    rounds: int,
+    track: Callable[[str, Iterable[Doc]], Iterable[Doc]] = lambda title, documents: documents,
+) -> dict[str, Any]:
+    """Move a pipeline's encoder to ONNX Runtime, and write it to a folder if it is as good.
+
+    Args:
+        nlp: the pipeline, as it was loaded from its folder; it stays as it is.
+        references: gold documents to measure on, none of them trained on.
+        output: folder of the new pipeline; an existing pipeline is replaced.
+        precision: "int8" or "fp32".
+        max_f_loss, max_macro_f_loss: largest loss of micro-F1 and of macro-F1, in points.
+        max_ece_loss: largest growth of the calibration error of tokens, where there is one.
+        rounds: how often each pipeline reads the documents for its speed.
+        track: gives the documents on, and may show progress; also gets a title.
+
+    Returns:
+        What meta.json holds under "optimization". ``before`` and ``after`` have the SCORES, None
+        where undefined, and ``words_per_second``; ``speed_ratio`` is the median ratio of paired
+        rounds.
+
+    Raises:
+        InputError: the pipeline has no transformer that could be optimised, what is needed is not
+            installed, or the encoder cannot be written as ONNX.
+        ClinicalNerError: the result is worse than the bounds allow. Nothing is written.
+    """
+    check_output(output, inputs=[nlp.path])
+    name = transformer_to_optimize(nlp)
+    optimized = optimize_encoder(nlp, name, precision)
+    pipelines = {"before": nlp, "after": optimized}
+    scores = {
+        key: evaluation_scores(
+            evaluate_pipeline(pipeline, references, track=_titled(track, key)).counts
+        )
+        for key, pipeline in pipelines.items()
+    }
+    _check_bounds(
+        output,
+        scores["before"],
+        scores["after"],
+        max_f_loss=max_f_loss,
+        max_macro_f_loss=max_macro_f_loss,
+        max_ece_loss=max_ece_loss,
+    )
+    seconds = _reading_seconds(pipelines, references, rounds=rounds)
+    pairs = zip(seconds["before"], seconds["after"], strict=True)
+    words = sum(map(len, references))
+    report: dict[str, Any] = {
+        "component": name,
+        "precision": precision,
+        "documents": len(references),
+        "threads": torch.get_num_threads(),
+        "speed_ratio": statistics.median(slow / fast for slow, fast in pairs),
+    }
+    for key in pipelines:
+        report[key] = {score: scores[key].get(score) for score in SCORES}
+        report[key]["words_per_second"] = words / statistics.median(seconds[key])
+    write_pipeline(optimized, output, scores=scores["after"], **{META: report})
+    return report
+
+
+def transformer_to_optimize(nlp: Language) -> str:
     """Name of the component whose model is a transformer with an encoder of PyTorch.
 
-    model: the pipeline, for the message of an error.
-
-    RAISES ClinicalNerError: there is none, or more than one, or its encoder runs on ONNX Runtime.
+    Raises:
+        InputError: there is none, or more than one, or its encoder runs on ONNX Runtime.
     """
-    found = [name for name, pipe in nlp.components if _is_transformer(pipe)]
+    found = [
+        name
+        for name, pipe in nlp.components
+        if isinstance(getattr(pipe, "model", None), TransformerModel)
+    ]
     if len(found) != 1:
         components = ", ".join(nlp.component_names) or "none"
         raise InputError(
-            f"{model}: has {len(found) or 'no'} components that hold a transformer to optimize "
+            f"{nlp.path}: has {len(found) or 'no'} components that hold a transformer to optimize "
             f"(components: {components}), not one. Name a pipeline that was trained with an "
             "encoder."
         )
     pipe: Any = nlp.get_pipe(found[0])
     if isinstance(pipe.model.transformer, OnnxEncoder):
-        raise InputError(f"{model}: is optimized already. Name the pipeline that it was made from.")
+        raise InputError(
+            f"{nlp.path}: is optimized already. Name the pipeline that it was made from."
+        )
     return found[0]
 
 
 def optimize_encoder(nlp: Language, name: str, precision: str) -> Language:
-    """Load a pipeline once more, with its encoder on ONNX Runtime.
+    """Load a pipeline a second time, with its encoder on ONNX Runtime.
 
-    nlp: the pipeline, as it was loaded from its folder; it stays as it is.
-    name: component of the transformer; see `transformer_to_optimize`.
-    precision: "int8" or "fp32".
+    Args:
+        nlp: the pipeline, as it was loaded from its folder; it stays as it is.
+        name: component of the transformer; see `transformer_to_optimize`.
+        precision: "int8" or "fp32".
 
-    RAISES ClinicalNerError: what it needs is not installed, or the encoder cannot be written as
-        ONNX; see `export.export`.
+    Raises:
+        InputError: what it needs is not installed, or the encoder cannot be written as ONNX; see
+            `export.export`.
     """
     old: Any = nlp.get_pipe(name)
     model = old.model
@@ -74,5 +165,59 @@ def optimize_encoder(nlp: Language, name: str, precision: str) -> Language:
     return optimized
 
 
-def _is_transformer(pipe: object) -> bool:
-    return isinstance(getattr(pipe, "model", None), TransformerModel)
+def _titled(
+    track: Callable[[str, Iterable[Doc]], Iterable[Doc]], key: str
+) -> Callable[[Iterable[Doc]], Iterable[Doc]]:
+    return lambda documents: track(key.capitalize(), documents)
+
+
+def _check_bounds(
+    output: Path,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    *,
+    max_f_loss: float,
+    max_macro_f_loss: float,
+    max_ece_loss: float,
+) -> None:
+    """Raise ClinicalNerError if a score is worse than its bound allows."""
+    faults = []
+    for key, title, bound in (
+        ("ents_f", "micro-F1", max_f_loss),
+        ("ents_macro_f", "macro-F1", max_macro_f_loss),
+    ):
+        points = 100 * before[key], 100 * after[key]
+        if points[0] - points[1] > bound:
+            faults.append(f"{title} {points[0]:.2f} -> {points[1]:.2f} (at most {bound:g} less)")
+    errors = before["token_ece"], after["token_ece"]
+    if None not in errors and errors[1] - errors[0] > max_ece_loss:
+        faults.append(
+            f"token ECE {errors[0]:.4f} -> {errors[1]:.4f} (at most {max_ece_loss:g} more)"
+        )
+    if faults:
+        raise ClinicalNerError(
+            f"{output}: not written, since optimizing costs too much on DEV: {', '.join(faults)}. "
+            "Use --precision fp32, or allow more with --max-f-loss, --max-macro-f-loss and "
+            "--max-ece-loss."
+        )
+
+
+def _reading_seconds(
+    pipelines: Mapping[str, Language], references: Sequence[Doc], *, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds in which each pipeline reads the documents, by round; the order alternates.
+
+    All should have run before, so that everything is loaded.
+    """
+    seconds: dict[str, list[float]] = {key: [] for key in pipelines}
+    order = list(pipelines)
+    for _ in range(rounds):
+        for key in order:
+            nlp = pipelines[key]
+            gc.collect()
+            start = time.perf_counter()
+            for _doc in nlp.pipe(unannotated(nlp, reference) for reference in references):
+                pass
+            seconds[key].append(time.perf_counter() - start)
+        order.reverse()
+    return seconds

@@ -40,6 +40,9 @@ class OnnxEncoder(torch.nn.Module):
     file: the content of the file; none before its parameters are loaded.
     """
 
+    #: What `model.encoder.uses_onnx` looks for.
+    on_onnx_runtime = True
+
     def __init__(self, config: PretrainedConfig, file: bytes = b"") -> None:
         super().__init__()
         self.config = config

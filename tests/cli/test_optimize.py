@@ -1,3 +1,5 @@
+"""The command: its report, its options, and one line for what is at fault."""
+
 from __future__ import annotations
 
 import json
@@ -9,35 +11,16 @@ import pytest
 import spacy
 
 from clinical_ner.cli import main
-from clinical_ner.cli.optimize import optimize
 from clinical_ner.cli.package import package
 from clinical_ner.data.formats.docbin import write_docbin
-from clinical_ner.errors import ClinicalNerError
 
 from ..conftest import ROOT
-from ..model.windows.windowed_examples import examples, make_nlp, train, write_bert
+from ..onnx.test_optimize import done, inputs
 from .test_package import METRICS, distribution_of, files_of, machine_paths, meta_of, stub
 
-__all__ = ["stub"]
+__all__ = ["done", "inputs", "stub"]
 
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with model and dev.spacy, not to be changed."""
-    folder = tmp_path_factory.mktemp("optimize")
-    nlp = train(make_nlp(write_bert(folder / "bert")))
-    nlp.meta["performance"] = {"ents_f": 0.987, "ner_loss": 4.5}
-    nlp.to_disk(folder / "model")
-    write_docbin([example.reference for example in examples(nlp)[:2]], folder / "dev.spacy")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def done(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """The pipeline written, and the report."""
-    output = tmp_path_factory.mktemp("output") / "deep" / "model"
-    report = optimize(str(inputs / "model"), inputs / "dev.spacy", output, rounds=2)
-    return output, report
+WIDE = ["--max-f-loss", 100, "--max-macro-f-loss", 100, "--max-ece-loss", 1]
 
 
 def run(*args: object) -> int:
@@ -46,103 +29,27 @@ def run(*args: object) -> int:
     return int(ended.value.code or 0)
 
 
-def test_the_folder_loads_and_finds_what_the_report_tells(
-    inputs: Path, done: tuple[Path, dict[str, Any]]
+def test_json_is_all_that_is_printed(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output, report = done
-    nlp = spacy.load(output)
-    assert nlp.config["components"]["transformer"]["model"]["@architectures"] == (
-        "clinical_ner.OnnxEncoder.v1"
-    )
-    assert [doc.text for doc in nlp.pipe(["fever and cough", ""])] == ["fever and cough", ""]
-    assert report["precision"] == "int8"
-    assert report["documents"] == 2
+    output = tmp_path / "out"
+    paths = inputs / "model", inputs / "dev.spacy", output
+    assert run(*paths, "--rounds", 1, "--json", *WIDE) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["max_f_loss"], report["max_macro_f_loss"]) == (100, 100)
+    assert report["before"].keys() == report["after"].keys()
     for column, folder in (("before", inputs / "model"), ("after", output)):
-        of_column = report[column]
         sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-        assert of_column["folder_bytes"] == sum(sizes)
+        assert report[column]["folder_bytes"] == sum(sizes)
         encoder = sum(path.stat().st_size for path in (folder / "transformer").iterdir())
-        assert of_column["encoder_bytes"] == encoder > 1000
-        assert of_column["words_per_second"] > 0
-        assert 0 <= of_column["token_ece"] <= 1
-    assert report["speed_ratio"] > 0
+        assert report[column]["encoder_bytes"] == encoder > 1000
 
 
-def test_meta_json_tells_of_it(done: tuple[Path, dict[str, Any]]) -> None:
-    output, report = done
-    meta = json.loads((output / "meta.json").read_text())
-    told = meta["optimization"]
-    assert told["precision"] == "int8"
-    assert told["component"] == "transformer"
-    assert told["speed_ratio"] == pytest.approx(report["speed_ratio"])
-    for column in ("before", "after"):
-        for key in ("token_ece", "words_per_second"):
-            assert told[column][key] == pytest.approx(report[column][key])
-    # Scores that training wrote become those after; what is no score stays.
-    assert meta["performance"] == {"ents_f": report["after"]["ents_f"], "ner_loss": 4.5}
-
-
-def spoil(monkeypatch: pytest.MonkeyPatch, **after: float | None) -> None:
-    """Let the pipeline before and the one after have made-up scores."""
-    before = {"ents_f": 0.8, "token_ece": 0.02}
-    scores = iter([before, {**before, **after}])
-    monkeypatch.setattr("clinical_ner.cli.optimize.scores_of", lambda *_, **__: next(scores))
-
-
-@pytest.mark.parametrize(
-    ("after", "bounds", "words"),
-    [
-        (
-            {"ents_f": 0.794, "token_ece": 0.026},
-            [],
-            [
-                "micro-F1 80.00 -> 79.40 (at most 0.5 less)",
-                "token ECE 0.0200 -> 0.0260 (at most 0.005 more)",
-            ],
-        ),
-        ({"ents_f": 0.799}, ["--max-f-loss", 0.05], ["at most 0.05 less"]),
-        ({"token_ece": 0.021}, ["--max-ece-loss", 0], ["at most 0 more"]),
-    ],
-)
-def test_beyond_a_bound_nothing_is_written(
-    after: dict[str, float],
-    bounds: list[Any],
-    words: list[str],
-    inputs: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_the_table_has_the_scores_and_the_speed(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spoil(monkeypatch, **after)
-    assert run(inputs / "model", inputs / "dev.spacy", tmp_path / "out", *bounds) == 1
-    printed = capsys.readouterr()
-    assert printed.err.startswith("clinical-ner: ")
-    assert printed.err.count("\n") == 1
-    assert all(word in printed.err for word in words)
-    assert printed.out == ""
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("after", "bounds"),
-    [
-        ({"ents_f": 0.796, "token_ece": 0.024}, []),
-        ({"ents_f": 0.9, "token_ece": None}, []),
-        ({"ents_f": 0.77}, ["--max-f-loss", 4]),
-    ],
-)
-def test_within_the_bounds_it_is_written(
-    after: dict[str, float | None],
-    bounds: list[Any],
-    inputs: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    spoil(monkeypatch, **after)
     paths = inputs / "model", inputs / "dev.spacy", tmp_path / "out"
-    assert run(*paths, "--rounds", 1, "--precision", "fp32", *bounds) == 0
-    assert (tmp_path / "out" / "config.cfg").is_file()
+    assert run(*paths, "--rounds", 1, "--precision", "fp32") == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     assert "F1 of entities, micro" in printed.out
@@ -150,51 +57,31 @@ def test_within_the_bounds_it_is_written(
     assert f"Written: {tmp_path / 'out'}" in printed.out
 
 
-def test_json_is_all_that_is_printed(
+def test_a_loss_beyond_its_bound_is_one_line(
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = {"ents_f": 0.8, "ents_macro_f": 0.448, "token_ece": 0.02}
+    scores = iter([before, {**before, "ents_macro_f": 0.446}])
+    monkeypatch.setattr("clinical_ner.onnx.optimize.evaluation_scores", lambda _: next(scores))
+    paths = inputs / "model", inputs / "dev.spacy", tmp_path / "out"
+    assert run(*paths, "--max-macro-f-loss", 0.1) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("clinical-ner: ")
+    assert "macro-F1 44.80 -> 44.60 (at most 0.1 less)" in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dev_without_entities(
     inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = inputs / "model", inputs / "dev.spacy", tmp_path / "out"
-    assert run(*paths, "--rounds", 1, "--json", "--max-f-loss", 100, "--max-ece-loss", 1) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["max_f_loss"] == 100
-    assert report["before"].keys() == report["after"].keys()
-
-
-def test_what_is_optimized_already(
-    inputs: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
-) -> None:
-    with pytest.raises(ClinicalNerError, match="Name the pipeline that it was made from"):
-        optimize(str(done[0]), inputs / "dev.spacy", tmp_path / "out")
-
-
-def test_a_model_without_a_transformer(inputs: Path, tmp_path: Path) -> None:
-    nlp = spacy.blank("en")
-    nlp.add_pipe("entity_ruler")
-    nlp.to_disk(tmp_path / "model")
-    with pytest.raises(
-        ClinicalNerError,
-        match=r"has no components.*entity_ruler.*Name a pipeline that was trained with an",
-    ):
-        optimize(str(tmp_path / "model"), inputs / "dev.spacy", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("place", ["model", "model/inside", "."])
-def test_the_output_may_not_destroy_the_input(place: str, inputs: Path) -> None:
-    with pytest.raises(ClinicalNerError, match=", holds it or lies in it, which writing"):
-        optimize(str(inputs / "model"), inputs / "dev.spacy", inputs / place)
-
-
-def test_the_output_may_not_be_something_else(inputs: Path, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(ClinicalNerError, match="exists and is not a pipeline's folder"):
-        optimize(str(inputs / "model"), inputs / "dev.spacy", tmp_path)
-
-
-def test_dev_without_entities(inputs: Path, tmp_path: Path) -> None:
     write_docbin([spacy.blank("en")("fever and cough")], tmp_path / "dev.spacy")
-    with pytest.raises(ClinicalNerError, match="ents, so there is nothing to learn or to"):
-        optimize(str(inputs / "model"), tmp_path / "dev.spacy", tmp_path / "out")
+    assert run(inputs / "model", tmp_path / "dev.spacy", tmp_path / "out") == 1
+    assert "ents, so there is nothing to learn or to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("package_name", ["onnx", "onnxruntime"])

@@ -358,7 +358,7 @@ def test_padding_has_no_vectors(fp32: Language) -> None:
 
 def test_an_optimized_pipeline_is_not_optimized_again(int8: Language) -> None:
     with pytest.raises(ClinicalNerError, match="Name the pipeline that it was made from"):
-        transformer_to_optimize(int8, "model")
+        transformer_to_optimize(int8)
 
 
 def test_a_full_memory_halves_the_batch(

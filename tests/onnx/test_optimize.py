@@ -1,0 +1,163 @@
+"""A pipeline moved to ONNX Runtime: what is written and recorded, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+from spacy.tokens import Doc
+
+from clinical_ner.data.formats.docbin import write_docbin
+from clinical_ner.data.read_gold import read_gold_for
+from clinical_ner.errors import ClinicalNerError
+from clinical_ner.onnx.optimize import META, optimize
+
+from ..model.windows.windowed_examples import examples, make_nlp, train, write_bert
+
+BOUNDS = {"max_f_loss": 0.5, "max_macro_f_loss": 1.0, "max_ece_loss": 0.005}
+#: So wide that a tiny encoder in 8 bits keeps to them.
+WIDE = {"max_f_loss": 100.0, "max_macro_f_loss": 100.0, "max_ece_loss": 1.0}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with model and dev.spacy, not to be changed."""
+    folder = tmp_path_factory.mktemp("optimize")
+    nlp = train(make_nlp(write_bert(folder / "bert")))
+    nlp.meta["performance"] = {"ents_f": 0.987, "ner_loss": 4.5}
+    nlp.to_disk(folder / "model")
+    write_docbin([example.reference for example in examples(nlp)[:2]], folder / "dev.spacy")
+    return folder
+
+
+def optimized(model: Path, dev: Path, output: Path, **settings: Any) -> dict[str, Any]:
+    nlp = spacy.load(model)
+    references: list[Doc] = read_gold_for(dev, nlp)
+    settings = {"precision": "int8", "rounds": 2, **WIDE, **settings}
+    return optimize(nlp, references, output, **settings)
+
+
+@pytest.fixture(scope="module")
+def done(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The pipeline written, and the report."""
+    output = tmp_path_factory.mktemp("output") / "deep" / "model"
+    return output, optimized(inputs / "model", inputs / "dev.spacy", output)
+
+
+def test_the_folder_loads_and_the_report_is_of_it(done: tuple[Path, dict[str, Any]]) -> None:
+    output, report = done
+    nlp = spacy.load(output)
+    assert nlp.config["components"]["transformer"]["model"]["@architectures"] == (
+        "clinical_ner.OnnxEncoder.v1"
+    )
+    assert [doc.text for doc in nlp.pipe(["fever and cough", ""])] == ["fever and cough", ""]
+    assert (report["precision"], report["documents"]) == ("int8", 2)
+    for key in ("before", "after"):
+        assert report[key]["words_per_second"] > 0
+        assert 0 <= report[key]["token_ece"] <= 1
+    assert report["speed_ratio"] > 0
+
+
+def test_meta_json_holds_the_report(done: tuple[Path, dict[str, Any]]) -> None:
+    output, report = done
+    meta = json.loads((output / "meta.json").read_text())
+    assert meta[META]["component"] == "transformer"
+    assert meta[META]["speed_ratio"] == pytest.approx(report["speed_ratio"])
+    for column in ("before", "after"):
+        for key in ("token_ece", "words_per_second"):
+            assert meta[META][column][key] == pytest.approx(report[column][key])
+    # Scores that training wrote become those after; what is not a score stays.
+    assert meta["performance"] == {"ents_f": report["after"]["ents_f"], "ner_loss": 4.5}
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, **after: float | None) -> None:
+    """Let the pipeline before and the one after have made-up scores."""
+    before = {"ents_f": 0.8, "ents_macro_f": 0.448, "token_ece": 0.02}
+    scores = iter([before, {**before, **after}])
+    monkeypatch.setattr("clinical_ner.onnx.optimize.evaluation_scores", lambda _: next(scores))
+
+
+@pytest.mark.parametrize(
+    ("after", "bounds", "words"),
+    [
+        (
+            {"ents_f": 0.794, "token_ece": 0.026},
+            {},
+            [
+                "micro-F1 80.00 -> 79.40 (at most 0.5 less)",
+                "token ECE 0.0200 -> 0.0260 (at most 0.005 more)",
+            ],
+        ),
+        ({"ents_macro_f": 0.424}, {}, ["macro-F1 44.80 -> 42.40 (at most 1 less)"]),
+        ({"ents_f": 0.799}, {"max_f_loss": 0.05}, ["at most 0.05 less"]),
+        ({"token_ece": 0.021}, {"max_ece_loss": 0.0}, ["at most 0 more"]),
+    ],
+)
+def test_beyond_a_bound_nothing_is_written(
+    after: dict[str, float],
+    bounds: dict[str, float],
+    words: list[str],
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil(monkeypatch, **after)
+    with pytest.raises(ClinicalNerError) as raised:
+        optimized(inputs / "model", inputs / "dev.spacy", tmp_path / "out", **{**BOUNDS, **bounds})
+    assert all(word in str(raised.value) for word in words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "bounds"),
+    [
+        ({"ents_f": 0.796, "ents_macro_f": 0.44, "token_ece": 0.024}, {}),
+        ({"ents_f": 0.9, "token_ece": None}, {}),
+        ({"ents_f": 0.77, "ents_macro_f": 0.424}, {"max_f_loss": 4.0, "max_macro_f_loss": 3.0}),
+    ],
+)
+def test_within_the_bounds_it_is_written(
+    after: dict[str, float | None],
+    bounds: dict[str, float],
+    inputs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil(monkeypatch, **after)
+    settings = {**BOUNDS, **bounds, "precision": "fp32", "rounds": 1}
+    optimized(inputs / "model", inputs / "dev.spacy", tmp_path / "out", **settings)
+    assert (tmp_path / "out" / "config.cfg").is_file()
+
+
+def test_what_is_optimized_already(
+    inputs: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    with pytest.raises(ClinicalNerError, match="Name the pipeline that it was made from"):
+        optimized(done[0], inputs / "dev.spacy", tmp_path / "out")
+
+
+def test_a_model_without_a_transformer(inputs: Path, tmp_path: Path) -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("entity_ruler")
+    nlp.to_disk(tmp_path / "model")
+    with pytest.raises(
+        ClinicalNerError,
+        match=r"has no components.*entity_ruler.*Name a pipeline that was trained with an",
+    ):
+        optimized(tmp_path / "model", inputs / "dev.spacy", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["model", "model/inside", "."])
+def test_the_output_may_not_destroy_the_input(place: str, inputs: Path) -> None:
+    with pytest.raises(ClinicalNerError, match=", holds it or lies in it, which writing"):
+        optimized(inputs / "model", inputs / "dev.spacy", inputs / place)
+
+
+def test_the_output_may_not_be_something_else(inputs: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ClinicalNerError, match="exists and is not a pipeline's folder"):
+        optimized(inputs / "model", inputs / "dev.spacy", tmp_path)
