@@ -113,6 +113,17 @@ def no_posterior(loss: str) -> ConfigError:
     )
 
 
+def missing_extra(what: str, package: str, extra: str) -> InputError:
+    """A package that only an extra of clinical-ner installs.
+
+    Args:
+        what: the command or action that needs it.
+        package: the name under which pip knows it.
+        extra: of clinical-ner, which installs it.
+    """
+    return InputError(f"{what} needs {package}: pip install 'clinical-ner[{extra}]'.")
+
+
 def not_initialized(name: str) -> NotFittedError:
     """A component that was asked to work before its labels and weights are there."""
     return NotFittedError(

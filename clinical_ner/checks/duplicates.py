@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..data.mentions import AnnotatedText
-from ..errors import InputError
+from ..errors import missing_extra
 from .corpus import Part, all_documents, normalised, words
 from .findings import Finding, Place, document_place, found_by_code
 
@@ -154,7 +154,5 @@ def _datasketch() -> tuple[Callable[..., Any], Callable[..., Any]]:
     try:
         from datasketch import MinHash, MinHashLSH
     except ImportError as error:
-        raise InputError(
-            "Finding duplicate notes needs datasketch: pip install 'clinical-ner[train]'."
-        ) from error
+        raise missing_extra("Finding duplicate notes", "datasketch", "train") from error
     return MinHash, MinHashLSH

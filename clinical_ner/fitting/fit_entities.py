@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from ..calibration.entity_step import EntityCalibration
+from .minimum import minimum
 
 #: Right and wrong spans that are needed, of each.
 MIN_SPANS = 10
@@ -48,13 +48,11 @@ def fit_entities(
         expected = np.exp(-np.logaddexp(0.0, -log_odds))
         return float(value), inputs.T @ (expected - right) + away / sd
 
-    found = minimize(
+    found = minimum(
         objective,
         identity,
-        jac=True,
-        method="L-BFGS-B",
         bounds=[(0.0, None), (0.0, None), (None, None)],
         options={"ftol": 1e-12, "gtol": 1e-7},
     )
-    of_p, of_rest, intercept = (float(value) for value in found.x)
+    of_p, of_rest, intercept = (float(value) for value in found)
     return EntityCalibration((of_p + of_rest) / 2, intercept, (of_p - of_rest) / 2)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from ..calibration.token_step import TokenCalibration
 from ..errors import InputError
 from ..tags.scheme import OUTSIDE
 from ..types import LogProbs, TagIds
 from .frequency import frequency_groups, merge_small_groups
+from .minimum import minimum
 
 #: Gold tokens that a tag needs for a bias of its own, and a group for a shared one.
 MIN_SUPPORT = 50
@@ -149,22 +149,20 @@ def fit_tokens(
         terms = BiasTerms.by_support(counts, support, min_support=min_support)
     sds = np.r_[SHARPNESS_SD, np.full(terms.shared, group_sd), np.full(terms.own, own_sd)]
     objective = Objective(scores, ids, terms.membership, sds)
-    found = minimize(
+    found = minimum(
         objective,
         objective.means,
-        jac=True,
-        method="L-BFGS-B",
         bounds=[SHARPNESS_BOUNDS] + [(None, None)] * (len(sds) - 1),
         options={"maxiter": 1000, "ftol": 1e-10, "gtol": 1e-6},
     )
     return TokenFit(
         calibration=TokenCalibration(
-            1.0 / float(found.x[0]), tuple(objective.bias_of(found.x).tolist())
+            1.0 / float(found[0]), tuple(objective.bias_of(found).tolist())
         ),
         tokens=len(ids),
         left_out=int((~known).sum()),
         nll_before=-float(of_gold[known].mean()),
-        nll_after=objective.nll(found.x),
+        nll_after=objective.nll(found),
         own_biases=terms.own,
         shared_biases=terms.shared,
     )

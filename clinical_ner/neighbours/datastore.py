@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, NotFittedError, check_number
+from ..errors import InputError, NotFittedError, check_number, missing_extra
 from ..tags.scheme import OUTSIDE
 
 #: Whether this process is a fork of another.
@@ -149,8 +149,10 @@ class Datastore:
             return np.zeros((0, k)), np.zeros((0, k), dtype=np.intp)
         if self._index is None:
             # Takes a second to import, and only a search needs it: spacy.blank must not.
-            from sklearn.neighbors import NearestNeighbors
-
+            try:
+                from sklearn.neighbors import NearestNeighbors
+            except ImportError as error:
+                raise missing_extra("Mixing neighbours", "scikit-learn", "train") from error
             index = NearestNeighbors(algorithm="brute", metric="sqeuclidean")
             self._index = index.fit(self.vectors.astype(np.float32))
         queries = np.ascontiguousarray(vectors, dtype=np.float32)

@@ -11,7 +11,7 @@ from unittest import mock
 import torch
 from transformers import AutoModel
 
-from ..errors import InputError
+from ..errors import InputError, missing_extra
 from ..model.windows.window_settings import longest_window
 from .attention import attention_in_one_operator
 from .session import INPUTS, OUTPUT, import_onnxruntime, make_session
@@ -92,10 +92,7 @@ def import_onnx() -> Any:
     try:
         import onnx
     except ImportError as error:
-        raise InputError(
-            "Package onnx is needed for an encoder on ONNX Runtime, and is not installed: pip "
-            "install 'clinical-ner[onnx]'."
-        ) from error
+        raise missing_extra("An encoder on ONNX Runtime", "onnx", "onnx") from error
     return onnx
 
 

@@ -17,7 +17,7 @@ from thinc.api import get_torch_default_device
 from transformers import PretrainedConfig
 from transformers.modeling_outputs import BaseModelOutput
 
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, missing_extra
 from ..model.threads import limit_threads, side_by_side
 
 #: Names of the encoder's inputs and output in the file. It takes no mask: see `calls_of`.
@@ -177,8 +177,5 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise InputError(
-            "Package onnxruntime is needed for an encoder on ONNX Runtime, and is not installed: "
-            "pip install 'clinical-ner[onnx]'."
-        ) from error
+        raise missing_extra("An encoder on ONNX Runtime", "onnxruntime", "onnx") from error
     return onnxruntime

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ClinicalNerError, InputError
+from ...errors import ClinicalNerError, InputError, missing_extra
 from ...files import corpus_files
 from ..mentions import AnnotatedText, DocumentIds, Mention
 from ..offsets import (
@@ -76,9 +76,7 @@ def _require_library() -> None:
     try:
         import bioc  # noqa: F401
     except ImportError as error:
-        raise InputError(
-            "Package bioc is needed for BioC JSON: pip install 'clinical-ner[bioc]'."
-        ) from error
+        raise missing_extra("BioC JSON", "bioc", "bioc") from error
 
 
 def _read(files: Iterable[Path], unit: Unit | None) -> Iterator[AnnotatedText]:

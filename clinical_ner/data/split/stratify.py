@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ConfigError, InputError
+from ...errors import ConfigError, InputError, missing_extra
 from .cover import cover
 from .units import Units
 
@@ -248,9 +248,7 @@ def _splitters() -> ModuleType:
     try:
         from iterstrat import ml_stratifiers
     except ImportError as error:
-        raise InputError(
-            "Splitting needs iterative-stratification: pip install 'clinical-ner[train]'."
-        ) from error
+        raise missing_extra("split", "iterative-stratification", "train") from error
     return ml_stratifiers
 
 
