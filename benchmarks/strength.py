@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clinical_ner.cli.evaluate import load_pipeline
 from clinical_ner.data.read_gold import read_gold_for
 from clinical_ner.errors import ClinicalNerError, InputError
 from clinical_ner.evaluation.one_pass_counts import (
@@ -21,8 +20,9 @@ from clinical_ner.evaluation.one_pass_counts import (
     recognizer_of,
     sets_entities_later,
 )
+from clinical_ner.evaluation.plots import check_can_draw
 from clinical_ner.files import replacing
-from clinical_ner.research.compare.comparison_report import check_can_draw
+from clinical_ner.pipeline.loading import load_pipeline
 from clinical_ner.scoring.bootstrap import RESAMPLES, intervals, resample_weights
 from clinical_ner.scoring.evaluation import evaluation_statistics
 

@@ -13,10 +13,10 @@ from hypothesis import settings
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
-from clinical_ner.cli.calibrate import calibrate
-from clinical_ner.cli.evaluate import evaluate
 from clinical_ner.data.convert import blank, convert
 from clinical_ner.data.formats.docbin import write_docbin
+from clinical_ner.evaluation.evaluate import evaluate
+from clinical_ner.fitting.calibrate import calibrate
 
 # The same examples in every run, however slow the machine is.
 settings.register_profile("project", derandomize=True, deadline=None)

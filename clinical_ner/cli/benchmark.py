@@ -14,8 +14,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ..evaluation.plots import check_can_draw
 from ..files import replacing
-from ..research.compare.comparison_report import check_can_draw
+from ..pipeline.loading import load_pipeline
 from ..research.speed.speed import (
     BARE,
     NO_CONTEXT,
@@ -32,7 +33,6 @@ from ..research.speed.speed_notes import pieces_of, read_notes
 from ..research.speed.speed_plots import draw_growth
 from ._app import app
 from ._benchmark_tables import growth_table, lines, speed_table
-from .evaluate import load_pipeline
 
 if TYPE_CHECKING:
     from ..research.speed.speed_variants import Variants

@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
-from ..data.read_gold import read_gold_for
-from ..errors import ClinicalNerError, no_posterior
-from ..evaluation.one_pass_counts import evaluate_pipeline
-from ..fitting.fit_calibration import FOLDS, CalibrationFit, fit_calibration
+from ..fitting.calibrate import NOTE, calibrate
 from ..fitting.fit_tokens import MIN_SUPPORT
-from ..fitting.held_out import AnnotatedDocument, annotated_documents, reliability
-from ..pipeline.gpu import use_gpu
-from ..pipeline.only_recognizer import only_recognizer
-from ..pipeline.pipeline_folder import check_output, write_pipeline
-from ..scoring.evaluation import evaluation_scores
 from ._app import app
-from .evaluate import load_pipeline
 
-#: Key of meta.json under which a pipeline tells of its calibration.
-META = "calibration"
 TITLES = {
     "token_ece": "calibration error of tokens",
     "token_nll": "negative log-likelihood of the gold tag, nats",
     "ents_ece": "calibration error of entities",
     "ents_brier": "Brier score of entities",
 }
-NOTE = (
-    "DEV also chose the checkpoint if training was evaluated on it, so how good the probabilities "
-    "are has to be shown on other documents: clinical-ner evaluate OUTPUT TEST.spacy."
-)
 
 
 @app.command("calibrate", no_args_is_help=True)
@@ -89,119 +71,6 @@ def calibrate_cli(
         print(json.dumps(report, indent=2, sort_keys=True, allow_nan=False))
     else:
         _print(report)
-
-
-def calibrate(
-    model: str,
-    dev: Path,
-    output: Path,
-    *,
-    min_support: int = MIN_SUPPORT,
-    gpu_id: int = -1,
-    show_progress: bool = False,
-) -> dict[str, Any]:
-    """Fit a calibration, and write the pipeline with it to another folder.
-
-    model: a pipeline's folder, or the name of an installed package.
-    dev: gold documents to fit on.
-    output: folder of the new pipeline; an existing pipeline is replaced.
-    min_support: tokens of ``dev`` that a tag needs for a bias of its own.
-    gpu_id: the GPU to use, -1 for the CPU.
-    show_progress: draw a progress bar on stderr.
-
-    RETURNS: what meta.json tells under "calibration", the component's name, the settings, and
-        ``warnings``. ``before`` and ``after`` hold ``token_ece``, ``token_nll``, ``ents_ece`` and
-        ``ents_brier`` on ``dev``, None where undefined; ``after`` is from calibrations that were
-        fitted without the documents they are measured on, and None with one document only.
-    RAISES ClinicalNerError: an input is missing or not what it should be, the loss leads to no
-        probability, or the output would destroy an input. Nothing is written then.
-    """
-    check_output(output, inputs=[Path(model), dev])
-    use_gpu(gpu_id)
-    nlp = load_pipeline(model)
-    # Where the name is a package's, this is the folder inside it.
-    check_output(output, inputs=[nlp.path])
-    name, component = only_recognizer(nlp, model)
-    if not component.loss.has_posterior:
-        raise no_posterior(type(component.loss).__name__)
-    component.calibration = None
-    references = read_gold_for(dev, nlp)
-    found: Iterable[AnnotatedDocument] = annotated_documents(nlp, name, references)
-    if show_progress:
-        found = track(found, dev.name, len(references), console=Console(stderr=True))
-    try:
-        documents = list(found)
-        fit = fit_calibration(documents, component.statistics.counts, min_support=min_support)
-    except ClinicalNerError as error:
-        # What is refused there is refused without knowing of which file.
-        raise ClinicalNerError(f"{error} (In {dev}.)") from error
-    told = _told(fit, documents)
-    component.calibration = fit.calibration
-    scores = evaluation_scores(evaluate_pipeline(nlp, references).counts)
-    write_pipeline(nlp, output, scores=scores, **{META: {name: told}})
-    return {
-        **told,
-        "warnings": _warnings(fit, has_thresholds=bool(component.thresholds)),
-        "component": name,
-        "min_support": min_support,
-        "model": model,
-        "dev": str(dev),
-        "output": str(output),
-    }
-
-
-def _told(
-    fit: CalibrationFit[AnnotatedDocument], documents: Sequence[AnnotatedDocument]
-) -> dict[str, Any]:
-    """What meta.json tells of the calibration."""
-    tokens, entities = fit.tokens, fit.calibration.entities
-    return {
-        "method": "bias-corrected temperature scaling of tokens"
-        + ("" if entities is None else ", beta calibration of entities"),
-        "documents": len(fit.documents),
-        "tokens": tokens.tokens,
-        "tokens_left_out": tokens.left_out,
-        "entities": sum(document.gold_spans.support.total() for document in documents),
-        "spans": fit.spans,
-        "right_spans": fit.right_spans,
-        "temperature": tokens.calibration.temperature,
-        "own_biases": tokens.own_biases,
-        "shared_biases": tokens.shared_biases,
-        "entity_step": None if entities is None else asdict(entities),
-        "before": _numbers(reliability(fit.documents, None)),
-        "after": _numbers(reliability(fit.documents, fit.held_out)) if fit.held_out else None,
-        "note": f"{NOTE} 'after' is cross-fitted: of each of {FOLDS} folds of the documents, under "
-        "a calibration that was fitted on the others.",
-    }
-
-
-def _warnings(fit: CalibrationFit[AnnotatedDocument], *, has_thresholds: bool) -> list[str]:
-    found = []
-    if len(fit.documents) < FOLDS:
-        found.append(
-            f"DEV has {len(fit.documents)} documents to fit on, fewer than {FOLDS}: only the "
-            "temperature was fitted, no biases and no entity step."
-        )
-    elif fit.calibration.entities is None:
-        found.append(
-            f"Of {fit.spans} decoded spans of DEV {fit.right_spans} are right: too few of one kind "
-            "for the entity step, so probabilities of entities are those of the lattice."
-        )
-    if fit.tokens.left_out:
-        found.append(
-            f"{fit.tokens.left_out} tokens of DEV have a tag without any probability, as one that "
-            "training never showed; no calibration helps them, and they are left out."
-        )
-    if has_thresholds:
-        found.append(
-            "MODEL has thresholds, which were chosen for its probabilities before: choose them "
-            "anew with clinical-ner tune."
-        )
-    return found
-
-
-def _numbers(scores: Mapping[str, float]) -> dict[str, float | None]:
-    return {key: None if math.isnan(value) else value for key, value in scores.items()}
 
 
 def _print(report: Mapping[str, Any]) -> None:

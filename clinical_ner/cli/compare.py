@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import typer
@@ -16,33 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from ..decoding.decision import check_prior_strength
-from ..errors import cannot_be_written, not_a_folder
-from ..files import replacing
-from ..pipeline.gpu import use_gpu
-from ..research.compare.comparison import Entry
-from ..research.compare.comparison import compare as compare_entries
+from ..research.compare.compare import BASE, _json, compare
 from ..research.compare.comparison_report import (
     COLUMNS,
     RATE,
     cell,
-    check_can_draw,
-    csv_text,
-    draw_types,
-    markdown,
     notes,
     row_name,
 )
-from ..research.compare.documents import count_mentions, divide, keep
-from ..research.compare.runs import Run, part_suffix, plan_runs, without_neighbours
-from ..research.compare.work import Work, training_rate
 from ..scoring.bootstrap import RESAMPLES
-from ..scoring.evaluation import RARE_MENTIONS, EvaluationCounts, evaluation_scores
-from ..training.recipes import read_recipes
 from ._app import app
 
-BASE = Path("configs/minilm.cfg")
-#: Folder, in that of the comparison, of the documents converted and divided for it.
-CORPUS = "corpus"
 #: Columns of a table that goes to a file, which has no width of its own.
 WIDTH = 150
 
@@ -145,135 +125,6 @@ def compare_cli(
     console.print(_table(comparison))
     for note in notes(comparison):
         console.print(Text(note))
-
-
-def compare(
-    recipes: Sequence[str],
-    corpus: Path,
-    output: Path,
-    *,
-    seeds: Sequence[int] = (0,),
-    base: Path = BASE,
-    epochs: int = 0,
-    encoder: str = "",
-    prior_strengths: Sequence[float] = (),
-    dev: float | None = None,
-    test: float | None = None,
-    split_seed: int | None = None,
-    score_on: str = "test",
-    resamples: int = RESAMPLES,
-    gpu_id: int = -1,
-    say: Callable[[str], None] = lambda message: None,
-) -> dict[str, Any]:
-    """Train, evaluate and compare recipes, and write the results.
-
-    recipes: see `read_recipes`; the others are compared with the first.
-    corpus: a brat folder, or a folder that holds train.spacy, dev.spacy and test.spacy.
-    output: folder of the runs and results; finished runs in it are kept.
-    seeds: of training; every recipe is trained with each.
-    base: complete config that overlays are merged over.
-    epochs, encoder: in place of the recipes', if not 0 and not empty.
-    prior_strengths: further decisions in [0, 1], each a row for every recipe with a posterior.
-    dev, test, split_seed: of the division of a brat folder; 0.1, 0.2 and 0 by default.
-    score_on: "test" or "dev".
-    resamples: of the bootstrap over documents.
-    gpu_id: GPU, or -1 for the CPU.
-    say: told of every step.
-
-    RETURNS: what comparison.json holds: the settings, ``documents`` scored, ``training_mentions``
-        by type, and the ``rows`` of `experiments.comparison.compare`.
-    RAISES ClinicalNerError: a recipe or the corpus is at fault, matplotlib is missing, or the
-        folder holds runs of other settings: nothing is trained then; or a run fails, after which
-        another call goes on with it.
-    """
-    suffix = part_suffix(score_on)
-    pictures = [output / f"types{suffix}{end}" for end in (".png", ".svg")]
-    check_can_draw(pictures[0].name)
-    read = read_recipes(list(recipes), base)
-    use_gpu(gpu_id)
-    with _staging(output) as staging:
-        files, division = divide(corpus, staging, dev=dev, test=test, seed=split_seed)
-        mentions = count_mentions(files["train"])
-        for part in ("dev", score_on):
-            count_mentions(files[part])
-        plan = plan_runs(read, list(seeds), output, data=files, epochs=epochs, encoder=encoder)
-        for run in plan:
-            run.check()
-            if run.recipe.neighbours:
-                without_neighbours(run).check()
-        # Not before: the documents of other runs stay where they are.
-        files = keep(files, staging, output / CORPUS)
-    work = Work(files, mentions, epochs=epochs, encoder=encoder, gpu_id=gpu_id, say=say)
-    work.check(plan)
-    for run in plan:
-        work.finish(run, score_on, prior_strengths)
-    entries = _entries(plan, score_on, prior_strengths)
-    first = next(iter(entries[0].counts.values()))
-    comparison = {
-        "base": str(base),
-        "corpus": str(corpus),
-        "split": division,
-        "scored_on": score_on,
-        "epochs": epochs or None,
-        "encoder": encoder or None,
-        "resamples": resamples,
-        "documents": len(first.documents),
-        "training_mentions": dict(sorted(mentions.items())),
-        "rare_mentions": RARE_MENTIONS,
-        "rare_types": evaluation_scores(first)["ents_macro_rare_types"],
-        "rows": compare_entries(entries, resamples=resamples, seed=0),
-    }
-    texts = {".json": _json(comparison) + "\n", ".csv": csv_text(comparison)}
-    texts[".md"] = markdown(comparison)
-    for end, text in texts.items():
-        with replacing(output / f"comparison{suffix}{end}") as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    for picture in pictures:
-        with replacing(picture) as temporary:
-            draw_types(comparison, temporary, kind=picture.suffix[1:])
-    return comparison
-
-
-@contextmanager
-def _staging(output: Path) -> Iterator[Path]:
-    """A folder in the output's, gone at the end; and the output's too if it is left empty."""
-    if output.exists() and not output.is_dir():
-        raise not_a_folder(output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise cannot_be_written(output, reason) from error
-    try:
-        with TemporaryDirectory(dir=output, prefix=".corpus-") as folder:
-            yield Path(folder)
-    finally:
-        with suppress(OSError):
-            output.rmdir()
-
-
-def _entries(plan: Sequence[Run], part: str, strengths: Sequence[float]) -> list[Entry]:
-    """Rows of the table: each recipe as it decides, then at the further prior strengths."""
-    runs: dict[str, list[Run]] = {}
-    for run in plan:
-        runs.setdefault(run.recipe.name, []).append(run)
-    entries = []
-    for name, of_recipe in runs.items():
-        rates = {run.seed: training_rate(run) for run in of_recipe}
-        counts: dict[float | None, dict[int, EvaluationCounts]] = {}
-        for run in of_recipe:
-            own, decisions = run.read_counts(part)
-            wanted = [own] if own is None else [own, *(s for s in strengths if s != own)]
-            for strength in wanted:
-                counts.setdefault(strength, {})[run.seed] = decisions[strength]
-        for number, (strength, by_seed) in enumerate(counts.items()):
-            row = name if number == 0 else f"{name}, s = {strength:g}"
-            entries.append(Entry(row, name, strength, by_seed, rates))
-    return entries
-
-
-def _json(comparison: dict[str, Any]) -> str:
-    return json.dumps(comparison, indent=2, sort_keys=True, allow_nan=False)
 
 
 def _table(comparison: dict[str, Any]) -> Table:

@@ -16,9 +16,9 @@ from rich.table import Table
 from spacy.tokens import Doc
 
 from ..data.read_gold import read_gold_for
+from ..pipeline.loading import load_pipeline
 from ..pipeline.pipeline_folder import check_output
 from ._app import app
-from .evaluate import load_pipeline
 
 TITLES = {
     "words_per_second": "words per second",

@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from configparser import Error as ConfigParserError
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
-from catalogue import RegistryError
-from confection import Config, ConfigValidationError
-from spacy import util
 from spacy.cli._util import parse_config_overrides
-from spacy.language import DEFAULT_CONFIG, Language
-from spacy.training.corpus import FILE_TYPE, walk_corpus
-from spacy.training.initialize import init_nlp
 from spacy.training.loop import DIR_MODEL_BEST
-from spacy.training.loop import train as train_loop
-from spacy.vocab import Vocab
 
-from ..data.formats.docbin import read_docbin
-from ..errors import ClinicalNerError, ConfigError, InputError, not_a_folder
-from ..files import replacing
-from ..pipeline.gpu import use_gpu
-from ..training.schedules import document_lengths
-from ..training.training_run import RECORD, TrainingRun
+from ..training.train import OPTIONS, train
 from ._app import app
-
-#: Settings that are options of the command.
-OPTIONS = {
-    "paths.train": "--train",
-    "paths.dev": "--dev",
-    "system.seed": "--seed",
-    "variables.encoder": "--encoder",
-    "variables.epochs": "--epochs",
-}
-#: Sections of which a config uses what it refers to, and nothing else.
-VARIABLES = ("paths", "variables", "system")
 
 
 @app.command(
@@ -94,103 +65,6 @@ def train_cli(
     )
 
 
-def train(
-    config: Path,
-    output: Path,
-    *,
-    train_path: Path,
-    dev_path: Path,
-    encoder: str = "",
-    epochs: int = 0,
-    seed: int = 0,
-    gpu_id: int = -1,
-    overrides: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Train a pipeline with spaCy's loop.
-
-    config: recipe, a complete spaCy config with the sections paths, variables and system.
-    output: folder for model-best, model-last and training.json.
-    train_path, dev_path: the corpora, .spacy files or folders of them.
-    encoder: transformer in place of the recipe's, if not empty.
-    epochs: passes over the training data in place of the recipe's, if not 0.
-    seed: of weights, order and dropout.
-    gpu_id: GPU, or -1 for the CPU.
-    overrides: other settings, {"section.setting": value}; the arguments above go first.
-
-    RETURNS: the record of the run, as in training.json: the name of the recipe, the settings that
-        replaced its own, the passes over the corpus that were made, and seconds that include the
-        evaluations.
-    RAISES ClinicalNerError: config, corpus, labels, loss, encoder or GPU do not fit; nothing is
-        written then. Or the training itself fails: model-best stays, if there was an evaluation,
-        and is named.
-    """
-    if not config.is_file():
-        raise ConfigError(
-            f"{config}: no such config. Name a recipe's file, for instance configs/minilm.cfg."
-        )
-    if output.exists() and not output.is_dir():
-        raise not_a_folder(output)
-    corpus_words = sum(document_lengths(train_path))
-    _check_gold(train_path)
-    _check_gold(dev_path)
-    settings = {
-        **(overrides or {}),
-        **training_settings(train_path, dev_path, encoder=encoder, epochs=epochs, seed=seed),
-    }
-    use_gpu(gpu_id)
-    nlp = initialize(config, settings, gpu_id=gpu_id)
-    run = TrainingRun(nlp)
-    start = time.perf_counter()
-    with run.within(output):
-        train_loop(nlp, output, use_gpu=gpu_id, stdout=sys.stdout, stderr=sys.stderr)
-    seconds = time.perf_counter() - start
-    record = {
-        "config": config.name,
-        "overrides": dict(sorted(settings.items())),
-        "seed": seed,
-        "epochs": round(run.words / corpus_words, 2),
-        "corpus_words": corpus_words,
-        "seconds": round(seconds, 1),
-        "words_per_second": round(run.words / seconds, 1),
-    }
-    with replacing(output / RECORD) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return record
-
-
-def training_settings(
-    train_path: Path, dev_path: Path, *, encoder: str = "", epochs: int = 0, seed: int = 0
-) -> dict[str, Any]:
-    """The settings of a recipe that the arguments of `train` replace."""
-    return {
-        "paths.train": str(train_path),
-        "paths.dev": str(dev_path),
-        "system.seed": seed,
-        **({"variables.encoder": encoder} if encoder else {}),
-        **({"variables.epochs": epochs} if epochs else {}),
-    }
-
-
-def initialize(
-    config: Path, settings: dict[str, Any], *, gpu_id: int = -1, name: Path | None = None
-) -> Language:
-    """Make and initialize the pipeline of a recipe: all of it that can go wrong before training.
-
-    config: the recipe.
-    settings: what replaces its own, {"section.setting": value}.
-    gpu_id: GPU, or -1 for the CPU.
-    name: what the messages of errors call the recipe; by default its path.
-
-    RAISES ClinicalNerError: config, corpus, labels, loss or encoder do not fit.
-    """
-    name = name or config
-    with _config_errors(name):
-        _check_settings(config, settings, name)
-        return init_nlp(
-            util.load_config(config, overrides=settings, interpolate=False), use_gpu=gpu_id
-        )
-
-
 def _overrides(arguments: Sequence[str]) -> dict[str, Any]:
     """Settings of the recipe among the arguments of the command.
 
@@ -210,64 +84,3 @@ def _overrides(arguments: Sequence[str]) -> dict[str, Any]:
         else:
             has_value = True
     return parse_config_overrides(list(arguments), env_var=None)
-
-
-def _check_gold(path: Path) -> None:
-    """Raise ClinicalNerError unless there are documents, and entities in them."""
-    document_lengths(path)
-    files = walk_corpus(path, FILE_TYPE)
-    if not any(doc.ents for file in files for doc in read_docbin(Path(file), Vocab())):
-        raise InputError(
-            f"{path}: holds no entity in doc.ents, so there is nothing to learn or to score. Name "
-            "a file with gold annotations."
-        )
-
-
-def _check_settings(config: Path, settings: dict[str, Any], name: Path) -> None:
-    """Raise ClinicalNerError for a setting that spaCy would take and never read."""
-    recipe = util.load_config(config, interpolate=False)
-    filled = Config(DEFAULT_CONFIG).merge(recipe)
-    text = filled.to_str(interpolate=False)
-    for key in settings:
-        section, _, rest = key.partition(".")
-        known = list(filled.get(section, {}))
-        if section in VARIABLES:
-            known = [name for name in known if f"${{{section}.{name}}}" in text]
-        if rest.split(".")[0] not in known:
-            raise ConfigError(
-                f"{name}: the recipe has no setting '{key}', so giving it would do nothing; "
-                f"settings of [{section}]: {', '.join(known) or 'none'}."
-            )
-
-
-@contextmanager
-def _config_errors(config: Path) -> Iterator[None]:
-    """Turn what spaCy says of a config into one line."""
-    try:
-        yield
-    except ClinicalNerError as error:
-        # What a loss or an encoder refuses, it refuses without knowing which file asked for it.
-        if str(config) in str(error):
-            raise
-        raise ClinicalNerError(f"{error} (In {config}.)") from error
-    except (ConfigValidationError, ConfigParserError, RegistryError) as error:
-        raise ConfigError(
-            f"{config}: the config does not hold together: {_problems(error)}."
-        ) from error
-    except (ImportError, OSError, ValueError) as error:
-        # spaCy's own begin with their code; any other is no fault of the config.
-        if not (isinstance(error, UnicodeDecodeError) or str(error).startswith("[E")):
-            raise
-        raise ConfigError(
-            f"{config}: the config does not hold together: {_problems(error)}."
-        ) from error
-
-
-def _problems(error: Exception) -> str:
-    """What is wrong with a config, on one line."""
-    found = [
-        f"{' -> '.join(str(part) for part in problem.get('loc', ()))}: {problem.get('msg')}"
-        for problem in getattr(error, "errors", None) or ()
-    ]
-    text = "; ".join(found) or getattr(error, "desc", None) or str(error)
-    return " ".join(text.split()).rstrip(".")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..research.compare.comparison_report import check_can_draw
+from ..errors import InputError
 
 #: Blue and vermilion of Okabe and Ito, which differ for all kinds of colour vision.
 OWN, BEFORE = "#0072B2", "#D55E00"
@@ -17,6 +18,12 @@ MASS_BAND = (0.8, 1.25)
 #: Ends of the axis of mass ratios; an arrow stands for what lies beyond.
 MASS_AXIS = (0.05, 20.0)
 NOT_CALIBRATED = "not calibrated"
+
+
+def check_can_draw(file: str) -> None:
+    """Raise ClinicalNerError if matplotlib is missing, before any work is done for a picture."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError(f"Drawing {file} needs matplotlib: pip install 'clinical-ner[plots]'.")
 
 
 def missing(metrics: Mapping[str, Any]) -> dict[str, str]:

@@ -12,9 +12,9 @@ import pytest
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
-from clinical_ner.cli import bias as command
 from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import write_docbin
+from clinical_ner.research.bias import bias as command
 
 from ..research.bias_examples import tiny_encoder
 

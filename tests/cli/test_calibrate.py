@@ -16,8 +16,8 @@ from spacy.vocab import Vocab
 from thinc.api import fix_random_seed
 
 from clinical_ner.cli import main
-from clinical_ner.cli.calibrate import calibrate
 from clinical_ner.data.formats.docbin import read_docbin, write_docbin
+from clinical_ner.fitting.calibrate import calibrate
 from clinical_ner.fitting.fit_tokens import fit_tokens
 from clinical_ner.fitting.held_out import STRENGTHS, annotated_documents
 from clinical_ner.scoring.reliability import token_calibration_error

@@ -12,12 +12,12 @@ from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
-from clinical_ner.cli.compare import compare
-from clinical_ner.cli.evaluate import evaluate
-from clinical_ner.cli.train import initialize, training_settings
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, write_docbin
 from clinical_ner.errors import ClinicalNerError
+from clinical_ner.evaluation.evaluate import evaluate
+from clinical_ner.research.compare.compare import compare
 from clinical_ner.training.recipes import read_recipes
+from clinical_ner.training.train import initialize, training_settings
 
 from ..conftest import CORPUS, ROOT
 from ..model.tiny_encoder import write_encoder

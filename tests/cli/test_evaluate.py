@@ -14,11 +14,11 @@ from spacy.vocab import Vocab
 from clinical_ner.calibration.calibration import Calibration
 from clinical_ner.calibration.token_step import TokenCalibration
 from clinical_ner.cli import main
-from clinical_ner.cli.evaluate import evaluate
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, write_docbin
 from clinical_ner.data.gold import get_gold, set_gold
 from clinical_ner.data.mentions import Mention
 from clinical_ner.errors import ClinicalNerError
+from clinical_ner.evaluation.evaluate import evaluate
 from clinical_ner.evaluation.plots import FIGURES
 from clinical_ner.scoring.probabilities import DETAIL_SCORES
 
@@ -235,7 +235,7 @@ def test_a_document_beyond_the_limit_is_named_without_its_text(
     write_docbin(docs, tmp_path / "gold.spacy")
     nlp = spacy.load(model)
     nlp.max_length = 20
-    monkeypatch.setattr("clinical_ner.cli.evaluate.load_pipeline", lambda name: nlp)
+    monkeypatch.setattr("clinical_ner.evaluation.evaluate.load_pipeline", lambda name: nlp)
     with pytest.raises(ClinicalNerError, match="case-7 has 25 characters, more than the") as raised:
         evaluate(str(model), tmp_path / "gold.spacy")
     assert "fever" not in str(raised.value)
@@ -427,7 +427,7 @@ def test_without_matplotlib_nothing_is_run_or_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr("clinical_ner.cli.evaluate.predict", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr("clinical_ner.evaluation.evaluate.predict", lambda *args, **kwargs: 1 / 0)
     output, plots = tmp_path / "metrics.json", tmp_path / "plots"
     assert run("evaluate", model, data, "--output", output, "--plots", plots) == 1
     assert "pip install 'clinical-ner" in capsys.readouterr().err

@@ -17,9 +17,9 @@ from spacy.vocab import Vocab
 from thinc.api import fix_random_seed
 
 from clinical_ner.cli import main
-from clinical_ner.cli.neighbours import neighbours
 from clinical_ner.data.formats.docbin import read_docbin, write_docbin
 from clinical_ner.errors import ClinicalNerError
+from clinical_ner.fitting.add_neighbours import neighbours
 
 DRUGS = ["aspirin", "heparin", "insulin", "codeine"]
 SIGNS = ["fever", "cough", "pain", "rash"]
@@ -346,7 +346,7 @@ def test_a_document_beyond_the_limit(
 ) -> None:
     nlp = spacy.load(inputs / "model")
     nlp.max_length = 20
-    monkeypatch.setattr("clinical_ner.cli.neighbours.load_pipeline", lambda name: nlp)
+    monkeypatch.setattr("clinical_ner.fitting.add_neighbours.load_pipeline", lambda name: nlp)
     with pytest.raises(ClinicalNerError, match="train.spacy.*characters, more than the"):
         neighbours(str(inputs / "model"), inputs / "train.spacy", inputs / "dev.spacy", output)
 

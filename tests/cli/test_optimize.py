@@ -11,8 +11,8 @@ import pytest
 import spacy
 
 from clinical_ner.cli import main
-from clinical_ner.cli.package import package
 from clinical_ner.data.formats.docbin import write_docbin
+from clinical_ner.packaging.package import package
 
 from ..conftest import ROOT
 from ..onnx.test_optimize import done, inputs

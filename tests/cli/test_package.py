@@ -16,9 +16,9 @@ import spacy
 from thinc.api import Config
 
 from clinical_ner.cli import main
-from clinical_ner.cli.package import SCORES, package
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.packaging.model_card import NOT_STATED, corpus_card, model_readme, sources
+from clinical_ner.packaging.package import SCORES, package
 
 from ..conftest import NO_INDEX, ROOT, Trained, command
 from ..model.tiny_encoder import pipeline, write_encoder
@@ -302,7 +302,7 @@ def test_a_model_that_cannot_be_loaded(arguments: dict[str, Path], stub: Path) -
 def test_without_the_tools_they_are_named(
     arguments: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("clinical_ner.cli.package.BUILD_PACKAGES", ("build", "no-such-tool"))
+    monkeypatch.setattr("clinical_ner.packaging.package.BUILD_PACKAGES", ("build", "no-such-tool"))
     with pytest.raises(
         ClinicalNerError,
         match=r"(?=.*Package clinical-ner lacks what building).*pip install no-such-tool",

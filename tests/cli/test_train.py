@@ -13,10 +13,10 @@ from spacy.vocab import Vocab
 from thinc.api import Config
 
 from clinical_ner.cli import main
-from clinical_ner.cli.train import train
 from clinical_ner.data.formats.docbin import write_docbin
 from clinical_ner.losses.cross_entropy import WeightedCrossEntropy
 from clinical_ner.pipeline.recognizer import ClinicalNer
+from clinical_ner.training.train import train
 
 from ..conftest import ROOT
 from ..model.tiny_encoder import write_encoder
@@ -389,7 +389,7 @@ def test_an_error_that_is_no_fault_of_the_config_is_not_passed_off_as_one(
     def broken(*args: object, **kwargs: object) -> None:
         raise ValueError("shapes (3,) and (4,) do not align")
 
-    monkeypatch.setattr("clinical_ner.cli.train.init_nlp", broken)
+    monkeypatch.setattr("clinical_ner.training.train.init_nlp", broken)
     with pytest.raises(ValueError, match="^shapes"):
         train(TOK2VEC, tmp_path / "out", train_path=corpus_file, dev_path=corpus_file)
 

@@ -18,9 +18,9 @@ from clinical_ner.calibration.calibration import Calibration
 from clinical_ner.calibration.entity_step import EntityCalibration
 from clinical_ner.calibration.token_step import TokenCalibration
 from clinical_ner.cli import main
-from clinical_ner.cli.tune import tune
 from clinical_ner.data.formats.docbin import read_docbin, write_docbin
 from clinical_ner.fitting.thresholds import Objective
+from clinical_ner.fitting.tune import tune
 
 #: Each is a Drug in half of its mentions and nothing in the others, so that some predictions err.
 DRUGS = ["aspirin", "heparin", "insulin", "codeine"]

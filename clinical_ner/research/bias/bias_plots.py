@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..compare.comparison_report import check_can_draw
+from ...evaluation.plots import check_can_draw
 
 COLUMNS = (
     "loss",

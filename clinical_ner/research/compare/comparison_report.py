@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
+from ...evaluation.plots import check_can_draw
 
 #: Columns of the table: title, factor of the numbers, decimals.
 COLUMNS: dict[str, tuple[str, float, int]] = {
@@ -106,12 +105,6 @@ def csv_text(comparison: Mapping[str, Any]) -> str:
             + [row["words_per_second"]]
         )
     return stream.getvalue()
-
-
-def check_can_draw(file: str) -> None:
-    """Raise ClinicalNerError if matplotlib is missing, before any work is done for a picture."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise InputError(f"Drawing {file} needs matplotlib: pip install 'clinical-ner[plots]'.")
 
 
 def draw_types(comparison: Mapping[str, Any], path: Path, *, kind: str) -> None:

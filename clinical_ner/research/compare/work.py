@@ -10,13 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ...cli.evaluate import metrics_of, predict
-from ...cli.neighbours import neighbours
-from ...cli.train import RECORD, initialize, train, training_settings
 from ...errors import InputError
+from ...evaluation.evaluate import metrics_of, predict
 from ...evaluation.one_pass_counts import recognizer_of
 from ...files import replacing
+from ...fitting.add_neighbours import neighbours
 from ...training.recipes import NEIGHBOURS
+from ...training.train import initialize, train, training_settings
+from ...training.training_run import RECORD
 from .runs import CONFIG, Run, without_neighbours
 
 #: What the training loop prints.

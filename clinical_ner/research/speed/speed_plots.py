@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..compare.comparison_report import check_can_draw
+from ...evaluation.plots import check_can_draw
 
 #: Colours of Okabe and Ito; lines and markers differ in black and white too.
 STYLES = (

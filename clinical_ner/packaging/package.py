@@ -1,0 +1,252 @@
+"""From a trained pipeline to two wheels that install without an index."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from confection import Config
+from spacy.cli.package import get_third_party_dependencies
+from spacy.cli.package import package as spacy_package
+from spacy.language import Language
+from spacy.util import get_minor_version_range, load_config, split_requirement
+
+from ..errors import InputError, not_a_folder
+from ..files import replacing
+from ..model.encoder import encoder_names, published_name, restore_encoder_names, uses_onnx
+from ..pipeline.loading import load_pipeline
+from .model_card import corpus_card, model_readme, sources
+
+LIBRARY = "clinical-ner"
+
+#: What of the library an encoder on ONNX Runtime needs besides.
+ONNX_EXTRA = "[onnx]"
+
+#: Files beside the module of which the library's wheel is made.
+LIBRARY_FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+
+#: What builds wheels without an index.
+BUILD_PACKAGES = ("build", "setuptools", "wheel")
+
+#: Scores of metrics.json that the wheel's meta.json repeats.
+SCORES = (
+    "ents_p",
+    "ents_r",
+    "ents_f",
+    "ents_macro_f",
+    "ents_macro_types",
+    "token_unweighted_accuracy",
+    "token_unweighted_accuracy_no_o",
+    "ents_per_type",
+    "token_ece",
+    "ents_ece",
+    "ents_brier",
+    "calibrated",
+    "documents",
+)
+
+
+def package(
+    model: Path,
+    output: Path,
+    *,
+    metrics: Path,
+    corpus: Path,
+    library: Path = Path("."),
+    name: str = "clinical_ner",
+    version: str = "0.1.0",
+) -> list[Path]:
+    """Build both wheels; nothing is downloaded.
+
+    model: folder of a trained pipeline.
+    output: folder for the wheels.
+    metrics: scores on held-out documents, as clinical-ner evaluate writes them.
+    corpus: what the model was trained on, for its name and licence.
+    library: source folder of clinical_ner.
+    name: of the model, without the language; a Python identifier.
+    version: of the model.
+
+    RETURNS: the wheels of clinical_ner and of the model.
+    RAISES ClinicalNerError: an input is not what it should be, or a build failed; nothing is
+        written then.
+    """
+    _check_build_packages()
+    if not (model / "meta.json").is_file() or not (model / "config.cfg").is_file():
+        raise InputError(
+            f"{model}: not a trained pipeline. Name the folder that clinical-ner train wrote."
+        )
+    if output.exists() and not output.is_dir():
+        raise not_a_folder(output)
+    _check_library(library)
+    scores = _read_metrics(metrics)
+    card = corpus_card(corpus)
+    with tempfile.TemporaryDirectory() as scratch_name:
+        scratch = Path(scratch_name)
+        own = _build_wheel(_copy_library(library, scratch / "library"), scratch / "wheels")
+        nlp = restore_encoder_names(load_pipeline(str(model)))
+        extra = ONNX_EXTRA if uses_onnx(nlp) else ""
+        requirement = LIBRARY + extra + get_minor_version_range(own.name.split("-")[1])
+        name = name.removeprefix(f"{nlp.lang}_")
+        _describe(nlp, scores, card, name=name, version=version, requirement=requirement)
+        nlp.to_disk(scratch / "model")
+        _forget_paths(scratch / "model" / "config.cfg", encoder_names(nlp))
+        meta = json.loads((scratch / "model" / "meta.json").read_text(encoding="utf-8"))
+        (scratch / "model" / "README.md").write_text(
+            model_readme(meta, scores, card), encoding="utf-8"
+        )
+        (scratch / "source").mkdir()
+        spacy_package(scratch / "model", scratch / "source", create_sdist=False)
+        wheels = [own, _build_wheel(next((scratch / "source").iterdir()), scratch / "wheels")]
+        return _deliver(wheels, output)
+
+
+def _check_build_packages() -> None:
+    missing = []
+    for package_name in BUILD_PACKAGES:
+        try:
+            metadata.version(package_name)
+        except metadata.PackageNotFoundError:
+            missing.append(package_name)
+    if missing:
+        raise InputError(
+            "Package clinical-ner lacks what building wheels needs: pip install "
+            f"{' '.join(missing)}."
+        )
+
+
+def _check_library(library: Path) -> None:
+    has_files = all((library / file_name).is_file() for file_name in LIBRARY_FILES)
+    if not has_files or not (library / "clinical_ner" / "__init__.py").is_file():
+        raise InputError(
+            f"{library}: not the project's folder, which holds clinical_ner/ and "
+            f"{', '.join(LIBRARY_FILES)}."
+        )
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    try:
+        scores = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(
+            f"{path}: not a metrics file. Name the file that clinical-ner evaluate --output wrote."
+        ) from None
+    if not isinstance(scores, dict) or not all(key in scores for key in SCORES):
+        raise InputError(
+            f"{path}: not a metrics file. Name the file that clinical-ner evaluate --output wrote."
+        )
+    return scores
+
+
+def _forget_paths(path: Path, encoders: list[str]) -> None:
+    """Take out of a pipeline's config where its data and its encoder lay."""
+    config = load_config(path, interpolate=False)
+    config["paths"] = dict.fromkeys(config.get("paths", {}))
+    published = {name: published_name(name) for name in encoders}
+    Config(_without_paths(config, published)).to_disk(path, interpolate=False)
+
+
+def _without_paths(value: Any, published: Mapping[str, str]) -> Any:
+    """A config with published names, and with the last part of every path in place of the path."""
+    if isinstance(value, dict):
+        return {key: _without_paths(item, published) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(item, published) for item in value]
+    if isinstance(value, str):
+        return Path(value).name if Path(value).is_absolute() else published.get(value, value)
+    return value
+
+
+def _describe(
+    nlp: Language,
+    scores: dict[str, Any],
+    card: dict[str, str],
+    *,
+    name: str,
+    version: str,
+    requirement: str,
+) -> None:
+    """Write into the pipeline's meta data what it is, what it was made of and what it needs."""
+    made_of = sources(card, [published_name(encoder) for encoder in encoder_names(nlp)])
+    types = {
+        label
+        for pipe in nlp.pipe_names
+        if "doc.ents" in nlp.get_pipe_meta(pipe).assigns
+        for label in nlp.pipe_labels.get(pipe, ())
+    }
+    others = [
+        other
+        for other in get_third_party_dependencies(nlp.config)
+        if split_requirement(other)[0] != LIBRARY
+    ]
+    nlp.meta.update(
+        {
+            "name": name,
+            "version": version,
+            "description": (
+                f"Clinical named entities ({len(types)} types), trained on {card['name']}."
+            ),
+            "author": "",
+            "license": "; ".join(f"{source['license']} ({source['name']})" for source in made_of),
+            "sources": made_of,
+            # The version that is built here, whichever was installed before.
+            "requirements": [requirement, *sorted(others)],
+            "performance": {key: scores[key] for key in SCORES},
+            "notes": (
+                f"performance: strict entity scores on {scores['documents']} held-out documents."
+            ),
+        }
+    )
+
+
+def _copy_library(library: Path, target: Path) -> Path:
+    """Copy what the library's wheel is made of, so that no build folder or stale module gets in."""
+    target.mkdir()
+    for file_name in LIBRARY_FILES:
+        shutil.copy(library / file_name, target / file_name)
+    shutil.copytree(
+        library / "clinical_ner",
+        target / "clinical_ner",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    return target
+
+
+def _build_wheel(source: Path, output: Path) -> Path:
+    """Build the wheel of a source folder with the setuptools that are installed."""
+    before = set(output.glob("*.whl"))
+    # Not isolated: an isolated build asks an index for setuptools.
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", output, source],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=source,
+    )
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+        raise InputError(
+            f"Building a wheel from {source.name} failed (exit code {done.returncode}): "
+            f"{lines[-1]}."
+        )
+    return next(iter(set(output.glob("*.whl")) - before))
+
+
+def _deliver(wheels: list[Path], output: Path) -> list[Path]:
+    """Copy the wheels, both or none, and remove those of other versions."""
+    targets = [output / wheel.name for wheel in wheels]
+    with ExitStack() as stack:
+        for wheel, target in zip(wheels, targets, strict=True):
+            shutil.copyfile(wheel, stack.enter_context(replacing(target)))
+    for target in targets:
+        for old in output.glob(f"{target.name.split('-')[0]}-*.whl"):
+            if old != target:
+                old.unlink()
+    return targets

@@ -1,0 +1,124 @@
+"""Do losses give the training shares back when there is nothing to learn?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from spacy.vocab import Vocab
+
+from ... import __version__
+from ...data.formats.docbin import read_docbin
+from ...errors import ClinicalNerError, InputError, not_a_folder
+from ...files import replacing
+from ...model.gpu import use_gpu
+from ..compare.comparison_report import check_can_draw
+from .bias_plots import csv_text, draw
+from .bias_test import JUDGED_FROM, TOLERANCE, StartProgress, run_bias_test
+from .loss_choices import DEFAULT_LOSSES, check_losses
+from .one_pass import ENCODER, AddEncoder, transformer
+from .randomised import RandomisedData, permuted_corpus, random_text
+
+SHARES = (0.99, 0.01)
+
+WORDS = 24_000
+
+
+def bias(
+    output: Path,
+    *,
+    shares: Sequence[float] = SHARES,
+    losses: Sequence[str] = DEFAULT_LOSSES,
+    corpus: Path | None = None,
+    encoder: str = ENCODER,
+    words: int = WORDS,
+    seed: int = 0,
+    gpu_id: int = -1,
+    start_progress: StartProgress | None = None,
+    add_encoder: AddEncoder | None = None,
+) -> dict[str, Any]:
+    """Run the test for bias and write its four files, all or none.
+
+    output: folder of the files; existing ones are replaced.
+    shares: of O and of the types of random text; of no use with a corpus.
+    losses: keys of ``LOSSES``.
+    corpus: a .spacy file with gold entities in place of random text.
+    encoder: public name or folder of a transformer.
+    words: to train on.
+    seed: of texts, weights and order. Equal arguments give equal results but for seconds.
+    gpu_id: the GPU to use, -1 for the CPU.
+    start_progress: called with the name of each loss and its words before its training; gives what
+        is told of the words of each batch.
+    add_encoder: another way to add the encoder than as a transformer of this name.
+
+    RETURNS: what bias.json holds.
+    RAISES ClinicalNerError: shares, losses, corpus, encoder, GPU or folder do not fit, or
+        matplotlib is missing; nothing is written then.
+    """
+    check_can_draw("bias.png")
+    check_losses(losses)
+    if output.exists() and not output.is_dir():
+        raise not_a_folder(output)
+    data = _data(shares, corpus, words=words, seed=seed)
+    use_gpu(gpu_id)
+    found = run_bias_test(
+        data,
+        losses,
+        add_encoder=add_encoder or transformer(encoder),
+        seed=seed,
+        start_progress=start_progress,
+    )
+    results = {
+        "settings": {
+            "version": __version__,
+            "design": "random words" if corpus is None else "permuted corpus",
+            "shares": list(shares) if corpus is None else None,
+            "corpus": None if corpus is None else str(corpus),
+            "encoder": encoder,
+            "words": words,
+            "seed": seed,
+            "tolerance": list(TOLERANCE),
+            "judged_from": JUDGED_FROM,
+            **found.pop("training"),
+        },
+        **found,
+    }
+    with ExitStack() as outputs:
+
+        def temporary(name: str) -> Path:
+            return outputs.enter_context(replacing(output / name))
+
+        temporary("bias.json").write_text(_json(results) + "\n", encoding="utf-8")
+        temporary("bias.csv").write_text(csv_text(results), encoding="utf-8")
+        for kind in ("png", "svg"):
+            draw(results, temporary(f"bias.{kind}"), kind=kind)
+    return results
+
+
+def _data(shares: Sequence[float], corpus: Path | None, *, words: int, seed: int) -> RandomisedData:
+    if corpus is None:
+        return random_text(shares, words=words, seed=seed)
+    docs = read_docbin(corpus, Vocab())
+    if not any(doc.ents for doc in docs):
+        raise InputError(
+            f"{corpus}: holds no entity in doc.ents, so there is nothing to learn or to score. "
+            "Name a file with gold annotations."
+        )
+    return permuted_corpus(docs, words=words, seed=seed, source=str(corpus))
+
+
+@contextmanager
+def _usage(option: str) -> Iterator[None]:
+    """Turn what is wrong with an option's value into an error of usage."""
+    try:
+        yield
+    except ClinicalNerError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def _json(results: dict[str, Any]) -> str:
+    return json.dumps(results, indent=2, allow_nan=False)
