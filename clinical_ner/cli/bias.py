@@ -1,8 +1,10 @@
-"""clinical-ner bias: do losses give the training shares back when there is nothing to learn?"""
+"""``clinical-ner bias``."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from ..research.bias.bias import SHARES, WORDS, _json, _usage, bias
+from ..errors import ClinicalNerError
+from ..research.bias.bias import SHARES, WORDS, bias
+from ..research.bias.bias_plots import json_text
 from ..research.bias.bias_test import JUDGED_FROM, RATIOS, TOLERANCE
 from ..research.bias.loss_choices import DEFAULT_LOSSES, LOSSES, check_losses
 from ..research.bias.one_pass import ENCODER
@@ -96,7 +100,7 @@ def bias_cli(
             start_progress=start,
         )
     if as_json:
-        print(_json(results))
+        print(json_text(results))
     else:
         console = Console()
         console.print(_table(results))
@@ -105,6 +109,15 @@ def bias_cli(
     print(results["verdict"]["sentence"], file=sys.stderr if as_json else sys.stdout)
     if not results["verdict"]["passed"]:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _usage(option: str) -> Iterator[None]:
+    """Turn what is wrong with an option's value into an error of usage."""
+    try:
+        yield
+    except ClinicalNerError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
 def _numbers(text: str) -> list[float]:

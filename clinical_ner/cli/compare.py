@@ -1,4 +1,4 @@
-"""clinical-ner compare: recipes trained on the same documents and seeds, in one table."""
+"""``clinical-ner compare``."""
 
 from __future__ import annotations
 
@@ -12,40 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ..decoding.decision import check_prior_strength
-from ..research.compare.compare import BASE, _json, compare
-from ..research.compare.comparison_report import (
-    COLUMNS,
-    RATE,
-    cell,
-    notes,
-    row_name,
-)
-from ..scoring.bootstrap import RESAMPLES
+from ..research.compare.compare import BASE, RESAMPLES, compare
+from ..research.compare.comparison_report import COLUMNS, RATE, cell, json_text, notes, row_name
 from ._app import app
 
 #: Columns of a table that goes to a file, which has no width of its own.
 WIDTH = 150
-
-
-def _seeds(text: str) -> list[int]:
-    """Parse comma-separated seeds."""
-    if not all(part.strip().isdecimal() for part in text.split(",")):
-        raise typer.BadParameter(f"whole numbers, not {text!r}", param_hint="'--seeds'")
-    seeds = [int(part) for part in text.split(",")]
-    if len(set(seeds)) < len(seeds) or max(seeds) >= 2**32:
-        raise typer.BadParameter(f"each once and below 2**32, not {text!r}", param_hint="'--seeds'")
-    return seeds
-
-
-def _strengths(text: str) -> list[float]:
-    """Parse comma-separated prior strengths; none in an empty text."""
-    try:
-        strengths = [check_prior_strength(float(part)) for part in text.split(",") if text.strip()]
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"numbers in [0, 1], not {text!r}", param_hint="'--prior-strengths'"
-        ) from error
-    return list(dict.fromkeys(strengths))
 
 
 @app.command("compare", no_args_is_help=True)
@@ -119,12 +91,33 @@ def compare_cli(
         say=_say if sys.stderr.isatty() else lambda message: None,
     )
     if as_json:
-        print(_json(comparison))
+        print(json_text(comparison))
         return
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(_table(comparison))
     for note in notes(comparison):
         console.print(Text(note))
+
+
+def _seeds(text: str) -> list[int]:
+    """Parse comma-separated seeds."""
+    if not all(part.strip().isdecimal() for part in text.split(",")):
+        raise typer.BadParameter(f"whole numbers, not {text!r}", param_hint="'--seeds'")
+    seeds = [int(part) for part in text.split(",")]
+    if len(set(seeds)) < len(seeds) or max(seeds) >= 2**32:
+        raise typer.BadParameter(f"each once and below 2**32, not {text!r}", param_hint="'--seeds'")
+    return seeds
+
+
+def _strengths(text: str) -> list[float]:
+    """Parse comma-separated prior strengths; none in an empty text."""
+    try:
+        strengths = [check_prior_strength(float(part)) for part in text.split(",") if text.strip()]
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"numbers in [0, 1], not {text!r}", param_hint="'--prior-strengths'"
+        ) from error
+    return list(dict.fromkeys(strengths))
 
 
 def _table(comparison: dict[str, Any]) -> Table:

@@ -1,4 +1,4 @@
-"""``clinical-ner train``: spaCy's training loop, with one-line errors and a record of the run."""
+"""``clinical-ner train``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ import typer
 from spacy.cli._util import parse_config_overrides
 from spacy.training.loop import DIR_MODEL_BEST
 
-from ..training.train import OPTIONS, train
+from ..training.train import train
 from ._app import app
+
+#: Settings that are options of the command.
+OPTIONS = {
+    "paths.train": "--train",
+    "paths.dev": "--dev",
+    "system.seed": "--seed",
+    "variables.encoder": "--encoder",
+    "variables.epochs": "--epochs",
+}
 
 
 @app.command(

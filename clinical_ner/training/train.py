@@ -27,15 +27,6 @@ from ..model.gpu import use_gpu
 from .schedules import document_lengths
 from .training_run import RECORD, TrainingRun
 
-#: Settings that are options of the command.
-OPTIONS = {
-    "paths.train": "--train",
-    "paths.dev": "--dev",
-    "system.seed": "--seed",
-    "variables.encoder": "--encoder",
-    "variables.epochs": "--epochs",
-}
-
 #: Sections of which a config uses what it refers to, and nothing else.
 VARIABLES = ("paths", "variables", "system")
 

@@ -1,30 +1,27 @@
-"""Do losses give the training shares back when there is nothing to learn?"""
+"""The test for bias: do losses give the training shares back when there is nothing to learn?"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import typer
 from spacy.vocab import Vocab
 
 from ... import __version__
 from ...data.formats.docbin import read_docbin
-from ...errors import ClinicalNerError, InputError, not_a_folder
+from ...errors import InputError, not_a_folder
 from ...files import replacing
 from ...model.gpu import use_gpu
 from ..compare.comparison_report import check_can_draw
-from .bias_plots import csv_text, draw
+from .bias_plots import csv_text, draw, json_text
 from .bias_test import JUDGED_FROM, TOLERANCE, StartProgress, run_bias_test
 from .loss_choices import DEFAULT_LOSSES, check_losses
 from .one_pass import ENCODER, AddEncoder, transformer
 from .randomised import RandomisedData, permuted_corpus, random_text
 
 SHARES = (0.99, 0.01)
-
 WORDS = 24_000
 
 
@@ -92,7 +89,7 @@ def bias(
         def temporary(name: str) -> Path:
             return outputs.enter_context(replacing(output / name))
 
-        temporary("bias.json").write_text(_json(results) + "\n", encoding="utf-8")
+        temporary("bias.json").write_text(json_text(results) + "\n", encoding="utf-8")
         temporary("bias.csv").write_text(csv_text(results), encoding="utf-8")
         for kind in ("png", "svg"):
             draw(results, temporary(f"bias.{kind}"), kind=kind)
@@ -109,16 +106,3 @@ def _data(shares: Sequence[float], corpus: Path | None, *, words: int, seed: int
             "Name a file with gold annotations."
         )
     return permuted_corpus(docs, words=words, seed=seed, source=str(corpus))
-
-
-@contextmanager
-def _usage(option: str) -> Iterator[None]:
-    """Turn what is wrong with an option's value into an error of usage."""
-    try:
-        yield
-    except ClinicalNerError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from error
-
-
-def _json(results: dict[str, Any]) -> str:
-    return json.dumps(results, indent=2, allow_nan=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,8 @@ def _ticks(axes: Any, zero: float | None, least: float, most: float) -> None:
 def _name(result: Mapping[str, Any]) -> str:
     """Name of a loss beside its lanes."""
     return f"{result['loss']}\n({result['title']})"
+
+
+def json_text(results: dict[str, Any]) -> str:
+    """The results as bias.json holds them."""
+    return json.dumps(results, indent=2, allow_nan=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,18 +16,12 @@ from ...scoring.evaluation import RARE_MENTIONS, EvaluationCounts, evaluation_sc
 from ...training.recipes import read_recipes
 from .comparison import Entry
 from .comparison import compare as compare_entries
-from .comparison_report import (
-    check_can_draw,
-    csv_text,
-    draw_types,
-    markdown,
-)
+from .comparison_report import check_can_draw, csv_text, draw_types, json_text, markdown
 from .documents import count_mentions, divide, keep
 from .runs import Run, part_suffix, plan_runs, without_neighbours
 from .work import Work, training_rate
 
 BASE = Path("configs/minilm.cfg")
-
 #: Folder, in that of the comparison, of the documents converted and divided for it.
 CORPUS = "corpus"
 
@@ -109,7 +102,7 @@ def compare(
         "rare_types": evaluation_scores(first)["ents_macro_rare_types"],
         "rows": compare_entries(entries, resamples=resamples, seed=0),
     }
-    texts = {".json": _json(comparison) + "\n", ".csv": csv_text(comparison)}
+    texts = {".json": json_text(comparison) + "\n", ".csv": csv_text(comparison)}
     texts[".md"] = markdown(comparison)
     for end, text in texts.items():
         with replacing(output / f"comparison{suffix}{end}") as temporary:
@@ -156,7 +149,3 @@ def _entries(plan: Sequence[Run], part: str, strengths: Sequence[float]) -> list
             row = name if number == 0 else f"{name}, s = {strength:g}"
             entries.append(Entry(row, name, strength, by_seed, rates))
     return entries
-
-
-def _json(comparison: dict[str, Any]) -> str:
-    return json.dumps(comparison, indent=2, sort_keys=True, allow_nan=False)

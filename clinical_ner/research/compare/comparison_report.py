@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,8 @@ def draw_types(comparison: Mapping[str, Any], path: Path, *, kind: str) -> None:
     metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
     with matplotlib.rc_context({"svg.hashsalt": "clinical_ner"}):
         figure.savefig(path, dpi=130, metadata=metadata, format=kind)
+
+
+def json_text(comparison: dict[str, Any]) -> str:
+    """The comparison as comparison.json holds it."""
+    return json.dumps(comparison, indent=2, sort_keys=True, allow_nan=False)
