@@ -21,9 +21,10 @@ ENTITY_STEP = ("slope", "intercept", "tilt")
 class Calibration:
     """Both steps.
 
-    tokens: of p(tag | text), before the lattice.
-    entities: of the probabilities of spans that the lattice then gives; None where there was too
-        little to fit one on.
+    Attributes:
+        tokens: of p(tag | text), before the lattice.
+        entities: of the probabilities of spans that the lattice then gives; None where there was
+            too little to fit one on.
     """
 
     tokens: TokenCalibration
@@ -40,7 +41,8 @@ class Calibration:
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
         """What ``to_dict`` gave.
 
-        RAISES ClinicalNerError: it is something else.
+        Raises:
+            ClinicalNerError: it is something else.
         """
         try:
             tokens, entities = data["tokens"], data["entities"]

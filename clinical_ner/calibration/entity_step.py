@@ -24,11 +24,13 @@ class EntityCalibration:
     that the order of two probabilities never changes. Without a tilt it is Platt's logistic
     calibration of the log odds (Platt 1999); slope 1 and the others 0 change nothing.
 
-    slope: at least 0; below 1 draws probabilities towards the middle.
-    intercept: in nats.
-    tilt: at most ``slope`` from 0; above 0 small probabilities are moved more than large ones.
+    Attributes:
+        slope: at least 0; below 1 draws probabilities towards the middle.
+        intercept: in nats.
+        tilt: at most ``slope`` from 0; above 0 small probabilities are moved more than large ones.
 
-    RAISES ClinicalNerError: a number outside its range.
+    Raises:
+        ClinicalNerError: a number outside its range.
     """
 
     slope: float
@@ -49,9 +51,11 @@ class EntityCalibration:
     def apply(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
         """Calibrated probabilities; 0 and 1 stay as they are.
 
-        probabilities: in [0, 1], of spans under the lattice. *Shape:* ``(m,)``.
+        Args:
+            probabilities: in [0, 1], of spans under the lattice. *Shape:* ``(m,)``.
 
-        RETURNS: *Shape:* ``(m,)``.
+        Returns:
+            *Shape:* ``(m,)``.
         """
         calibrated = np.array(probabilities, dtype=np.float64)
         possible = (calibrated > 0) & (calibrated < 1)

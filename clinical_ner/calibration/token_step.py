@@ -25,10 +25,13 @@ from ..types import LogProbs
 class TokenCalibration:
     """One temperature, and one bias per tag.
 
-    temperature: T > 0; above 1 for a model that was too sure.
-    bias: b of each tag, in nats; 0 for O, against which the others are measured. *Shape:* ``(K,)``.
+    Attributes:
+        temperature: T > 0; above 1 for a model that was too sure.
+        bias: b of each tag, in nats; 0 for O, against which the others are measured. *Shape:*
+            ``(K,)``.
 
-    RAISES ClinicalNerError: a number outside its range.
+    Raises:
+        ClinicalNerError: a number outside its range.
     """
 
     temperature: float
@@ -46,9 +49,11 @@ class TokenCalibration:
     def apply(self, log_probs: LogProbs) -> LogProbs:
         """Calibrated log-probabilities; a tag of probability 0 keeps it.
 
-        log_probs: on the CPU or a GPU. *Shape:* ``(n, K)``.
+        Args:
+            log_probs: on the CPU or a GPU. *Shape:* ``(n, K)``.
 
-        RETURNS: in the dtype of ``log_probs``. *Shape:* ``(n, K)``.
+        Returns:
+            In the dtype of ``log_probs``. *Shape:* ``(n, K)``.
         """
         bias = _row(self.bias, log_probs)
         return log_softmax(log_probs / self.temperature + bias)

@@ -22,8 +22,9 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 class Part:
     """Documents that belong together: a corpus, or train, dev or test of one.
 
-    unusable: documents that their own file calls rejected or unannotated; only their number is
-        reported.
+    Attributes:
+        unusable: documents that their own file calls rejected or unannotated; only their number is
+            reported.
     """
 
     name: str

@@ -72,8 +72,10 @@ KINDS: dict[str, Kind] = {
 class Place(NamedTuple):
     """Where a finding is; what does not apply is None or empty.
 
-    start, end: offsets in code points; of a mention, from its first piece to its last.
-    note: what else there is to say, without text of the document.
+    Attributes:
+        start: offsets in code points; of a mention, from its first piece to its last.
+        end: see `start`.
+        note: what else there is to say, without text of the document.
     """
 
     part: str
@@ -88,11 +90,12 @@ class Place(NamedTuple):
 class Finding:
     """One kind of finding in a corpus.
 
-    code: a key of KINDS.
-    count: in the kind's unit.
-    places: all of them, in the order of the parts and their documents; one per counted thing.
-    of: how many there are at all, None if that has no meaning.
-    detail: what the count needs to be understood: thresholds, or how the places spread.
+    Attributes:
+        code: a key of KINDS.
+        count: in the kind's unit.
+        places: all of them, in the order of the parts and their documents; one per counted thing.
+        of: how many there are at all, None if that has no meaning.
+        detail: what the count needs to be understood: thresholds, or how the places spread.
     """
 
     code: str

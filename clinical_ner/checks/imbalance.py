@@ -26,13 +26,15 @@ RATIO = 10.0
 class Imbalance:
     """The types in what is learned from.
 
-    token_shares: share of the tokens (corpus.tokens) of each type and of O; they sum to 1. A token
-        is of the longest mention that touches it.
-    commonest, rarest: types by their mentions, None without mentions; ratio: of their mentions.
-    rare_types: with less than RARE of the mentions.
-    effective_types: exp of the entropy of the mentions' shares: as many types, if all were equally
-        common (Hill 1973, Diversity and evenness, number of order 1).
-    few: types with fewer than FEW mentions, and how many they have.
+    Attributes:
+        token_shares: share of the tokens (corpus.tokens) of each type and of O; they sum to 1. A
+            token is of the longest mention that touches it.
+        commonest: types by their mentions, None without mentions; ratio: of their mentions.
+        rarest: see `commonest`.
+        rare_types: with less than RARE of the mentions.
+        effective_types: exp of the entropy of the mentions' shares: as many types, if all were
+            equally common (Hill 1973, Diversity and evenness, number of order 1).
+        few: types with fewer than FEW mentions, and how many they have.
     """
 
     parts: tuple[str, ...]

@@ -19,9 +19,11 @@ SPLIT_PARTS = 3
 class LabelCounts:
     """How a label is used.
 
-    documents: that hold it.
-    by_part: mentions in each part.
-    median_words, max_words: lengths of its mentions in words.
+    Attributes:
+        documents: that hold it.
+        by_part: mentions in each part.
+        median_words: lengths of its mentions in words.
+        max_words: see `median_words`.
     """
 
     mentions: int
@@ -61,7 +63,9 @@ def count_labels(parts: Sequence[Part]) -> dict[str, LabelCounts]:
 def find_label_faults(parts: Sequence[Part], labels: Mapping[str, LabelCounts]) -> list[Finding]:
     """Find labels that cannot be learned or scored, and those that are one label spelled twice.
 
-    labels: what count_labels gave.
+    Args:
+        parts: of the corpus.
+        labels: what count_labels gave.
     """
     names = [part.name for part in parts]
     needed = max(SPLIT_PARTS, len(parts))

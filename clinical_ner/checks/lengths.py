@@ -16,7 +16,9 @@ MAX_WORDS = 15
 def find_forms(parts: Sequence[Part], *, max_words: int = MAX_WORDS) -> list[Finding]:
     """Find mentions whose form is unlikely.
 
-    max_words: mentions with more words are too long; most clinical entities have one to five.
+    Args:
+        parts: of the corpus.
+        max_words: mentions with more words are too long; most clinical entities have one to five.
     """
     places: dict[str, list[Place]] = defaultdict(list)
     number = 0

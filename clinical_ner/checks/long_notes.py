@@ -22,7 +22,9 @@ def find_long(parts: Sequence[Part], *, encoder: str = ENCODER) -> list[Finding]
 
     Nothing is downloaded: where the encoder is not on this machine, that is the finding.
 
-    encoder: public name of a transformer, or a folder.
+    Args:
+        parts: of the corpus.
+        encoder: public name of a transformer, or a folder.
     """
     # Costs seconds, and only this check needs it.
     from transformers import AutoConfig, AutoTokenizer

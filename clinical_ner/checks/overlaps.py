@@ -56,7 +56,8 @@ def overlaps(document: AnnotatedText) -> list[tuple[str, int, str]]:
 def _related(ordered: Sequence[Span]) -> tuple[set[Span], set[Span]]:
     """Spans that are nested in another, and those that cross another.
 
-    ordered: different spans, by their start.
+    Args:
+        ordered: different spans, by their start.
     """
     nested: set[Span] = set()
     crossing: set[Span] = set()

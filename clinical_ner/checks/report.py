@@ -26,8 +26,9 @@ Texts: TypeAlias = Mapping[tuple[str, str], str]
 class Report:
     """What is known of a corpus.
 
-    parts: counts of each part, in the order given; labels: of each label, the commonest first.
-    findings: the gravest first, and of these the most frequent.
+    Attributes:
+        parts: counts of each part, in the order given; labels: of each label, the commonest first.
+        findings: the gravest first, and of these the most frequent.
     """
 
     parts: dict[str, PartCounts]
@@ -51,11 +52,15 @@ def check_parts(
 ) -> Report:
     """Run every check.
 
-    parts: with names of their own, the one to learn from first (see corpus.learned).
-    near_duplicate: see duplicates.find_duplicates; max_words: see lengths.find_forms.
-    encoder: see windows.find_long; None leaves that check out.
-    say: is called with what comes next.
-    Raises ClinicalNerError if datasketch is not installed.
+    Args:
+        parts: with names of their own, the one to learn from first (see corpus.learned).
+        near_duplicate: see duplicates.find_duplicates; max_words: see lengths.find_forms.
+        max_words: longest mention that is not reported.
+        encoder: see windows.find_long; None leaves that check out.
+        say: is called with what comes next.
+
+    Raises:
+        ClinicalNerError: datasketch is not installed.
     """
     say("counting")
     labels = count_labels(parts)
@@ -101,17 +106,17 @@ def excerpt(texts: Texts, place: Place) -> str | None:
 def to_dict(report: Report, texts: Texts | None = None) -> dict[str, Any]:
     """Give a report as plain data for JSON.
 
-    texts: those of the documents, if the places are to be quoted.
+    Args:
+        report: of all checks.
+        texts: those of the documents, if the places are to be quoted.
 
-    RETURNS: a dict with these keys:
-        errors, warnings (int): findings of that severity.
-        parts: by name, the fields of counts.PartCounts.
-        labels: by label, the fields of labels.LabelCounts, and the shares that the parts have.
-        imbalance: the fields of imbalance.Imbalance.
-        recommendation: sentences.
-        findings: a list, the gravest first, each with code, severity, count, unit, title, of,
-            detail and places; a place has the fields of findings.Place, and a text if texts are
-            given and it has offsets.
+    Returns:
+        A dict with these keys: errors, warnings (int): findings of that severity. parts: by name,
+        the fields of counts.PartCounts. labels: by label, the fields of labels.LabelCounts, and the
+        shares that the parts have. imbalance: the fields of imbalance.Imbalance. recommendation:
+        sentences. findings: a list, the gravest first, each with code, severity, count, unit,
+        title, of, detail and places; a place has the fields of findings.Place, and a text if texts
+        are given and it has offsets.
     """
     return {
         "errors": report.number("error"),

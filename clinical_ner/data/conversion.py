@@ -45,11 +45,14 @@ _MERGES = {"joined", "discontinuous", "bridged"}
 class ConversionRow:
     """What became of one annotation; offsets are code points over the document's text.
 
-    label: the label read.
-    start, end: the offsets read; of a discontinuous mention, those of the span around it.
-    codes: keys of CHANGED if changed, one key of DROPPED if dropped, empty if kept.
-    new_start, new_end: the offsets of what is written, None if dropped.
-    new_label: what a label map makes of the label, None if it drops it.
+    Attributes:
+        label: the label read.
+        start: the offsets read; of a discontinuous mention, those of the span around it.
+        end: see `start`.
+        codes: keys of CHANGED if changed, one key of DROPPED if dropped, empty if kept.
+        new_start: the offsets of what is written, None if dropped.
+        new_end: see `new_start`.
+        new_label: what a label map makes of the label, None if it drops it.
     """
 
     document: str
@@ -106,11 +109,12 @@ class OutcomeCounts:
 class ConversionCounts:
     """The table of a conversion.
 
-    documents: documents under "kept" and under keys of DROPPED_DOCUMENTS.
-    labels: counts per label read.
-    new_labels: mentions that are written, per label written.
-    reasons: mentions per key of CHANGED and DROPPED; a changed mention may have several.
-    other_lines: what else the annotation holds (relations, attributes, ...), per kind.
+    Attributes:
+        documents: documents under "kept" and under keys of DROPPED_DOCUMENTS.
+        labels: counts per label read.
+        new_labels: mentions that are written, per label written.
+        reasons: mentions per key of CHANGED and DROPPED; a changed mention may have several.
+        other_lines: what else the annotation holds (relations, attributes, ...), per kind.
     """
 
     documents: Counter[str] = field(default_factory=Counter)
@@ -166,15 +170,19 @@ def to_flat_doc(
     Every mention is brought to one run of whole tokens, without whitespace at its edges; then, in
     the order that the rules prefer, it becomes an entity unless it shares a token with one before.
 
-    text: the document's text, without a byte order mark.
-    mentions: offsets are code points over `text` and lie within it.
-    nlp: the pipeline whose tokenizer is used; nothing else of it is.
-    document: the document's id, for the rows and ``doc.user_data["clinical_ner.id"]``.
-    rules: what becomes of overlaps, of several fragments, and of edges inside tokens.
     Returns the Doc, with its entities set and all mentions in ``doc.spans["gold_all"]`` (see
     `gold.set_gold`), and one row per mention in the order given.
-    Raises ClinicalNerError if the tokenizer does not keep the text as it is, or if a mention cuts a
-    token and the rules call that an error.
+
+    Args:
+        text: the document's text, without a byte order mark.
+        mentions: offsets are code points over `text` and lie within it.
+        nlp: the pipeline whose tokenizer is used; nothing else of it is.
+        document: the document's id, for the rows and ``doc.user_data["clinical_ner.id"]``.
+        rules: what becomes of overlaps, of several fragments, and of edges inside tokens.
+
+    Raises:
+        ClinicalNerError: the tokenizer does not keep the text as it is, or if a mention cuts a
+            token and the rules call that an error.
     """
     doc = nlp.tokenizer(text)
     if doc.text != text:

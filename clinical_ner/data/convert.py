@@ -49,7 +49,8 @@ _COUNT = re.compile(r"[0-9]{1,12}")
 class ConversionRefusedError(ClinicalNerError):
     """A conversion that came to its end, and whose result is not to be used.
 
-    counts: what became of the mentions.
+    Attributes:
+        counts: what became of the mentions.
     """
 
     def __init__(self, message: str, counts: ConversionCounts) -> None:
@@ -162,8 +163,9 @@ def blank(lang: str = "en", tokenizer: str = "clinical") -> Language:
 class DropLimit:
     """The most mentions that may be dropped, of those that somebody wanted (counts.wanted).
 
-    text: as the user wrote it.
-    share: of the mentions, in [0, 1]; or else `count`: their number.
+    Attributes:
+        text: as the user wrote it.
+        share: of the mentions, in [0, 1]; or else `count`: their number.
     """
 
     text: str
@@ -199,9 +201,10 @@ class _Conversion:
     Nothing is held but counts: a document is read when a writer asks for it. After the last one,
     ConversionRefusedError ends a conversion that is not to be used, before its writer is done.
 
-    source: what is read, for messages.
-    report: gets a record for every document, then one for every mention of it; or None.
-    advance: is called once a document.
+    Attributes:
+        source: what is read, for messages.
+        report: gets a record for every document, then one for every mention of it; or None.
+        advance: is called once a document.
     """
 
     source: Path
@@ -216,7 +219,11 @@ class _Conversion:
     ) -> Iterator[Doc]:
         """Give Docs with flat entities and all mentions, without documents of only whitespace.
 
-        trains: the Docs are for training, which needs an entity.
+        Args:
+            documents: what is read.
+            nlp: the pipeline.
+            rules: how flat entities are chosen.
+            trains: the Docs are for training, which needs an entity.
         """
         for document, mentions in self._usable(documents):
             doc, rows = to_flat_doc(document.text, mentions, nlp, document=document.id, rules=rules)
@@ -312,7 +319,10 @@ def _format_to(output: Path) -> Format:
 def _check_apart(source: Path, found: Format, *outputs: Path) -> None:
     """Raise InputError if a file to write is what is read, or would be in the next run.
 
-    found: the format of the source.
+    Args:
+        source: what is read.
+        found: the format of the source.
+        *outputs: what is written.
     """
     for path in outputs:
         if path.exists() and source.exists() and path.samefile(source):
@@ -329,7 +339,8 @@ def _check_apart(source: Path, found: Format, *outputs: Path) -> None:
 def _writing_report(path: Path | None = None) -> Iterator[Callable[[dict[str, Any]], None] | None]:
     """Give a function that writes one record a line; None without a path.
 
-    Raises InputError, without leaving a file, if it cannot be written.
+    Raises:
+        InputError: out leaving a file, if it cannot be written.
     """
     if path is None:
         yield None

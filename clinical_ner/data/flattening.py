@@ -39,19 +39,23 @@ DROPS = {
 class FlatRules:
     """How entities, which neither overlap nor have gaps nor cut tokens, come from mentions.
 
-    overlap: which mention is preferred among those that share a token. "longest": the longest in
-        tokens, on ties the earlier start; "first": the earlier start, on ties the longest;
-        "priority": the one whose label is earlier in `priority`, then as "longest". On ties
-        throughout, the order given.
-    discontinuous: what becomes of several fragments. "merge-wrapped": they are joined where only
-        whitespace separates them, as brat cuts a mention in two where the line ends; one still in
-        pieces is dropped. "longest": joined likewise, then the longest piece, on ties the first.
-        "span": from the first to the last, with all between. "drop": dropped, wrapped ones too.
-    misaligned: what becomes of an edge inside a token. "expand": it moves out to the token's;
-        "contract": in, and the mention is dropped if no whole token is left; "drop": the mention is
-        dropped; "error": ClinicalNerError.
-    priority: labels, most wanted first; all others follow together. Only with overlap "priority".
     Raises ClinicalNerError for a value that is none of these, or a setting without effect.
+
+    Attributes:
+        overlap: which mention is preferred among those that share a token. "longest": the longest
+            in tokens, on ties the earlier start; "first": the earlier start, on ties the longest;
+            "priority": the one whose label is earlier in `priority`, then as "longest". On ties
+            throughout, the order given.
+        discontinuous: what becomes of several fragments. "merge-wrapped": they are joined where
+            only whitespace separates them, as brat cuts a mention in two where the line ends; one
+            still in pieces is dropped. "longest": joined likewise, then the longest piece, on ties
+            the first. "span": from the first to the last, with all between. "drop": dropped,
+            wrapped ones too.
+        misaligned: what becomes of an edge inside a token. "expand": it moves out to the token's;
+            "contract": in, and the mention is dropped if no whole token is left; "drop": the
+            mention is dropped; "error": ClinicalNerError.
+        priority: labels, most wanted first; all others follow together. Only with overlap
+            "priority".
     """
 
     overlap: Overlap = "longest"
@@ -90,9 +94,15 @@ def align(
 ) -> Candidate | str:
     """Bring a mention to one run of whole tokens.
 
-    text: that of the Doc, which would put it together again for every mention.
-    document: the document's id, for the error of misaligned "error".
     Returns the candidate, or the key of DROPS that says why there is none.
+
+    Args:
+        doc: the document.
+        text: that of the Doc, which would put it together again for every mention.
+        mention: what is aligned.
+        index: of the mention in its document.
+        rules: how flat entities are chosen.
+        document: the document's id, for the error of misaligned "error".
     """
     codes = []
     if not has_text(text, mention):

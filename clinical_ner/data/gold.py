@@ -31,8 +31,10 @@ def set_gold(doc: Doc, mentions: Sequence[Mention], *, text: str | None = None) 
     The group's attributes are lists as long as the group: "ids" (str) and "fragments" (lists of
     [start, end] in code points, as read).
 
-    mentions: offsets are code points over ``doc.text`` and lie within it.
-    text: that of the Doc, if it is at hand: a Doc puts it together again each time.
+    Args:
+        doc: the document.
+        mentions: offsets are code points over ``doc.text`` and lie within it.
+        text: that of the Doc, if it is at hand: a Doc puts it together again each time.
     """
     text = doc.text if text is None else text
     spans, ids, fragments = [], [], []
@@ -55,7 +57,9 @@ def get_gold(doc: Doc) -> tuple[Mention, ...]:
 
     Those of ``doc.spans["gold_all"]``, with the ids and offsets of its attributes if it has any;
     if a Doc has no such group, its entities.
-    Raises ClinicalNerError if the attributes do not fit the group: spans were added or removed.
+
+    Raises:
+        ClinicalNerError: the attributes do not fit the group: spans were added or removed.
     """
     if GOLD_ALL not in doc.spans:
         return tuple(
@@ -86,10 +90,13 @@ def read_docbin_texts(path: Path, vocab: Vocab) -> Iterator[AnnotatedText]:
     A document's id is that of ``user_data["clinical_ner.id"]``, otherwise the file's name and the
     document's number, counted from 1.
 
-    path: a file, or a flat folder of files that end in .spacy.
-    vocab: the strings of the files are added to it.
-    Raises ClinicalNerError as read_docbin does, for two documents of one id, and for a group of
-    mentions that does not hold together.
+    Args:
+        path: a file, or a flat folder of files that end in .spacy.
+        vocab: the strings of the files are added to it.
+
+    Raises:
+        ClinicalNerError: as read_docbin does, for two documents of one id, and for a group of
+            mentions that does not hold together.
     """
     return _read(corpus_files(path, SUFFIXES), vocab)
 

@@ -30,7 +30,8 @@ _NULL = "tag:yaml.org,2002:null"
 class LabelMap:
     """What becomes of labels.
 
-    names: labels with what they become, None if their mentions are dropped; others stay.
+    Attributes:
+        names: labels with what they become, None if their mentions are dropped; others stay.
     """
 
     names: Mapping[str, str | None]
@@ -45,9 +46,12 @@ class LabelMap:
     ) -> list[ConversionRow]:
         """Account for mentions as they were read, given the rows of those that were mapped.
 
-        mentions: all of a document.
-        rows: one for each of ``mapped(mentions)``, in that order.
         Returns one row per mention, in the order given, with the label that was read.
+
+        Args:
+            mentions: all of a document.
+            rows: one for each of ``mapped(mentions)``, in that order.
+            document: the document's id.
         """
         remaining = iter(rows)
         return [
@@ -70,10 +74,14 @@ def _renamed(row: ConversionRow, label: str) -> ConversionRow:
 def read_label_map(path: Path) -> LabelMap:
     """Read a label map.
 
-    path: a YAML file, of which names may be anything that YAML holds on one line, in quotes if it
-        would be something else otherwise; null, or nothing, for a label whose mentions are dropped.
-    Raises ClinicalNerError, with the line, if the file cannot be read, is not UTF-8 or not YAML,
-    holds anything but names, holds one twice, or none.
+    Args:
+        path: a YAML file, of which names may be anything that YAML holds on one line, in quotes if
+            it would be something else otherwise; null, or nothing, for a label whose mentions are
+            dropped.
+
+    Raises:
+        ClinicalNerError: the line, if the file cannot be read, is not UTF-8 or not YAML, holds
+            anything but names, holds one twice, or none.
     """
     text = read_text(path).removeprefix(BOM)
     try:

@@ -22,9 +22,10 @@ UNUSABLE = {
 class Mention:
     """A labelled part of a text.
 
-    id: unique within the text; readers number the mentions of formats without ids T1, T2, ...
-    fragments: (start, end) in code points over the text, at least one, in the file's order.
-    line: where it is in its file, counted from 1; None if the format has no lines.
+    Attributes:
+        id: unique within the text; readers number the mentions of formats without ids T1, T2, ...
+        fragments: (start, end) in code points over the text, at least one, in the file's order.
+        line: where it is in its file, counted from 1; None if the format has no lines.
     """
 
     id: str
@@ -47,12 +48,14 @@ class Mention:
 class AnnotatedText:
     """A text and its mentions.
 
-    id: the document's id, unique within the corpus.
-    text: the text with its own line ends, without a byte order mark.
-    mentions: in the file's order, offsets over `text` and within it.
-    path: the file that holds the text.
-    skipped: how many things of each other kind the annotation holds (relations, attributes, ...).
-    unusable: a key of UNUSABLE if the file itself says that the annotation is none.
+    Attributes:
+        id: the document's id, unique within the corpus.
+        text: the text with its own line ends, without a byte order mark.
+        mentions: in the file's order, offsets over `text` and within it.
+        path: the file that holds the text.
+        skipped: how many things of each other kind the annotation holds (relations, attributes,
+            ...).
+        unusable: a key of UNUSABLE if the file itself says that the annotation is none.
     """
 
     id: str
@@ -75,8 +78,12 @@ class DocumentIds:
     def add(self, document: str, place: str) -> None:
         """Remember a document.
 
-        place: where it is, as in "notes.jsonl, line 3".
-        Raises ClinicalNerError if the id was added before; it names both places.
+        Args:
+            document: the document's id.
+            place: where it is, as in "notes.jsonl, line 3".
+
+        Raises:
+            ClinicalNerError: the id was added before; it names both places.
         """
         first = self._places.get(document)
         if first is not None:

@@ -24,8 +24,9 @@ UNITS: tuple[Unit, ...] = get_args(Unit)
 class QuotedMention:
     """A mention as a file gives it.
 
-    mention: its offsets are not checked yet, and may count something else than code points.
-    quote: what the file says that its text is, None if it gives none.
+    Attributes:
+        mention: its offsets are not checked yet, and may count something else than code points.
+        quote: what the file says that its text is, None if it gives none.
     """
 
     mention: Mention
@@ -85,11 +86,18 @@ def settled(
 ) -> tuple[Mention, ...]:
     """Check mentions against their text, and count their offsets in code points.
 
-    unit: what the offsets count; None for code points, unless quotes show that it is another unit:
-        one under which every mention fits, while under code points one does not.
-    path, line, document: for messages; a mention's own line, if it has one, is named instead.
-    Raises InputError for the first mention that lies outside the text, ends before it starts,
-    or does not stand where its quote says.
+    Args:
+        text: of the document.
+        quoted: the mentions as the file gives them.
+        unit: what the offsets count; None for code points, unless quotes show that it is another
+            unit: one under which every mention fits, while under code points one does not.
+        path: for messages; a mention's own line, if it has one, is named instead.
+        line: see `path`.
+        document: see `path`.
+
+    Raises:
+        InputError: the first mention that lies outside the text, ends before it starts, or does not
+            stand where its quote says.
     """
     units: tuple[Unit, ...] = (unit,) if unit is not None else ("code-points",)
     if unit is None and not text.isascii() and any(item.quote is not None for item in quoted):

@@ -15,7 +15,8 @@ from .formats.docbin import DOCUMENT_ID, read_docbin
 def read_gold(path: Path, vocab: Vocab) -> list[Doc]:
     """Read documents that hold an entity, at least one of them.
 
-    RAISES ClinicalNerError: the file cannot be read, or holds none.
+    Raises:
+        ClinicalNerError: the file cannot be read, or holds none.
     """
     docs = read_docbin(path, vocab)
     if not any(doc.ents for doc in docs):
@@ -29,7 +30,8 @@ def read_gold(path: Path, vocab: Vocab) -> list[Doc]:
 def read_gold_for(path: Path, nlp: Language) -> list[Doc]:
     """Read documents that a pipeline is to annotate.
 
-    RAISES ClinicalNerError: see ``read_gold``, or a text is longer than the pipeline takes.
+    Raises:
+        ClinicalNerError: see ``read_gold``, or a text is longer than the pipeline takes.
     """
     docs = read_gold(path, nlp.vocab)
     for index, doc in enumerate(docs):

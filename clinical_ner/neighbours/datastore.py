@@ -33,13 +33,15 @@ if hasattr(os, "register_at_fork"):
 class Datastore:
     """Vectors of labelled tokens: fewer of O than the corpus has, with votes that make up for it.
 
-    vectors: kept in half precision. *Shape:* ``(m, width)``.
-    tags: tag ids, none masked. *Shape:* ``(m,)``.
-    n_tags: number K of tags.
-    outside_votes: votes of one vector of O, >= 1; all others have one.
+    Attributes:
+        vectors: kept in half precision. *Shape:* ``(m, width)``.
+        tags: tag ids, none masked. *Shape:* ``(m,)``.
+        n_tags: number K of tags.
+        outside_votes: votes of one vector of O, >= 1; all others have one.
 
-    RAISES ClinicalNerError: the arrays do not fit each other, or the vectors are not finite in half
-        precision.
+    Raises:
+        ClinicalNerError: the arrays do not fit each other, or the vectors are not finite in half
+            precision.
     """
 
     def __init__(
@@ -87,14 +89,16 @@ class Datastore:
         Each vector of O that is kept gets as many votes as it stands for, so that the shares of
         the votes are those of the tags in the corpus.
 
-        vectors: *Shape:* ``(n, width)``.
-        tags: tag ids, none masked. *Shape:* ``(n,)``.
-        n_tags: number K of tags.
-        outside_ratio: of O, at most this multiple (> 0) of the number of entity tokens is kept,
-            but one vector at least.
-        seed: of the sample.
+        Args:
+            vectors: *Shape:* ``(n, width)``.
+            tags: tag ids, none masked. *Shape:* ``(n,)``.
+            n_tags: number K of tags.
+            outside_ratio: of O, at most this multiple (> 0) of the number of entity tokens is kept,
+                but one vector at least.
+            seed: of the sample.
 
-        RAISES ClinicalNerError: the ratio is out of range, or see the class.
+        Raises:
+            ClinicalNerError: the ratio is out of range, or see the class.
         """
         check_number("outside_ratio", outside_ratio, above=0)
         outside = np.flatnonzero(tags == OUTSIDE)
@@ -135,10 +139,15 @@ class Datastore:
     def search(self, vectors: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """The k nearest vectors by Euclidean distance, exactly, the nearest first.
 
-        vectors: *Shape:* ``(n, width)``.
+        Args:
+            vectors: *Shape:* ``(n, width)``.
+            k: number of neighbours.
 
-        RETURNS: squared distances and rows of the datastore. *Shape of each:* ``(n, k)``.
-        RAISES ClinicalNerError: k is larger than the datastore.
+        Returns:
+            Squared distances and rows of the datastore. *Shape of each:* ``(n, k)``.
+
+        Raises:
+            ClinicalNerError: k is larger than the datastore.
         """
         if k > len(self):
             raise InputError(
@@ -164,7 +173,8 @@ class Datastore:
 def half_precision(vectors: NDArray[Any]) -> NDArray[np.float16]:
     """Vectors as a datastore holds them.
 
-    RAISES ClinicalNerError: one is not finite then.
+    Raises:
+        ClinicalNerError: one is not finite then.
     """
     with np.errstate(over="ignore"):
         halves = np.ascontiguousarray(vectors, dtype=np.float16)

@@ -27,12 +27,14 @@ from .datastore import Datastore
 class Neighbours:
     """A datastore and how much it has to say.
 
-    datastore: vectors of training tokens and their tags.
-    k: number of neighbours, at least 1 and at most the size of the datastore.
-    mixing: r in [0, 1], the share of the neighbours' probability.
-    temperature: T > 0, in squared units of the vectors.
+    Attributes:
+        datastore: vectors of training tokens and their tags.
+        k: number of neighbours, at least 1 and at most the size of the datastore.
+        mixing: r in [0, 1], the share of the neighbours' probability.
+        temperature: T > 0, in squared units of the vectors.
 
-    RAISES ClinicalNerError: a number outside its range.
+    Raises:
+        ClinicalNerError: a number outside its range.
     """
 
     datastore: Datastore
@@ -55,9 +57,11 @@ class Neighbours:
     def log_probs(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
         """log p_knn(tag | vector), -inf for tags that no neighbour has.
 
-        vectors: *Shape:* ``(n, width)``.
+        Args:
+            vectors: *Shape:* ``(n, width)``.
 
-        RETURNS: *Shape:* ``(n, K)``.
+        Returns:
+            *Shape:* ``(n, K)``.
         """
         squared, rows = self.datastore.search(vectors, self.k)
         weights = self.datastore.votes[rows] * kernel(squared, self.temperature)
@@ -71,10 +75,12 @@ class Neighbours:
     def mix(self, log_probs: LogProbs, vectors: NDArray[np.floating]) -> LogProbs:
         """log(r p_knn + (1 - r) p), -inf where both are 0.
 
-        log_probs: log p of the model. *Shape:* ``(n, K)``.
-        vectors: of the same tokens. *Shape:* ``(n, width)``.
+        Args:
+            log_probs: log p of the model. *Shape:* ``(n, K)``.
+            vectors: of the same tokens. *Shape:* ``(n, width)``.
 
-        RETURNS: in the dtype of ``log_probs``. *Shape:* ``(n, K)``.
+        Returns:
+            In the dtype of ``log_probs``. *Shape:* ``(n, K)``.
         """
         return log_mixture(self.log_probs(vectors), log_probs, self.mixing).astype(log_probs.dtype)
 
@@ -99,7 +105,8 @@ class Neighbours:
     def load(cls, file: Path | IO[bytes]) -> Neighbours:
         """Read what ``save`` wrote.
 
-        RAISES ClinicalNerError: the file is damaged, or another.
+        Raises:
+            ClinicalNerError: the file is damaged, or another.
         """
         # What the zip archive, numpy's header inside and its fields say to what is none.
         try:
@@ -149,9 +156,12 @@ class Neighbours:
 def kernel(squared: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """exp(-(d_i^2 - d_1^2) / T): the nearest counts 1, so the sum over neighbours cannot vanish.
 
-    squared: squared distances, the nearest first. *Shape:* ``(n, k)``.
+    Args:
+        squared: squared distances, the nearest first. *Shape:* ``(n, k)``.
+        temperature: of the kernel.
 
-    RETURNS: *Shape:* ``(n, k)``.
+    Returns:
+        *Shape:* ``(n, k)``.
     """
     return np.exp(-(squared - squared[:, :1]) / temperature)
 

@@ -19,11 +19,15 @@ class BatchSampling(TypedDict):
     Shares are by tag name and sum to 1 over the labelled tokens; those of documents are means of
     the shares in each document drawn.
 
-    type: the entity type that the batch is for, or None.
-    shares, document_shares: over all batches.
-    batch_shares, batch_document_shares: over the batches of this type; as above without a type.
-    type_odds, type_document_odds: odds against O of the type's own tags among its tokens and those
-        outside, all other types left out, in batches of this type; empty without a type.
+    Attributes:
+        type: the entity type that the batch is for, or None.
+        shares: over all batches.
+        document_shares: see `shares`.
+        batch_shares: over the batches of this type; as above without a type.
+        batch_document_shares: see `batch_shares`.
+        type_odds: odds against O of the type's own tags among its tokens and those outside, all
+            other types left out, in batches of this type; empty without a type.
+        type_document_odds: see `type_odds`.
     """
 
     type: str | None

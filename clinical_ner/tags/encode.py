@@ -35,12 +35,16 @@ def encode_example(
     A token is masked (-1) where gold is unknown, where it cannot be aligned with the tokenizer, and
     where it is whitespace. An entity that begins with whitespace begins at its first other token.
 
-    example: the gold document and the tokens that the pipeline made.
-    label_index: position of each label.
-    name: the component, for the message of an error.
+    Args:
+        example: the gold document and the tokens that the pipeline made.
+        label_index: position of each label.
+        name: the component, for the message of an error.
 
-    RETURNS: *Shape:* ``(len(example.predicted),)``.
-    RAISES ClinicalNerError: gold holds a label that ``label_index`` lacks.
+    Returns:
+        *Shape:* ``(len(example.predicted),)``.
+
+    Raises:
+        ClinicalNerError: gold holds a label that ``label_index`` lacks.
     """
     ids = np.full(len(example.predicted), MASKED, dtype=np.int64)
     begins = False

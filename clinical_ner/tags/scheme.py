@@ -35,7 +35,8 @@ def inside_id(label_index: int) -> int:
 def class_index(n_tags: int) -> NDArray[np.intp]:
     """Class of every tag: 0 for O, j + 1 for both tags of label j.
 
-    RETURNS: *Shape:* ``(n_tags,)``.
+    Returns:
+        *Shape:* ``(n_tags,)``.
     """
     return (np.arange(n_tags) + 1) // 2
 
@@ -43,8 +44,9 @@ def class_index(n_tags: int) -> NDArray[np.intp]:
 def legal_transitions(n_tags: int) -> NDArray[np.bool_]:
     """Which tag may follow which: everything but an I that does not continue its own entity.
 
-    RETURNS: [from, to] is True where legal. The last row stands for the start of the document,
-        where no I may stand. *Shape:* ``(n_tags + 1, n_tags)``.
+    Returns:
+        [from, to] is True where legal. The last row stands for the start of the document, where no
+        I may stand. *Shape:* ``(n_tags + 1, n_tags)``.
     """
     legal = np.ones((n_tags + 1, n_tags), dtype=bool)
     inside = np.arange(2, n_tags, 2)

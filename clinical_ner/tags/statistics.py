@@ -23,15 +23,18 @@ class TagStatistics:
     It exists so that the road back to the empirical probability needs no second look at the corpus:
     it is stored with the component, and the same live object is read by loss and decoder.
 
-    labels: the entity types, in the order of their tags.
-    counts: labelled (not masked) training tokens per tag. *Shape:* ``(K,)``.
-    documents: training documents with at least one labelled token.
-    document_shares: mean over these documents of each tag's share in the document, the prior under
-        a loss that averages per document first. *Shape:* ``(K,)``.
-    sampled_shares, sampled_document_shares: the same shares as a sampling batcher draws them; None
-        where batches are drawn as the corpus is. *Shape:* ``(K,)``.
-    type_odds, type_document_odds: odds of each tag against O in batches of its own type; 1 for O, 0
-        for a type that had no batch yet, None without such batches. *Shape:* ``(K,)``.
+    Attributes:
+        labels: the entity types, in the order of their tags.
+        counts: labelled (not masked) training tokens per tag. *Shape:* ``(K,)``.
+        documents: training documents with at least one labelled token.
+        document_shares: mean over these documents of each tag's share in the document, the prior
+            under a loss that averages per document first. *Shape:* ``(K,)``.
+        sampled_shares: the same shares as a sampling batcher draws them; None where batches are
+            drawn as the corpus is. *Shape:* ``(K,)``.
+        sampled_document_shares: see `sampled_shares`.
+        type_odds: odds of each tag against O in batches of its own type; 1 for O, 0 for a type that
+            had no batch yet, None without such batches. *Shape:* ``(K,)``.
+        type_document_odds: see `type_odds`.
     """
 
     labels: list[str] = field(default_factory=list)
@@ -72,17 +75,20 @@ class TagStatistics:
     def smoothed_prior(self, smoothing: float) -> NDArray[np.float64]:
         """Prior (n_c + a) / (N + a K), which keeps tags seen once from swallowing the text.
 
-        smoothing: the pseudo-count a >= 0 of every tag, in tokens.
+        Args:
+            smoothing: the pseudo-count a >= 0 of every tag, in tokens.
 
-        RETURNS: *Shape:* ``(K,)``.
+        Returns:
+            *Shape:* ``(K,)``.
         """
         return (self.counts + smoothing) / (self.total + smoothing * len(self.counts))
 
     def count(self, labels: Sequence[str], documents: Iterable[NDArray[np.int64]]) -> None:
         """Count anew, in place, so that whoever holds this object sees the result.
 
-        labels: the entity types.
-        documents: tag ids of each document, -1 where masked. *Shape of each:* ``(n,)``.
+        Args:
+            labels: the entity types.
+            documents: tag ids of each document, -1 where masked. *Shape of each:* ``(n,)``.
         """
         n_tags = 1 + 2 * len(labels)
         counts = np.zeros(n_tags)
@@ -103,7 +109,8 @@ class TagStatistics:
     def observe(self, batch: BatchSampling | None) -> None:
         """Take over, in place, what the batcher said of a batch.
 
-        batch: None for a batch drawn as the corpus is, after which no sampling is left to undo.
+        Args:
+            batch: None for a batch drawn as the corpus is, after which no sampling is left to undo.
         """
         if batch is None:
             for name in SAMPLING:
@@ -127,9 +134,11 @@ class TagStatistics:
         The shift of a changed prior (Saerens et al. 2002, Neural Computation 14, eq. 2.4), up to a
         constant that the softmax takes away.
 
-        shares: shares, or odds against O, of the tags in training. *Shape:* ``(K,)``.
+        Args:
+            shares: shares, or odds against O, of the tags in training. *Shape:* ``(K,)``.
 
-        RETURNS: -inf for tags that were never drawn. *Shape:* ``(K,)``.
+        Returns:
+            -inf for tags that were never drawn. *Shape:* ``(K,)``.
         """
         drawn = self.seen & (shares > 0)
         shift = np.full(len(shares), -np.inf)

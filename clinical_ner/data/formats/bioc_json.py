@@ -59,12 +59,15 @@ def read_bioc_json(path: Path, *, offsets: Unit | None = None) -> Iterator[Annot
 
     Relations are counted, and so are annotations' other infons, under "infon".
 
-    path: a file, or a flat folder of files that end in .json or .jsonl.
-    offsets: what offsets count. None: code points, unless the texts of a document's annotations
-        show that it counts UTF-16 units or bytes.
-    Raises ClinicalNerError, naming the file and the line at which the collection starts, for what
-    is not BioC, for passages that overlap, for an annotation without type or that does not fit the
-    text, and for two documents of one id. Also if the library is not installed.
+    Args:
+        path: a file, or a flat folder of files that end in .json or .jsonl.
+        offsets: what offsets count. None: code points, unless the texts of a document's annotations
+            show that it counts UTF-16 units or bytes.
+
+    Raises:
+        ClinicalNerError: naming the file and the line at which the collection starts, for what is
+            not BioC, for passages that overlap, for an annotation without type or that does not fit
+            the text, and for two documents of one id. Also if the library is not installed.
     """
     check_unit(offsets)
     _require_library()

@@ -39,13 +39,16 @@ def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[Annotat
 
     What other kinds of lines (E, R, A, M, N, *, #) a file holds is counted in `skipped`.
 
-    folder: the folder; that each .txt has its .ann and the reverse is checked at once, what is in
-        the files when their document's turn comes.
-    annotator: which files annotate NAME.txt. None: NAME.ann, there being no others; a name:
-        NAME_<name>.ann, others' files being ignored; "-": NAME.ann, annotators' files being
-        ignored; "*": all of them, each a document of its own, with the id NAME_<name> or NAME.
-    Raises ClinicalNerError for a missing folder or partner file, for text that is not UTF-8, and
-    for a line that is malformed or does not fit the text; it names the file and the line.
+    Args:
+        folder: the folder; that each .txt has its .ann and the reverse is checked at once, what is
+            in the files when their document's turn comes.
+        annotator: which files annotate NAME.txt. None: NAME.ann, there being no others; a name:
+            NAME_<name>.ann, others' files being ignored; "-": NAME.ann, annotators' files being
+            ignored; "*": all of them, each a document of its own, with the id NAME_<name> or NAME.
+
+    Raises:
+        ClinicalNerError: a missing folder or partner file, for text that is not UTF-8, and for a
+            line that is malformed or does not fit the text; it names the file and the line.
     """
     if not folder.is_dir():
         raise InputError(
@@ -241,7 +244,9 @@ def _without_bom(text: str, lines: list[QuotedMention]) -> list[QuotedMention]:
     The mentions' own texts decide; if they fit neither way, the lines stay as they are for the
     check to point at the first bad one.
 
-    text: the document's text without the mark.
+    Args:
+        text: the document's text without the mark.
+        lines: of the file.
     """
     if all(_agrees(text, line) for line in lines):
         return lines
@@ -288,11 +293,14 @@ def write_brat(documents: Iterable[AnnotatedText], folder: Path) -> None:
     Mentions keep their ids if all of a document's are brat's (T1, T2, ...), otherwise they are
     numbered again. A line break inside a mention's own text is written as a space.
 
-    documents: they may come from a generator, one being held at a time; ids become file names.
-    folder: where to write; it must be absent or empty.
-    Raises ClinicalNerError, without leaving a folder, if it cannot be written, for an id that is no
-    file name, for a label that is empty or holds whitespace, for two documents of one id, and for a
-    text whose annotation is unusable.
+    Args:
+        documents: they may come from a generator, one being held at a time; ids become file names.
+        folder: where to write; it must be absent or empty.
+
+    Raises:
+        ClinicalNerError: out leaving a folder, if it cannot be written, for an id that is no file
+            name, for a label that is empty or holds whitespace, for two documents of one id, and
+            for a text whose annotation is unusable.
     """
     with new_folder(folder) as temporary:
         for document in checked(documents, folder):

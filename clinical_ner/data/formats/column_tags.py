@@ -22,7 +22,8 @@ _PREFIXES = {"IOB1": "BI", "IOB2": "BI", "BIOES": "BIES", "BILUO": "BILU"}
 class TagFaultError(Exception):
     """A sequence of tags that its scheme does not allow.
 
-    index: the place of the first tag that is at fault.
+    Attributes:
+        index: the place of the first tag that is at fault.
     """
 
     def __init__(self, index: int, problem: str) -> None:
@@ -80,8 +81,12 @@ class SchemeDetector:
 def chunks(tags: Sequence[tuple[str, str]], scheme: Scheme) -> list[tuple[int, int, str]]:
     """Give the chunks that the tags of a sentence mark, as (first, last + 1, label).
 
-    tags: prefix and label of each word, as parse_tag gives them.
-    Raises TagFaultError for a prefix that the scheme does not have, and for one that cannot follow.
+    Args:
+        tags: prefix and label of each word, as parse_tag gives them.
+        scheme: of the tags.
+
+    Raises:
+        TagFaultError: a prefix that the scheme does not have, and for one that cannot follow.
     """
     closes = scheme in ("BIOES", "BILUO")
     found: list[tuple[int, int, str]] = []

@@ -111,12 +111,16 @@ def read_conll(
     document's number if the file begins several. Other comments (lines that start with # and are no
     words) are ignored. A file is read twice, one document being held at a time.
 
-    path: a file, or a flat folder of files with one of SUFFIXES.
-    label_column, word_column: counted from 0, or, if negative, from the end.
-    scheme: that of the tags; None to detect it from all tags of each file (see SchemeDetector).
-    Raises ClinicalNerError, naming the file and the line, for columns that change in number or are
-    not there, for an empty word, for what is not a tag or not allowed by its scheme, and for two
-    documents of one id.
+    Args:
+        path: a file, or a flat folder of files with one of SUFFIXES.
+        label_column: counted from 0, or, if negative, from the end.
+        word_column: see `label_column`.
+        scheme: that of the tags; None to detect it from all tags of each file (see SchemeDetector).
+
+    Raises:
+        ClinicalNerError: naming the file and the line, for columns that change in number or are not
+            there, for an empty word, for what is not a tag or not allowed by its scheme, and for
+            two documents of one id.
     """
     if scheme is not None:
         check_choice("scheme", scheme, SCHEMES)
@@ -301,12 +305,16 @@ def write_conll(docs: Iterable[Doc], path: Path) -> None:
     Whitespace tokens have no line; one with a line break outside of entities ends a sentence, as
     does the end of a sentence that the Doc knows of.
 
-    docs: they may come from a generator, one being held at a time; a Doc's id is that of
-        ``user_data["clinical_ner.id"]``, otherwise its number, counted from 1.
-    path: the file to write; an existing one is replaced.
-    Raises ClinicalNerError, without leaving a file, if it cannot be written, for two Docs of one
-    id, and for what columns cannot hold: an id, a word or a label with tabs or line breaks, an
-    entity of nothing but whitespace, a token of which it is unknown whether it is in an entity.
+    Args:
+        docs: they may come from a generator, one being held at a time; a Doc's id is that of
+            ``user_data["clinical_ner.id"]``, otherwise its number, counted from 1.
+        path: the file to write; an existing one is replaced.
+
+    Raises:
+        ClinicalNerError: out leaving a file, if it cannot be written, for two Docs of one id, and
+            for what columns cannot hold: an id, a word or a label with tabs or line breaks, an
+            entity of nothing but whitespace, a token of which it is unknown whether it is in an
+            entity.
     """
     seen: set[str] = set()
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:

@@ -39,8 +39,9 @@ def detect_format(path: Path) -> Format:
     A folder with .ann files is brat; of others, every file with a known ending must be of one
     format. Only the beginning of a file is looked at, but for JSON of one big value.
 
-    Raises ClinicalNerError for a file or folder that is missing, unreadable or in no known format,
-    with what was seen in it, and for a folder of several formats.
+    Raises:
+        ClinicalNerError: a file or folder that is missing, unreadable or in no known format, with
+            what was seen in it, and for a folder of several formats.
     """
     if path.is_dir():
         return _of_folder(path)

@@ -29,9 +29,12 @@ _SPAN = struct.Struct(">QQQllll")
 def write_docbin(docs: Iterable[Doc], path: Path) -> None:
     """Write docs, with their user data and span groups, as one .spacy file.
 
-    docs: any number of Docs, also of different vocabularies.
-    path: the file to write; an existing one is replaced, missing parent folders are created.
-    Raises ClinicalNerError if the file cannot be written.
+    Args:
+        docs: any number of Docs, also of different vocabularies.
+        path: the file to write; an existing one is replaced, missing parent folders are created.
+
+    Raises:
+        ClinicalNerError: the file cannot be written.
     """
     with replacing(path) as temporary:
         DocBin(docs=docs, store_user_data=True).to_disk(temporary)
@@ -84,9 +87,10 @@ def write_entities(docs: Iterable[Doc], path: Path) -> None:
 
     Other annotations (tags, heads, lemmas, ...) are left out.
 
-    docs: they may come from a generator; what is written of them is held in memory, about 160 bytes
-        a token.
-    path: as for write_docbin, which see for errors too.
+    Args:
+        docs: they may come from a generator; what is written of them is held in memory, about 160
+            bytes a token.
+        path: as for write_docbin, which see for errors too.
     """
     with replacing(path) as temporary:
         collected = EntityDocBin()
@@ -98,10 +102,14 @@ def write_entities(docs: Iterable[Doc], path: Path) -> None:
 def write_entities_in_parts(docs: Iterable[Doc], folder: Path, *, docs_per_file: int) -> None:
     """Write docs as write_entities does, to NAME-00001.spacy and so on in a folder NAME.
 
-    docs: they may come from a generator; what is written of those of one file is held in memory.
-    folder: absent or empty; spaCy's readers take a folder as they take a file.
-    docs_per_file: at least 1.
-    Raises ClinicalNerError, without leaving a folder, if it cannot be written.
+    Args:
+        docs: they may come from a generator; what is written of those of one file is held in
+            memory.
+        folder: absent or empty; spaCy's readers take a folder as they take a file.
+        docs_per_file: at least 1.
+
+    Raises:
+        ClinicalNerError: out leaving a folder, if it cannot be written.
     """
     remaining = iter(docs)
     name = os.path.basename(os.path.abspath(folder))
@@ -130,9 +138,12 @@ def _save(docs: DocBin, temporary: Path, path: Path) -> None:
 def read_docbin(path: Path, vocab: Vocab) -> list[Doc]:
     """Read the Docs of a .spacy file, in the order in which they were written.
 
-    path: a file that write_docbin or spaCy wrote.
-    vocab: the vocabulary of the Docs returned; strings of the file are added to it.
-    Raises ClinicalNerError if the file is missing, unreadable, truncated, or of another format.
+    Args:
+        path: a file that write_docbin or spaCy wrote.
+        vocab: the vocabulary of the Docs returned; strings of the file are added to it.
+
+    Raises:
+        ClinicalNerError: the file is missing, unreadable, truncated, or of another format.
     """
     if not path.is_file():
         raise InputError(

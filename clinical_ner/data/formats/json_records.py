@@ -21,9 +21,12 @@ def read_records(path: Path) -> Iterator[tuple[int, Any]]:
 
     Where every line is a value, one line at a time is held in memory; otherwise the file's text is.
 
-    path: a UTF-8 file; empty lines between records are ignored.
-    Raises ClinicalNerError if it cannot be read, is not UTF-8, or holds no record, and for what is
-    not JSON when its turn comes; it names the line.
+    Args:
+        path: a UTF-8 file; empty lines between records are ignored.
+
+    Raises:
+        ClinicalNerError: it cannot be read, is not UTF-8, or holds no record, and for what is not
+            JSON when its turn comes; it names the line.
     """
     for _, line in read_lines(path):
         if line.strip():

@@ -74,10 +74,13 @@ class RecordText:
 def read_flat_record(record: Any, *, place: Place, default_id: str) -> RecordText:
     """Read a record that holds a text and one list of mentions.
 
-    record: what JSON gave.
-    default_id: the document's id if the record has none.
-    Raises ClinicalNerError for a record of another shape, and for a mention without label or
-    offsets.
+    Args:
+        record: what JSON gave.
+        place: file and line, for messages.
+        default_id: the document's id if the record has none.
+
+    Raises:
+        ClinicalNerError: a record of another shape, and for a mention without label or offsets.
     """
     if isinstance(record, list) and len(record) == 2 and isinstance(record[1], dict):
         record = {"text": record[0], **record[1]}
@@ -116,8 +119,12 @@ def read_mentions(
 ) -> list[QuotedMention]:
     """Read one annotation: [start, end, label], or an object; one mention for each of its labels.
 
-    number: that of the annotation in its list, from which its id is made if it has none.
-    id: the annotation's id, where it is outside of `item`.
+    Args:
+        item: the record of a mention.
+        number: that of the annotation in its list, from which its id is made if it has none.
+        document: the document's id.
+        place: file and line, for messages.
+        id: the annotation's id, where it is outside of `item`.
     """
     name = f"T{number}"
     quote = None
@@ -187,7 +194,8 @@ def is_name(value: Any) -> bool:
 def checked_text(text: Any, place: Place) -> str:
     """Give a record's text.
 
-    Raises ClinicalNerError if it is not a string, or holds half of a UTF-16 pair.
+    Raises:
+        ClinicalNerError: it is not a string, or holds half of a UTF-16 pair.
     """
     if not isinstance(text, str):
         raise place.fault(f"the text is {kind(text)}")

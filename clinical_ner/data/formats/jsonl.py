@@ -32,15 +32,18 @@ def read_jsonl(
     A document's id is the record's "id", or what means the same in the tool's shape, or else the
     file's name and the record's number, counted from 1.
 
-    path: a file, or a flat folder of files that end in .jsonl, .json or .ndjson.
-    offsets: what offsets count. None: code points, unless the texts that a record gives for its
-        mentions show that it counts UTF-16 units or bytes.
-    annotator: of a Label Studio task with several annotations, the one that is read: the number or
-        e-mail of "completed_by". Needed only for tasks with several, none of them ground truth;
-        records of other shapes name no annotator.
-    Raises ClinicalNerError, naming the file and the line, for a record that is not JSON, has no
-    known shape or no text, for a mention without label or that does not fit the text, and for two
-    documents of one id.
+    Args:
+        path: a file, or a flat folder of files that end in .jsonl, .json or .ndjson.
+        offsets: what offsets count. None: code points, unless the texts that a record gives for its
+            mentions show that it counts UTF-16 units or bytes.
+        annotator: of a Label Studio task with several annotations, the one that is read: the number
+            or e-mail of "completed_by". Needed only for tasks with several, none of them ground
+            truth; records of other shapes name no annotator.
+
+    Raises:
+        ClinicalNerError: naming the file and the line, for a record that is not JSON, has no known
+            shape or no text, for a mention without label or that does not fit the text, and for two
+            documents of one id.
     """
     check_unit(offsets)
     files = corpus_files(path, SUFFIXES)
@@ -89,10 +92,13 @@ def _texts(record: Any, place: Place, default_id: str, annotator: str | None) ->
 def write_jsonl(documents: Iterable[AnnotatedText], path: Path) -> None:
     """Write texts with all their mentions, one JSON object a line.
 
-    documents: they may come from a generator, one being held at a time.
-    path: the file to write; an existing one is replaced.
-    Raises ClinicalNerError, without leaving a file, if it cannot be written, for two documents of
-    one id, and for a text whose annotation is unusable, which the shape cannot say.
+    Args:
+        documents: they may come from a generator, one being held at a time.
+        path: the file to write; an existing one is replaced.
+
+    Raises:
+        ClinicalNerError: out leaving a file, if it cannot be written, for two documents of one id,
+            and for a text whose annotation is unusable, which the shape cannot say.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for document in checked(documents, path):

@@ -47,10 +47,15 @@ def read_task(
     `annotator`; the mentions of others count as "other_annotation". A task without any is
     unusable. Results of other kinds (choices, relations, ...) are counted under their type.
 
-    record: what JSON gave, for which is_task holds.
-    annotator: as "completed_by" gives it, a number or an e-mail.
-    Raises ClinicalNerError for a task without text, for one with several annotations and no way to
-    choose, and for a mention without label or offsets.
+    Args:
+        record: what JSON gave, for which is_task holds.
+        place: file and line, for messages.
+        default_id: the id of a document without one.
+        annotator: as "completed_by" gives it, a number or an e-mail.
+
+    Raises:
+        ClinicalNerError: a task without text, for one with several annotations and no way to
+            choose, and for a mention without label or offsets.
     """
     document = document_id(record, default_id, place)
     text = checked_text(_text(record["data"], place), place)

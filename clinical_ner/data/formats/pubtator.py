@@ -56,12 +56,15 @@ def is_title(line: str) -> bool:
 def read_pubtator(path: Path, *, offsets: Unit | None = None) -> Iterator[AnnotatedText]:
     """Read PubTator files, one document being held at a time.
 
-    path: a file, or a flat folder of files that end in .pubtator or .txt.
-    offsets: what offsets count. None: code points, unless the texts of a document's mentions show
-        that it counts UTF-16 units or bytes.
-    Raises ClinicalNerError, naming the file and the line, for a line that is none of the format's,
-    or belongs to another document, for a mention that does not fit the text, and for two documents
-    of one id.
+    Args:
+        path: a file, or a flat folder of files that end in .pubtator or .txt.
+        offsets: what offsets count. None: code points, unless the texts of a document's mentions
+            show that it counts UTF-16 units or bytes.
+
+    Raises:
+        ClinicalNerError: naming the file and the line, for a line that is none of the format's, or
+            belongs to another document, for a mention that does not fit the text, and for two
+            documents of one id.
     """
     check_unit(offsets)
     files = corpus_files(path, SUFFIXES)

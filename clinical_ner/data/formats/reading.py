@@ -47,11 +47,14 @@ def read_texts(
 ) -> Iterator[AnnotatedText]:
     """Read a corpus, one document at a time where its format lets one.
 
-    path: a file or a flat folder.
-    format: "auto" to detect it from what is in the files.
-    settings: those of the format's reader (see SETTINGS); None is the reader's default.
-    Raises ClinicalNerError for an unknown format, for a setting that the format does not have, and
-    as the format's reader does.
+    Args:
+        path: a file or a flat folder.
+        format: "auto" to detect it from what is in the files.
+        settings: those of the format's reader (see SETTINGS); None is the reader's default.
+
+    Raises:
+        ClinicalNerError: an unknown format, for a setting that the format does not have, and as the
+            format's reader does.
     """
     check_choice("format", format, ("auto", *FORMATS))
     found = detect_format(path) if format == "auto" else format

@@ -30,9 +30,14 @@ def read_paragraphs(
 
     Tokens without a tag count as "missing_tag" in what was skipped.
 
-    record: what JSON gave, for which is_training_document holds.
-    Raises ClinicalNerError for a paragraph without text and tokens, for a token that the text does
-    not hold next, and for tags that are not BILUO.
+    Args:
+        record: what JSON gave, for which is_training_document holds.
+        place: file and line, for messages.
+        default_id: the id of a document without one.
+
+    Raises:
+        ClinicalNerError: a paragraph without text and tokens, for a token that the text does not
+            hold next, and for tags that are not BILUO.
     """
     document = document_id(record, default_id, place)
     paragraphs = record["paragraphs"]

@@ -49,8 +49,9 @@ def cover(units: Units, part_of: NDArray[np.intp], sizes: Sequence[int]) -> NDAr
 class _Exchange(NamedTuple):
     """A unit of each of two parts that change places; None for nothing, which makes it a move.
 
-    sizes: change of the parts' distance from their sizes, in documents.
-    deviation: change of the squared deviation from the stratification.
+    Attributes:
+        sizes: change of the parts' distance from their sizes, in documents.
+        deviation: change of the squared deviation from the stratification.
     """
 
     sizes: float
@@ -62,7 +63,8 @@ class _Exchange(NamedTuple):
 class Arrangement:
     """Units in parts, and the best exchange between two of them.
 
-    part_of: the part of each unit. *Shape:* ``(units,)``.
+    Attributes:
+        part_of: the part of each unit. *Shape:* ``(units,)``.
     """
 
     def __init__(self, units: Units, part_of: NDArray[np.intp], sizes: NDArray[np.float64]) -> None:
@@ -99,7 +101,8 @@ class Arrangement:
     def improve_sizes(self, *, keep_labels: bool) -> bool:
         """Make the best move or exchange that brings the sizes nearer; False if there is none.
 
-        keep_labels: let no label be in fewer parts than before.
+        Args:
+            keep_labels: let no label be in fewer parts than before.
         """
         return self._apply(self._best(covering=False, keep_labels=keep_labels))
 
@@ -178,10 +181,15 @@ class Arrangement:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """What exchanges do to labels.
 
-        a, b: documents by label of the units of `p` and of `q`.
+        Args:
+            p: a unit.
+            q: another unit.
+            a: documents by label of the units of `p` and of `q`.
+            b: see `a`.
 
-        RETURNS: by how many (part, label) more is covered of the labels that must be; number of
-            labels, of all, that are in one part less.
+        Returns:
+            By how many (part, label) more is covered of the labels that must be; number of labels,
+            of all, that are in one part less.
         """
         in_p, in_q = self._held[p] > 0, self._held[q] > 0
         has_a, has_b = a > 0, b > 0

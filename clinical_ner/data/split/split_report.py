@@ -22,10 +22,12 @@ TOO_FEW_GROUPS = "too few groups"
 class Corpus:
     """Documents to divide.
 
-    labels: all that the entities have, sorted.
-    entities: by document, how many entities have each label.
-    groups: number of the group of each document, None without groups. *Shape:* ``(documents,)``.
-    regex: that names the groups, None without groups.
+    Attributes:
+        labels: all that the entities have, sorted.
+        entities: by document, how many entities have each label.
+        groups: number of the group of each document, None without groups. *Shape:*
+            ``(documents,)``.
+        regex: that names the groups, None without groups.
     """
 
     docs: Sequence[Doc]
@@ -63,11 +65,14 @@ class Corpus:
 def division_report(corpus: Corpus, parts: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """What is in each part.
 
-    parts: rows of each part's documents.
+    Args:
+        corpus: what was divided.
+        parts: rows of each part's documents.
 
-    RETURNS: ``documents``, the ids of each part; ``entities`` and ``documents_with``, by type the
-        number of entities, and of documents that hold it, in each part; and ``group_by``, None
-        without groups, otherwise the ``regex`` and the number of ``groups`` of each part.
+    Returns:
+        ``documents``, the ids of each part; ``entities`` and ``documents_with``, by type the number
+        of entities, and of documents that hold it, in each part; and ``group_by``, None without
+        groups, otherwise the ``regex`` and the number of ``groups`` of each part.
     """
     return {
         "documents": {part: [corpus.ids[row] for row in rows] for part, rows in parts.items()},
@@ -99,8 +104,9 @@ def division_report(corpus: Corpus, parts: Mapping[str, Sequence[int]]) -> dict[
 def gap_records(corpus: Corpus, gaps: Sequence[Gap]) -> list[dict[str, Any]]:
     """The types that are not in every part, for split.json.
 
-    RETURNS: for each its ``label``, the ``documents`` that hold it (``groups``, if these are what
-        is divided), the parts that it is ``missing`` in, and the ``reason``.
+    Returns:
+        For each its ``label``, the ``documents`` that hold it (``groups``, if these are what is
+        divided), the parts that it is ``missing`` in, and the ``reason``.
     """
     unit, few = ("documents", TOO_FEW) if corpus.groups is None else ("groups", TOO_FEW_GROUPS)
     return [
@@ -119,9 +125,11 @@ def fold_gaps(
 ) -> list[dict[str, Any]]:
     """The types that a fold's parts lack: those of its test, then those of its train and dev.
 
-    parts: rows of the fold's train, dev and test.
-    tests: of the tests of all folds, which share all documents out.
-    name: of the fold in `tests`.
+    Args:
+        corpus: what was divided.
+        parts: rows of the fold's train, dev and test.
+        tests: of the tests of all folds, which share all documents out.
+        name: of the fold in `tests`.
     """
     in_test = gap_records(corpus, [gap for gap in tests if name in gap.missing])
     rest = {part: rows for part, rows in parts.items() if part != "test"}

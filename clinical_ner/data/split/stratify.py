@@ -24,8 +24,12 @@ PARTS = ("train", "dev", "test")
 def split_shares(*, dev: float, test: float) -> dict[str, float]:
     """Share of every part; train gets the rest.
 
-    dev, test: shares of the documents, in [0, 1) and with a sum below 1.
-    RAISES ClinicalNerError: they are not.
+    Args:
+        dev: shares of the documents, in [0, 1) and with a sum below 1.
+        test: see `dev`.
+
+    Raises:
+        ClinicalNerError: they are not.
     """
     shares_valid = 0 <= dev < 1 and 0 <= test < 1
     # Decimals: in binary, shares such as 0.7 and 0.3 need not sum to 1 sharp.
@@ -41,10 +45,14 @@ def split_shares(*, dev: float, test: float) -> dict[str, float]:
 def part_sizes(documents: int, *, dev: float, test: float, source: str) -> dict[str, int]:
     """Documents per part: shares rounded to the nearest, halves up, but at least 1 of a share > 0.
 
-    documents: number of documents to divide.
-    dev, test: as in `split_shares`.
-    source: what is divided, for the message of an error.
-    RAISES ClinicalNerError: a share is out of range, or there are too few documents.
+    Args:
+        documents: number of documents to divide.
+        dev: as in `split_shares`.
+        test: as in `split_shares`.
+        source: what is divided, for the message of an error.
+
+    Raises:
+        ClinicalNerError: a share is out of range, or there are too few documents.
     """
     shares = split_shares(dev=dev, test=test)
     parts = sum(share > 0 for share in shares.values())
@@ -81,16 +89,22 @@ def split_documents(
     A label that at least as many documents (or groups) hold as there are parts is in every part
     where exchanges reach that; see `cover.cover` for what is guaranteed.
 
-    presence: True where a document holds an entity of a label. *Shape:* ``(documents, labels)``.
-    dev, test: as in `split_shares`.
-    seed: of the random choices; equal arguments give equal parts.
-    source: what is divided, for the message of an error.
-    groups: number of the group of each document; a group goes to one part. None for no groups.
-        *Shape:* ``(documents,)``.
+    Args:
+        presence: True where a document holds an entity of a label. *Shape:* ``(documents,
+            labels)``.
+        dev: as in `split_shares`.
+        test: as in `split_shares`.
+        seed: of the random choices; equal arguments give equal parts.
+        source: what is divided, for the message of an error.
+        groups: number of the group of each document; a group goes to one part. None for no groups.
+            *Shape:* ``(documents,)``.
 
-    RETURNS: for each of train, dev and test the ascending row numbers of its documents, as many as
+    Returns:
+        For each of train, dev and test the ascending row numbers of its documents, as many as
         `part_sizes` says; with groups, about as many.
-    RAISES ClinicalNerError: see `part_sizes`, or there are fewer groups than parts.
+
+    Raises:
+        ClinicalNerError: see `part_sizes`, or there are fewer groups than parts.
     """
     sizes = part_sizes(len(presence), dev=dev, test=test, source=source)
     units = Units.of(presence, groups)
@@ -123,13 +137,20 @@ def fold_documents(
     that at least as many documents (or groups) hold as there are folds is in every test where
     exchanges reach that; see `cover.cover`. The rest of each fold is divided by `split_documents`.
 
-    presence, seed, source, groups: as in `split_documents`.
-    folds: their number, at least 2.
-    dev: share of the documents that are not in test, in [0, 1).
+    Args:
+        presence: as in `split_documents`.
+        seed: as in `split_documents`.
+        source: as in `split_documents`.
+        groups: as in `split_documents`.
+        folds: their number, at least 2.
+        dev: share of the documents that are not in test, in [0, 1).
 
-    RETURNS: by fold, what `split_documents` returns.
-    RAISES ClinicalNerError: there are fewer documents, or groups, than folds; or what is not in
-        test cannot be divided.
+    Returns:
+        By fold, what `split_documents` returns.
+
+    Raises:
+        ClinicalNerError: there are fewer documents, or groups, than folds; or what is not in test
+            cannot be divided.
     """
     split_shares(dev=dev, test=0)
     presence = np.asarray(presence, dtype=bool)
@@ -181,9 +202,13 @@ def _equal_sizes(units: Units, part_of: NDArray[np.intp], folds: int) -> list[in
 def _stratify(units: Units, sizes: dict[str, int], *, seed: int) -> dict[str, NDArray[np.bool_]]:
     """Draw the units of each part, stratified by label.
 
-    sizes: documents of each part; groups, which may differ in size, are drawn in proportion.
+    Args:
+        units: what is divided.
+        sizes: documents of each part; groups, which may differ in size, are drawn in proportion.
+        seed: of the random choices.
 
-    RETURNS: *Shape of each:* ``(units,)``.
+    Returns:
+        *Shape of each:* ``(units,)``.
     """
     numbers = sizes if units.are_documents else _numbers_of_groups(len(units), sizes)
     presence = units.holding > 0

@@ -17,9 +17,10 @@ from ...errors import InputError
 class Units:
     """Documents, or groups of them.
 
-    of_document: the unit of each document, numbered from 0. *Shape:* ``(documents,)``.
-    documents: how many documents each unit has. *Shape:* ``(units,)``.
-    holding: how many of these hold an entity of each label. *Shape:* ``(units, labels)``.
+    Attributes:
+        of_document: the unit of each document, numbered from 0. *Shape:* ``(documents,)``.
+        documents: how many documents each unit has. *Shape:* ``(units,)``.
+        holding: how many of these hold an entity of each label. *Shape:* ``(units, labels)``.
     """
 
     of_document: NDArray[np.intp]
@@ -30,10 +31,11 @@ class Units:
     def of(cls, presence: NDArray[Any], groups: NDArray[Any] | None = None) -> Units:
         """Count documents by unit.
 
-        presence: True where a document holds an entity of a label.
-            *Shape:* ``(documents, labels)``.
-        groups: number of the group of each document; None makes each document a unit of its own.
-            *Shape:* ``(documents,)``.
+        Args:
+            presence: True where a document holds an entity of a label. *Shape:* ``(documents,
+                labels)``.
+            groups: number of the group of each document; None makes each document a unit of its
+                own. *Shape:* ``(documents,)``.
         """
         presence = np.asarray(presence, dtype=bool)
         if groups is None:
@@ -61,10 +63,11 @@ class Units:
 class Gap:
     """A label that some parts lack.
 
-    label: its column.
-    units: number of units that hold it.
-    missing: names of the parts that lack it.
-    too_few: whether there are fewer such units than parts, so that no division could cover it.
+    Attributes:
+        label: its column.
+        units: number of units that hold it.
+        missing: names of the parts that lack it.
+        too_few: whether there are fewer such units than parts, so that no division could cover it.
     """
 
     label: int
@@ -80,8 +83,10 @@ def label_gaps(
 ) -> list[Gap]:
     """The labels that are not in every part.
 
-    presence, groups: as in `Units.of`.
-    parts: rows of each part's documents; parts without documents are left out of account.
+    Args:
+        presence: as in `Units.of`.
+        groups: as in `Units.of`.
+        parts: rows of each part's documents; parts without documents are left out of account.
     """
     presence = np.asarray(presence, dtype=bool)
     filled = {
@@ -101,13 +106,17 @@ def group_documents(
 ) -> NDArray[np.int64]:
     """Number the group of each document, in the order of first appearance.
 
-    ids: of the documents.
-    pattern: searched in each id; its first capture group, or without one the whole match, names the
-        document's group.
-    source: what is divided, for the message of an error.
+    Args:
+        ids: of the documents.
+        pattern: searched in each id; its first capture group, or without one the whole match, names
+            the document's group.
+        source: what is divided, for the message of an error.
 
-    RETURNS: *Shape:* ``(documents,)``.
-    RAISES ClinicalNerError: an id does not match, or its group is empty.
+    Returns:
+        *Shape:* ``(documents,)``.
+
+    Raises:
+        ClinicalNerError: an id does not match, or its group is empty.
     """
     names = [_group(pattern, id_) for id_ in ids]
     unmatched = [id_ for id_, name in zip(ids, names, strict=True) if not name]
