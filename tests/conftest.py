@@ -1,14 +1,20 @@
 from __future__ import annotations
 
-import json
 import os
+
+# The workers of pytest-xdist share the cores: one thread each. Read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
@@ -104,16 +110,38 @@ def train_and_package(folder: Path, recipe: str, *, documents: int, epochs: int)
     return replace(trained, left_behind=tuple(build_products() - before))
 
 
+def train_once(
+    factory: pytest.TempPathFactory, recipe: str, *, documents: int, epochs: int
+) -> Trained:
+    """Train and package in the first worker that asks; the others wait, then read its record."""
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    record = shared / f"{recipe}.json"
+    with FileLock(shared / f"{recipe}.lock"):
+        if not record.exists():
+            folder = Path(tempfile.mkdtemp(prefix=recipe, dir=shared))
+            made = train_and_package(folder, recipe, documents=documents, epochs=epochs)
+            left_behind = [str(path) for path in made.left_behind]
+            record.write_text(json.dumps([str(folder), left_behind]), encoding="utf-8")
+    name, left_behind = json.loads(record.read_text(encoding="utf-8"))
+    return Trained(Path(name), Path(name) / "hub", tuple(map(Path, left_behind)))
+
+
 @pytest.fixture(scope="session")
 def tok2vec_model(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    folder = tmp_path_factory.mktemp("tok2vec")
-    return train_and_package(folder, "tok2vec", documents=8, epochs=3)
+    return train_once(tmp_path_factory, "tok2vec", documents=8, epochs=3)
 
 
 @pytest.fixture(scope="session")
 def minilm_model(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    folder = tmp_path_factory.mktemp("minilm")
-    return train_and_package(folder, "minilm", documents=6, epochs=2)
+    return train_once(tmp_path_factory, "minilm", documents=6, epochs=2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, whole workflows before all, so that no worker waits."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, len(item.path.parts)))
 
 
 @pytest.fixture

@@ -193,6 +193,7 @@ def test_a_model_with_a_transformer_requires_it_and_names_its_weights(
     assert config["components"]["transformer"]["model"]["name"] == MINILM
 
 
+@pytest.mark.slow
 def test_the_wheels_of_other_versions_go_and_other_files_stay(
     arguments: dict[str, Path], stub: Path
 ) -> None:
@@ -213,6 +214,7 @@ def test_the_wheels_of_other_versions_go_and_other_files_stay(
     assert "(1 types)" in meta["description"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_three_lines_and_needs_no_index(
     arguments: dict[str, Path], stub: Path
 ) -> None:
@@ -230,6 +232,7 @@ def test_the_command_prints_three_lines_and_needs_no_index(
     assert last.startswith("Install both in one command: pip install ")
 
 
+@pytest.mark.slow
 def test_an_encoder_that_was_a_folder_leaves_only_its_name(
     arguments: dict[str, Path], stub: Path, tmp_path: Path
 ) -> None:
@@ -247,6 +250,7 @@ def test_an_encoder_that_was_a_folder_leaves_only_its_name(
     assert meta_of(wheel)["sources"][1] == source
 
 
+@pytest.mark.slow
 def test_a_failed_build_leaves_the_output_as_it_was(arguments: dict[str, Path], stub: Path) -> None:
     (stub / "setup.cfg").write_text("[metadata]\nversion = attr: no_such.thing\n")
     arguments["output"].mkdir()

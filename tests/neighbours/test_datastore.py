@@ -101,6 +101,7 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 def test_a_fork_of_a_process_that_has_searched_can_search() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}

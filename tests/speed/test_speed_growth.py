@@ -45,6 +45,7 @@ def test_ours_gets_every_size_and_others_what_they_can_bear() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_speed_is_that_of_all_words_of_a_point() -> None:
     asked: list[dict[str, Any]] = []
 
@@ -60,6 +61,7 @@ def test_speed_is_that_of_all_words_of_a_point() -> None:
     }
 
 
+@pytest.mark.slow
 def test_after_a_failure_the_others_go_on() -> None:
     answers = iter([{"reason": "out of memory"}, {"seconds": 1.0}])
     points = [Point("ours", "words", 1, 10), Point("ours", "words", 1, 20)]
@@ -68,6 +70,7 @@ def test_after_a_failure_the_others_go_on() -> None:
     assert rows[1]["words_per_second"] == 20.0
 
 
+@pytest.mark.slow
 def test_the_answer_is_the_last_line() -> None:
     code = "import json, sys; print('noise'); print(json.dumps(json.load(sys.stdin)))"
     assert ask_child(command=python(code), texts=["f\u00e9ver \ud800"]) == {
@@ -75,12 +78,14 @@ def test_the_answer_is_the_last_line() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_process_that_the_system_ends_is_a_reason() -> None:
     code = "import os, signal, sys; sys.stdin.read(); os.kill(os.getpid(), signal.SIGKILL)"
     told = ask_child(command=python(code))
     assert told == {"reason": "ended by the system: Killed, as happens when memory runs out"}
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_is_a_reason_without_its_output() -> None:
     code = "import sys; sys.stdin.read(); sys.exit('the text of a note')"
     assert ask_child(command=python(code)) == {"reason": "ended with exit code 1"}
@@ -103,6 +108,7 @@ def test_lack_of_memory_is_told() -> None:
     assert reason_of(MemoryError()) == "out of memory"
 
 
+@pytest.mark.slow
 def test_the_peak_is_that_of_the_process_not_of_the_one_that_started_it() -> None:
     own = bytearray(b"1") * (600 * 2**20)
     code = "from clinical_ner.research.speed.speed_child import peak_memory; print(peak_memory())"
@@ -134,6 +140,7 @@ def test_without_a_way_to_forget_memory_of_reading_is_unknown(
     assert told["peak_mib"] > 0
 
 
+@pytest.mark.slow
 @needs_linux
 def test_a_process_tells_memory_time_and_entities(sources: dict[str, str]) -> None:
     told = ask_child(
