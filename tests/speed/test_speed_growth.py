@@ -45,7 +45,6 @@ def test_ours_gets_every_size_and_others_what_they_can_bear() -> None:
     ]
 
 
-@pytest.mark.slow
 def test_speed_is_that_of_all_words_of_a_point() -> None:
     asked: list[dict[str, Any]] = []
 
@@ -61,7 +60,6 @@ def test_speed_is_that_of_all_words_of_a_point() -> None:
     }
 
 
-@pytest.mark.slow
 def test_after_a_failure_the_others_go_on() -> None:
     answers = iter([{"reason": "out of memory"}, {"seconds": 1.0}])
     points = [Point("ours", "words", 1, 10), Point("ours", "words", 1, 20)]
