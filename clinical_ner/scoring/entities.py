@@ -29,7 +29,7 @@ NUMBER, PROBABILITY, SQUARED = range(3)
 class GoldSpans:
     """The gold entities of one document, against which spans of the predicted tokens are held.
 
-    example: gold, and the tokens of the prediction; its entities are of no matter.
+    example: gold, and the tokens of the prediction; its entities are ignored.
     """
 
     def __init__(self, example: Example) -> None:

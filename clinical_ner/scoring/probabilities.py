@@ -43,7 +43,7 @@ class ProbabilityDetails:
     tokens, entities: of the pipeline's probabilities.
     ranked: candidate spans; they depend on no decision.
     before: of tokens and of entities as they were without the pipeline's calibration, the latter
-        decoded anew; None for a pipeline that is not calibrated.
+        decoded again; None for a pipeline that is not calibrated.
     """
 
     tokens: TokenReliability

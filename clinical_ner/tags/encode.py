@@ -16,7 +16,7 @@ from .scheme import MASKED, OUTSIDE, begin_id, inside_id
 def document_id(doc: Doc) -> str:
     """Name of a document for messages: its id if conversion gave it one, else its length.
 
-    Text never stands in for an id: it would carry a note's words into a log.
+    Text is never used as an id: it would carry a note's words into a log.
     """
     return str(doc.user_data.get("clinical_ner.id", f"of {len(doc)} tokens"))
 

@@ -84,7 +84,7 @@ class TagStatistics:
         return (self.counts + smoothing) / (self.total + smoothing * len(self.counts))
 
     def count(self, labels: Sequence[str], documents: Iterable[NDArray[np.int64]]) -> None:
-        """Count anew, in place, so that whoever holds this object sees the result.
+        """Count again, in place, so that whoever holds this object sees the result.
 
         Args:
             labels: the entity types.

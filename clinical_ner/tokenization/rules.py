@@ -13,7 +13,7 @@ from spacy.lang.char_classes import ALPHA_UPPER as UPPER
 LETTER = r"[^\W\d_]"
 ALNUM = r"[^\W_]"
 
-#: Told from a letter of a name or a figure's panel ("3h") by what stands before the number.
+#: Distinguished from a letter of a name or a figure's panel ("3h") by what is before the number.
 _SHORT_UNITS = ("g", "h", "l", "m", "L", "T", "U")
 #: In upper and lower case alike.
 _LONG_UNITS = (

@@ -57,7 +57,7 @@ def test_a_recipe_is_named_where_types_are_imbalanced_as_in_what_was_measured() 
     assert "No recipe was measured" in even
 
 
-def test_without_mentions_nothing_is_recommended() -> None:
+def test_without_mentions_there_is_no_advice() -> None:
     imbalance = measure_imbalance([part("x", document("a", ""))])
     assert (imbalance.ratio, imbalance.effective_types, imbalance.token_shares) == (None, 0, {})
     assert "no mention" in recommendation(imbalance)[0]

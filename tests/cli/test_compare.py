@@ -210,7 +210,7 @@ def test_a_trained_run_is_only_evaluated(
     assert [row["name"] for row in more["rows"]] == ["plain", "plain, s = 0.5"]
 
 
-def test_an_interrupted_training_begins_anew(run: Compare, tmp_path: Path) -> None:
+def test_an_interrupted_training_begins_again(run: Compare, tmp_path: Path) -> None:
     run("plain")
     (tmp_path / "out" / "plain-seed0" / "training.json").unlink()
     (tmp_path / "out" / "plain-seed0" / "metrics.json").unlink()

@@ -67,7 +67,7 @@ def without_probabilities() -> dict[str, Any]:
 
 
 def drawn(metrics: dict[str, Any], name: str, folder: Path) -> str:
-    """The picture as SVG; letters are shapes, and what they spell stands in comments."""
+    """The picture as SVG; letters are shapes, and what they spell is in comments."""
     draw(metrics, name, folder / f"{name}.svg", kind="svg")
     text = (folder / f"{name}.svg").read_text(encoding="utf-8")
     ET.fromstring(text)

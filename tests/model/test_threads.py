@@ -87,7 +87,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pipe(model: Path, method: str, threads: int, **environment: str) -> dict[str, Any]:
     """What two workers found, and how many threads they had, in a program of its own."""
-    # A file, since a worker that is started anew imports the program.
+    # A file, since a worker started as a new process imports the program.
     program = model.parent / "program.py"
     program.write_text(PIPE, encoding="utf-8")
     unset = {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}

@@ -169,7 +169,7 @@ def test_only_the_documents_at_fault_are_named(
         nlp.update(examples, sgd=False)
 
 
-def test_updates_are_counted_anew_by_each_training(
+def test_updates_are_counted_again_by_each_training(
     transformer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nlp = make_nlp("tok2vec", transformer)

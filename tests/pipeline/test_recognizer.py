@@ -93,7 +93,7 @@ def test_a_loaded_pipeline_can_be_trained_further(saved: Saved, kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_loaded_pipeline_can_be_initialized_and_trained_anew(saved: Saved, kind: str) -> None:
+def test_a_loaded_pipeline_can_be_initialized_and_trained_again(saved: Saved, kind: str) -> None:
     loaded = spacy.load(saved(kind)[1])
     before = probabilities(loaded)
     train(loaded, steps=0)

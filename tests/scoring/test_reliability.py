@@ -130,7 +130,7 @@ def test_a_resample_of_tokens_is_that_of_repeated_documents(rng: np.random.Gener
     counts = count_tokens(log_probs, truths, tags=list("abcd"))
     resampled = token_statistics(counts, np.array([[2, 0, 1], [0, 0, 3]]))
     for row, drawn in enumerate(([0, 0, 2], [2, 2, 2])):
-        # Bins are those of all documents, so only what needs none can be counted anew.
+        # Bins are those of all documents, so only what needs none can be counted again.
         again = count_tokens([log_probs[i] for i in drawn], [truths[i] for i in drawn], tags="abcd")
         expected = token_statistics(again)["token_nll"]
         assert resampled["token_nll"][row] == pytest.approx(expected)

@@ -20,7 +20,7 @@ from clinical_ner.scoring.tokens import (
 from .examples import make_doc, random_ents, random_example
 
 
-def test_adjacent_entities_begin_anew() -> None:
+def test_adjacent_entities_begin_again() -> None:
     doc = make_doc(Vocab(), list("abcd"), [(0, 2, "Age"), (2, 3, "Age")])
     assert predicted_tags(doc) == ["B-Age", "I-Age", "B-Age", "O"]
     assert gold_tags(Example(doc.copy(), doc)) == ["B-Age", "I-Age", "B-Age", "O"]

@@ -19,7 +19,7 @@ from clinical_ner.errors import ClinicalNerError
 from clinical_ner.tokenization.clinical import create_clinical_tokenizer
 
 CONFIG = {"nlp": {"tokenizer": {"@tokenizers": "clinical_ner.ClinicalTokenizer.v1"}}}
-#: Text as it stands in a note, and its tokens.
+#: Text as it is in a note, and its tokens.
 EXAMPLES = {
     # Units
     "5mg": "5 mg",

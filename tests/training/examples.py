@@ -85,7 +85,7 @@ def types_of(example: Example) -> set[str]:
 
 
 def said(batch: list[Example]) -> BatchSampling:
-    """What stands in the documents of a batch, the same object in all."""
+    """What is in the documents of a batch, the same object in all."""
     found = [example.reference.user_data[BATCH_SAMPLING] for example in batch]
     assert all(sampling is found[0] for sampling in found)
     return found[0]

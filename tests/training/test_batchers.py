@@ -266,7 +266,7 @@ def test_shuffling_the_list_between_epochs_changes_nothing(configure: Configure)
 
 
 @BOTH
-def test_other_documents_start_anew(configure: Configure) -> None:
+def test_other_documents_start_again(configure: Configure) -> None:
     batcher = configure(size=SIZE)
     list(batcher(small_corpus()))
     others = [make_example(50, [(0, 1, "Age")], name="other") for _ in range(4)]
