@@ -80,6 +80,10 @@ def check_number(
     Args:
         setting: its name.
         value: what was given; not a bool.
+        above: bound that it must exceed.
+        least: smallest value.
+        below: bound that it must stay under.
+        most: largest value.
         above, least: it must be greater than the one, and not less than the other.
         below, most: it must be less than the one, and not greater than the other.
 

@@ -16,9 +16,13 @@ BOM = "\ufeff"
 def corpus_files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     """Give the files of a corpus: `path` itself, or the files of a flat folder, sorted by name.
 
-    suffixes: endings, with their dots, in lower case, of the files that count in a folder; others,
-        hidden files and subfolders are ignored.
-    Raises ClinicalNerError if there is nothing at `path`, or no such file in the folder.
+    Args:
+        path: the file or folder.
+        suffixes: endings, with their dots, in lower case, of the files that count in a folder;
+            others, hidden files and subfolders are ignored.
+
+    Raises:
+        ClinicalNerError: there is nothing at `path`, or no such file in the folder.
     """
     if not path.is_dir():
         if not path.exists():
@@ -41,7 +45,8 @@ def corpus_files(path: Path, suffixes: Iterable[str]) -> list[Path]:
 def read_text(path: Path) -> str:
     """Decode a UTF-8 file without touching its line ends or its byte order mark.
 
-    Raises ClinicalNerError if the file cannot be read, or is not UTF-8.
+    Raises:
+        ClinicalNerError: the file cannot be read, or is not UTF-8.
     """
     try:
         data = path.read_bytes()
@@ -59,7 +64,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     One line at a time is held in memory. Only LF and CRLF end a line: form feeds, line separators
     and the like may be inside a note.
-    Raises ClinicalNerError if the file cannot be read, or a line is not UTF-8.
+
+    Raises:
+        ClinicalNerError: the file cannot be read, or a line is not UTF-8.
     """
     try:
         with path.open("rb") as file:
@@ -88,8 +95,11 @@ def replacing(path: Path) -> Iterator[Path]:
     If the block fails the temporary file is removed and `path` is what it was before. The missing
     parent folders of `path` are created.
 
-    path: the file to write.
-    Raises ClinicalNerError if the system does not let the file be written.
+    Args:
+        path: the file to write.
+
+    Raises:
+        ClinicalNerError: the system does not let the file be written.
     """
     # Not tempfile: its files are readable by their owner only, and keep that when renamed.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -112,9 +122,12 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     If the block fails the temporary folder is removed. Missing parent folders are created.
 
-    path: the folder to write; it must be absent or empty, so that no file of another corpus is
-        left among those written.
-    Raises ClinicalNerError if `path` is a file or holds something, or cannot be written.
+    Args:
+        path: the folder to write; it must be absent or empty, so that no file of another corpus is
+            left among those written.
+
+    Raises:
+        ClinicalNerError: `path` is a file or holds something, or cannot be written.
     """
     # Absolute, since "." has no name to put anything beside.
     target = Path(os.path.abspath(path))

@@ -28,7 +28,7 @@ def limit_threads() -> None:
     number of cores in use.
 
     A forked worker always gets one: the threads that PyTorch had in the parent are not in the
-    child, which waits for them forever. A new process keeps what the environment says.
+    child, which waits for them forever. One that was started anew keeps what the environment says.
     In any other process nothing changes.
     """
     forked = os.getpid() != _IMPORTED_IN

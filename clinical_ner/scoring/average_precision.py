@@ -32,12 +32,13 @@ _MOST_NUMBERS = 500_000
 class RankedSpans:
     """Candidate spans of all documents, most probable first.
 
-    gold: number of gold spans by label, whether or not they are candidates.
-        *Shape:* ``(documents, labels, 1)``.
-    document: of each candidate. *Shape:* ``(n,)``.
-    label: index into the labels of ``gold``. *Shape:* ``(n,)``.
-    probability: *Shape:* ``(n,)``.
-    right: *Shape:* ``(n,)``.
+    Attributes:
+        gold: number of gold spans by label, whether or not they are candidates. *Shape:*
+            ``(documents, labels, 1)``.
+        document: of each candidate. *Shape:* ``(n,)``.
+        label: index into the labels of ``gold``. *Shape:* ``(n,)``.
+        probability: *Shape:* ``(n,)``.
+        right: *Shape:* ``(n,)``.
     """
 
     gold: DocumentCounts
@@ -54,8 +55,9 @@ class RankedSpans:
     ) -> RankedSpans:
         """Sort the candidates of all documents.
 
-        candidates: per document, label, probability and whether it is right.
-        support: per document, the number of gold spans by label.
+        Args:
+            candidates: per document, label, probability and whether it is right.
+            support: per document, the number of gold spans by label.
         """
         names = {label for of in candidates for label, _, _ in of}
         zeros = dict.fromkeys(names, 0)
@@ -95,9 +97,12 @@ def average_precision(
 ) -> NDArray[np.float64]:
     """Average precision of all the spans in one ranking, whatever their labels.
 
-    weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
+    Args:
+        spans: the ranked spans.
+        weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
 
-    RETURNS: in [0, 1], NaN without a gold span. *Shape:* ``()``, or with weights ``(resamples,)``.
+    Returns:
+        In [0, 1], NaN without a gold span. *Shape:* ``()``, or with weights ``(resamples,)``.
     """
     if weights is None:
         return average_precision(spans, np.ones((1, len(spans.gold.counts))))[0]
@@ -115,7 +120,9 @@ def average_precisions(
 ) -> dict[str, NDArray[np.float64]]:
     """Average precision of each label that is in gold or among the candidates, by name.
 
-    weights: as in `average_precision`.
+    Args:
+        spans: the ranked spans.
+        weights: as in `average_precision`.
     """
     return {name: average_precision(spans.of([name]), weights) for name in spans.gold.names}
 
@@ -123,7 +130,9 @@ def average_precisions(
 def macro_average(values: Mapping[str, NDArray[np.float64]], *, like: Any) -> NDArray[np.float64]:
     """Mean over the labels that gold has; those that it lacks have NaN.
 
-    like: an array of the shape of each value, for the case that there is none.
+    Args:
+        values: by label, NaN where undefined.
+        like: an array of the shape of each value, for the case that there is none.
     """
     if not values:
         return np.full_like(like, np.nan, dtype=np.float64)
@@ -139,7 +148,8 @@ def precision_recall_points(
 
     Of more thresholds than points those are taken that first reach evenly spaced recalls.
 
-    RETURNS: ``recall``, ``precision`` and ``threshold``, lists of one length; empty ones without a
+    Returns:
+        ``recall``, ``precision`` and ``threshold``, lists of one length; empty ones without a
         candidate or without a gold span.
     """
     gold = spans.gold.totals().sum()
@@ -164,9 +174,12 @@ def precision_recall_points(
 def _precision_sums(spans: RankedSpans, weights: NDArray[Any]) -> NDArray[np.float64]:
     """Sum over the right spans of the precision at their threshold.
 
-    weights: *Shape:* ``(resamples, documents)``.
+    Args:
+        spans: the ranked spans.
+        weights: *Shape:* ``(resamples, documents)``.
 
-    RETURNS: *Shape:* ``(resamples,)``.
+    Returns:
+        *Shape:* ``(resamples,)``.
     """
     right = np.flatnonzero(spans.right)
     last = _threshold_ends(spans.probability)

@@ -25,13 +25,17 @@ def resample_weights(
 ) -> NDArray[np.int64]:
     """Draw as many documents as there are, with replacement, for each resample.
 
-    documents: number of documents, at least 1.
-    resamples: number of resamples, at least 1.
-    seed: of ``numpy.random.default_rng``; equal arguments give equal resamples.
+    Args:
+        documents: number of documents, at least 1.
+        resamples: number of resamples, at least 1.
+        seed: of ``numpy.random.default_rng``; equal arguments give equal resamples.
 
-    RETURNS: how often each resample holds each document; rows sum to ``documents``.
-        *Shape:* ``(resamples, documents)``.
-    RAISES ClinicalNerError: a number is out of range.
+    Returns:
+        How often each resample holds each document; rows sum to ``documents``. *Shape:*
+        ``(resamples, documents)``.
+
+    Raises:
+        ClinicalNerError: a number is out of range.
     """
     for setting, value in (("documents", documents), ("resamples", resamples)):
         if value < 1:
@@ -45,11 +49,13 @@ def percentile_interval(
 ) -> tuple[float, float] | None:
     """Interval between the percentiles that leave (1 - coverage) / 2 on either side.
 
-    values: a statistic of each resample, or the difference of two methods' statistics on the same
-        resamples; NaN where a resample does not define it. *Shape:* ``(resamples,)``.
-    coverage: share of the resamples inside, between 0 and 1.
+    Args:
+        values: a statistic of each resample, or the difference of two methods' statistics on the
+            same resamples; NaN where a resample does not define it. *Shape:* ``(resamples,)``.
+        coverage: share of the resamples inside, between 0 and 1.
 
-    RETURNS: low and high end over the resamples that define the statistic, None if none does.
+    Returns:
+        Low and high end over the resamples that define the statistic, None if none does.
     """
     defined = values[~np.isnan(values)]
     if not len(defined):
@@ -64,8 +70,9 @@ def intervals(
 ) -> dict[str, tuple[float, float] | None]:
     """Percentile interval of every statistic.
 
-    statistics: values by name. *Shape of each:* ``(resamples,)``.
-    coverage: as in `percentile_interval`.
+    Args:
+        statistics: values by name. *Shape of each:* ``(resamples,)``.
+        coverage: as in `percentile_interval`.
     """
     return {
         name: percentile_interval(values, coverage=coverage) for name, values in statistics.items()

@@ -26,12 +26,15 @@ def count_mentions(
 ) -> dict[str, list[int]]:
     """Count the mentions of a document.
 
-    mentions: all that is annotated.
-    gold, predicted: entities; those that are no mention, such as one moved to the edges of tokens,
-        count nothing.
+    Args:
+        mentions: all that is annotated.
+        gold: entities; those that are no mention, such as one moved to the edges of tokens, count
+            nothing.
+        predicted: see `gold`.
 
-    RETURNS: by label, the numbers of mentions, of those that a gold entity states, and of those
-        that a predicted one does.
+    Returns:
+        By label, the numbers of mentions, of those that a gold entity states, and of those that a
+        predicted one does.
     """
     counts: dict[str, list[int]] = {}
     for mention in mentions:
@@ -47,13 +50,15 @@ def mention_statistics(
 ) -> dict[str, NDArray[np.float64]]:
     """Shares of all mentions, of the documents as they are or of every resample of them.
 
-    counts: from `count_mentions`. *Shape of its counts:* ``(documents, labels, 3)``. None if it is
-        not known what is annotated beside the gold entities.
-    weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
+    Args:
+        counts: from `count_mentions`. *Shape of its counts:* ``(documents, labels, 3)``. None if it
+            is not known what is annotated beside the gold entities.
+        weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
 
-    RETURNS: ``recall_ceiling``, the share that gold entities state, which no flat prediction that
-        agrees with them can exceed, and ``recall_all_mentions``, the share that is found; NaN
-        where undefined. *Shape of each:* ``()``, or with weights ``(resamples,)``.
+    Returns:
+        ``recall_ceiling``, the share that gold entities state, which no flat prediction that agrees
+        with them can exceed, and ``recall_all_mentions``, the share that is found; NaN where
+        undefined. *Shape of each:* ``()``, or with weights ``(resamples,)``.
     """
     if counts is None:
         unknown = np.full(() if weights is None else len(weights), np.nan)
@@ -69,9 +74,10 @@ def mention_statistics(
 def mention_scores(counts: DocumentCounts | None) -> dict[str, Any]:
     """Scores as plain numbers, ready for JSON.
 
-    RETURNS: what `mention_statistics` names, and the numbers ``gold_mentions``, ``stated_mentions``
-        and ``found_mentions``; in ``mentions_per_type`` the five for each label. None where
-        undefined or unknown.
+    Returns:
+        What `mention_statistics` names, and the numbers ``gold_mentions``, ``stated_mentions`` and
+        ``found_mentions``; in ``mentions_per_type`` the five for each label. None where undefined
+        or unknown.
     """
     if counts is None:
         return {**_scores(None), "mentions_per_type": None}

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 class DocumentCounts:
     """Counts of several kinds, such as true positives, for every document and name.
 
-    names: what is counted, such as entity labels or tags, sorted.
-    counts: *Shape:* ``(documents, names, kinds)``.
+    Attributes:
+        names: what is counted, such as entity labels or tags, sorted.
+        counts: *Shape:* ``(documents, names, kinds)``.
     """
 
     names: tuple[str, ...]
@@ -31,8 +32,9 @@ class DocumentCounts:
     ) -> DocumentCounts:
         """Build the array from one table per document; a name that a table lacks counts 0.
 
-        documents: per document, the counts of each kind by name.
-        kinds: number of kinds.
+        Args:
+            documents: per document, the counts of each kind by name.
+            kinds: number of kinds.
         """
         names = tuple(sorted({name for document in documents for name in document}))
         index = {name: i for i, name in enumerate(names)}
@@ -45,10 +47,12 @@ class DocumentCounts:
     def totals(self, weights: NDArray[Any] | None = None) -> NDArray[np.float64]:
         """Weighted sums over documents.
 
-        weights: how often each resample holds each document; one of each by default.
-            *Shape:* ``(resamples, documents)``.
+        Args:
+            weights: how often each resample holds each document; one of each by default. *Shape:*
+                ``(resamples, documents)``.
 
-        RETURNS: *Shape:* ``(names, kinds)``, or with weights ``(resamples, names, kinds)``.
+        Returns:
+            *Shape:* ``(names, kinds)``, or with weights ``(resamples, names, kinds)``.
         """
         if weights is None:
             return self.counts.sum(axis=0)

@@ -29,7 +29,8 @@ NUMBER, PROBABILITY, SQUARED = range(3)
 class GoldSpans:
     """The gold entities of one document, against which spans of the predicted tokens are held.
 
-    example: gold, and the tokens of the prediction; its entities are ignored.
+    Attributes:
+        example: gold, and the tokens of the prediction; its entities are ignored.
     """
 
     def __init__(self, example: Example) -> None:
@@ -51,11 +52,13 @@ class GoldSpans:
     def judge(self, spans: Iterable[EntityOffsets]) -> list[bool | None]:
         """Whether spans are right; a gold entity is found by the first that agrees with it.
 
-        spans: of the predicted tokens; the more probable of two that align with one gold entity
-            is to stand first.
+        Args:
+            spans: of the predicted tokens; the more probable of two that align with one gold entity
+                is to stand first.
 
-        RETURNS: None for a span that counts as neither, since it touches a gold token of unknown
-            entity status or aligns with no gold token.
+        Returns:
+            None for a span that counts as neither, since it touches a gold token of unknown entity
+            status or aligns with no gold token.
         """
         return self._judge(spans)[0]
 
@@ -92,10 +95,11 @@ class GoldSpans:
 class DocumentEntities:
     """The probabilities of the entities of one document.
 
-    scores: calibrated probabilities of the predicted entities that are right or wrong.
-    right: which of them are right. *Shape of both:* ``(n,)``.
-    missed: lattice probabilities of the gold spans that were missed; a score calibrated for decoded
-        spans says nothing of these. *Shape:* ``(m,)``.
+    Attributes:
+        scores: calibrated probabilities of the predicted entities that are right or wrong.
+        right: which of them are right. *Shape of both:* ``(n,)``.
+        missed: lattice probabilities of the gold spans that were missed; a score calibrated for
+            decoded spans says nothing of these. *Shape:* ``(m,)``.
     """
 
     scores: NDArray[np.float64]
@@ -107,9 +111,10 @@ class DocumentEntities:
 class EntityReliability:
     """What the scores of the probabilities of entities are computed from.
 
-    bins: of the predicted entities; see `reliability.count_reliability`.
-        *Shape:* ``(documents, bins, 3)``.
-    sums: of the predicted entities and of those missed. *Shape:* ``(documents, 2, 3)``.
+    Attributes:
+        bins: of the predicted entities; see `reliability.count_reliability`. *Shape:* ``(documents,
+            bins, 3)``.
+        sums: of the predicted entities and of those missed. *Shape:* ``(documents, 2, 3)``.
     """
 
     bins: DocumentCounts
@@ -138,10 +143,12 @@ def entity_reliability_statistics(
     ``ents_missed_probability``; ``ents_missed_brier``; and ``ents_missed_ece``, which is 1 less the
     former, since every one of them is right.
 
-    weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
+    Args:
+        counts: of the entities.
+        weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
 
-    RETURNS: by name, NaN where undefined. *Shape of each:* ``()``, or with weights
-        ``(resamples,)``.
+    Returns:
+        By name, NaN where undefined. *Shape of each:* ``()``, or with weights ``(resamples,)``.
     """
     sums = counts.sums.totals(weights)
     number = sums[..., NUMBER]

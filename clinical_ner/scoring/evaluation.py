@@ -38,9 +38,11 @@ RARE_MENTIONS = 100
 class ProbabilityCounts:
     """What the scores of probabilities are computed from.
 
-    bins: see ``reliability.count_reliability``. *Shape of its counts:* ``(documents, bins, 3)``.
-    tags: see ``prior.count_prior``. *Shape of its counts:* ``(documents, K, 3)``.
-    rarest_third: the types whose mass is pooled; see ``prior.rarest_third``.
+    Attributes:
+        bins: see ``reliability.count_reliability``. *Shape of its counts:* ``(documents, bins,
+            3)``.
+        tags: see ``prior.count_prior``. *Shape of its counts:* ``(documents, K, 3)``.
+        rarest_third: the types whose mass is pooled; see ``prior.rarest_third``.
     """
 
     bins: DocumentCounts
@@ -52,12 +54,13 @@ class ProbabilityCounts:
 class EvaluationCounts:
     """Counts of one pipeline on some documents, under one decision.
 
-    documents: their ids.
-    entities: what the decision found.
-    probabilities: None for a pipeline that has none.
-    training_mentions: mentions by type in the training data, None if unknown.
-    details: None for a pipeline without probabilities, for a decision that is not the pipeline's
-        own, and for counts that were read: they are too large to keep.
+    Attributes:
+        documents: their ids.
+        entities: what the decision found.
+        probabilities: None for a pipeline that has none.
+        training_mentions: mentions by type in the training data, None if unknown.
+        details: None for a pipeline without probabilities, for a decision that is not the
+            pipeline's own, and for counts that were read: they are too large to keep.
     """
 
     documents: tuple[str, ...]
@@ -116,10 +119,12 @@ def evaluation_statistics(
     the types over their share in gold of these documents, which is calibration in the large; and,
     NaN without ``details``, those of `probabilities.detail_statistics`.
 
-    weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
+    Args:
+        counts: of every document.
+        weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
 
-    RETURNS: by name, NaN where undefined. *Shape of each:* ``()``, or with weights
-        ``(resamples,)``.
+    Returns:
+        By name, NaN where undefined. *Shape of each:* ``()``, or with weights ``(resamples,)``.
     """
     return _statistics(counts, _precisions(counts, weights), weights)
 
@@ -127,15 +132,16 @@ def evaluation_statistics(
 def evaluation_scores(counts: EvaluationCounts) -> dict[str, Any]:
     """Scores as plain numbers, ready for JSON.
 
-    RETURNS: what `evaluation_statistics` and `scorers.entity_scores` name, None where undefined,
-        with the average precision ``ap`` of each type in ``ents_per_type``;
-        ``ents_macro_rare_types``, the number of types behind ``ents_macro_f_rare``, None if it is
-        unknown; the ``rarest_third`` of the types; ``prior_ratios``, by tag its ``share`` in
-        gold and its ``mass`` and ``argmax`` ratio to that, and ``prior_ratios_per_type``, the same
-        for B and I together, with the number of gold ``tokens``; None without probabilities. From
-        ``details``, and None without: whether the pipeline is ``calibrated``; its scores
-        ``before_calibration``, None if it is not; ``token_nll_left_out``, ``reliability`` and
-        ``precision_recall``, see `probabilities`.
+    Returns:
+        What `evaluation_statistics` and `scorers.entity_scores` name, None where undefined, with
+        the average precision ``ap`` of each type in ``ents_per_type``; ``ents_macro_rare_types``,
+        the number of types behind ``ents_macro_f_rare``, None if it is unknown; the
+        ``rarest_third`` of the types; ``prior_ratios``, by tag its ``share`` in gold and its
+        ``mass`` and ``argmax`` ratio to that, and ``prior_ratios_per_type``, the same for B and I
+        together, with the number of gold ``tokens``; None without probabilities. From ``details``,
+        and None without: whether the pipeline is ``calibrated``; its scores ``before_calibration``,
+        None if it is not; ``token_nll_left_out``, ``reliability`` and ``precision_recall``, see
+        `probabilities`.
     """
     scores = entity_scores(counts.entities)
     precisions = _precisions(counts)
@@ -166,9 +172,12 @@ def evaluation_scores(counts: EvaluationCounts) -> dict[str, Any]:
 def evaluation_metrics(counts: EvaluationCounts, weights: NDArray[Any]) -> dict[str, Any]:
     """Scores with their 95 % intervals, ready for JSON.
 
-    weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
+    Args:
+        counts: of every document.
+        weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
 
-    RETURNS: `evaluation_scores`; the ``intervals`` of what `evaluation_statistics` names, as (low,
+    Returns:
+        `evaluation_scores`; the ``intervals`` of what `evaluation_statistics` names, as (low,
         high); ``ents_ap_intervals``, those of the average precision of each type; and in each of
         ``prior_ratios_per_type`` the ``mass_interval``. None where undefined.
     """
@@ -200,7 +209,10 @@ def _statistics(
 ) -> dict[str, NDArray[np.float64]]:
     """See `evaluation_statistics`.
 
-    precisions: average precision by type, with the same weights.
+    Args:
+        counts: of every document.
+        precisions: average precision by type, with the same weights.
+        weights: of each document in each resample.
     """
     statistics = entity_statistics(counts.entities, weights)
     undefined = np.full_like(statistics["ents_f"], np.nan)

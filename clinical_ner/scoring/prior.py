@@ -26,11 +26,13 @@ def count_prior(
 ) -> NDArray[np.float64]:
     """Count the unmasked tokens of one document per tag.
 
-    probabilities: p(tag | text). *Shape:* ``(n, K)``.
-    truths: gold tag ids; below 0 where masked, K or above for a gold tag that the model has not.
-        *Shape:* ``(n,)``.
+    Args:
+        probabilities: p(tag | text). *Shape:* ``(n, K)``.
+        truths: gold tag ids; below 0 where masked, K or above for a gold tag that the model has
+            not. *Shape:* ``(n,)``.
 
-    RETURNS: *Shape:* ``(K, 3)``.
+    Returns:
+        *Shape:* ``(K, 3)``.
     """
     n_tags = probabilities.shape[1]
     kept = probabilities[truths >= 0]
@@ -44,10 +46,12 @@ def prior_ratios(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mass and argmax ratio of every tag against given shares.
 
-    probabilities: p(tag | text) of the tokens, at least one. *Shape:* ``(n, K)``.
-    shares: reference shares of the tags. *Shape:* ``(K,)``.
+    Args:
+        probabilities: p(tag | text) of the tokens, at least one. *Shape:* ``(n, K)``.
+        shares: reference shares of the tags. *Shape:* ``(K,)``.
 
-    RETURNS: mass and argmax ratios, NaN where the share is 0. *Shape of each:* ``(K,)``.
+    Returns:
+        Mass and argmax ratios, NaN where the share is 0. *Shape of each:* ``(K,)``.
     """
     argmax = np.bincount(probabilities.argmax(axis=1), minlength=len(shares)) / len(probabilities)
     return ratio(probabilities.mean(axis=0), shares), ratio(argmax, shares)
@@ -58,11 +62,13 @@ def pooled_mass_ratio(
 ) -> float:
     """Mass ratio of a group of tags taken as one: sum of mean p_c / sum of share_c.
 
-    probabilities: p(tag | text) of the tokens, at least one. *Shape:* ``(n, K)``.
-    shares: reference shares of the tags. *Shape:* ``(K,)``.
-    tags: ids of the group.
+    Args:
+        probabilities: p(tag | text) of the tokens, at least one. *Shape:* ``(n, K)``.
+        shares: reference shares of the tags. *Shape:* ``(K,)``.
+        tags: ids of the group.
 
-    RETURNS: NaN where the shares of the group are 0.
+    Returns:
+        NaN where the shares of the group are 0.
     """
     group = sorted(tags)
     mass = probabilities.mean(axis=0)[group].sum()
@@ -72,9 +78,11 @@ def pooled_mass_ratio(
 def rarest_third(tokens: Mapping[str, float]) -> tuple[str, ...]:
     """The rarest third (rounded down, at least one) of the types seen in training.
 
-    tokens: training tokens by type, B and I together; a type with none was not seen.
+    Args:
+        tokens: training tokens by type, B and I together; a type with none was not seen.
 
-    RETURNS: the types, the rarest first, of equals in the order of their names.
+    Returns:
+        The types, the rarest first, of equals in the order of their names.
     """
     seen = sorted((count, name) for name, count in tokens.items() if count > 0)
     return tuple(name for _, name in seen[: max(1, len(seen) // 3)])

@@ -40,10 +40,12 @@ FREQUENCIES = (1000, 100, 0)
 class ProbabilityDetails:
     """What these scores are computed from, under one decision.
 
-    tokens, entities: of the pipeline's probabilities.
-    ranked: candidate spans; they depend on no decision.
-    before: of tokens and of entities as they were without the pipeline's calibration, the latter
-        decoded again; None for a pipeline that is not calibrated.
+    Attributes:
+        tokens: of the pipeline's probabilities.
+        entities: see `tokens`.
+        ranked: candidate spans; they depend on no decision.
+        before: of tokens and of entities as they were without the pipeline's calibration, the
+            latter decoded again; None for a pipeline that is not calibrated.
     """
 
     tokens: TokenReliability
@@ -63,11 +65,13 @@ def detail_statistics(
     ``ents_macro_ap`` is the mean average precision over the types that gold has, ``ents_micro_ap``
     that of the candidates of all types in one ranking; see `average_precision`.
 
-    precisions: `average_precision.average_precisions` of ``details.ranked`` with these weights.
-    weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
+    Args:
+        details: what was counted of one pass.
+        precisions: `average_precision.average_precisions` of ``details.ranked`` with these weights.
+        weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
 
-    RETURNS: by name, NaN where undefined. *Shape of each:* ``()``, or with weights
-        ``(resamples,)``.
+    Returns:
+        By name, NaN where undefined. *Shape of each:* ``()``, or with weights ``(resamples,)``.
     """
     micro = average_precision(details.ranked, weights)
     statistics = {
@@ -96,8 +100,9 @@ def left_out_tokens(details: ProbabilityDetails) -> int:
 def reliability_bins(details: ProbabilityDetails) -> dict[str, list[dict[str, float | int]]]:
     """Bins of reliability diagrams; see `reliability.bin_means`.
 
-    RETURNS: of ``tokens`` and ``entities``, and where the pipeline is calibrated of
-        ``tokens_before`` and ``entities_before`` calibration.
+    Returns:
+        Of ``tokens`` and ``entities``, and where the pipeline is calibrated of ``tokens_before``
+        and ``entities_before`` calibration.
     """
     counts = {"tokens": details.tokens.bins, "entities": details.entities.bins}
     if details.before is not None:
@@ -111,10 +116,13 @@ def precision_recall(
 ) -> list[dict[str, Any]]:
     """Precision-recall curves of the types of like frequency in training, pooled.
 
-    mentions: training mentions by type; None if unknown, which makes all types one group.
+    Args:
+        details: what was counted of one pass.
+        mentions: training mentions by type; None if unknown, which makes all types one group.
 
-    RETURNS: for each group with a gold span its ``group`` in words, the number of its ``types``
-        with gold spans, that of these ``gold`` spans, its ``ap``, and the curve; see
+    Returns:
+        For each group with a gold span its ``group`` in words, the number of its ``types`` with
+        gold spans, that of these ``gold`` spans, its ``ap``, and the curve; see
         `average_precision.precision_recall_points`.
     """
     names = details.ranked.gold.names

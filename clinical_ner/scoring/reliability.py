@@ -36,10 +36,12 @@ def equal_mass_bins(confidence: NDArray[np.float64], *, bins: int = BINS) -> NDA
     Equal confidences stand in one bin, that of their mean rank, so that the order of the tokens
     decides nothing; bins may then be unequal, or empty.
 
-    confidence: *Shape:* ``(n,)``.
-    bins: their number, at least 1.
+    Args:
+        confidence: *Shape:* ``(n,)``.
+        bins: their number, at least 1.
 
-    RETURNS: from 0 (the least sure) to ``bins - 1``. *Shape:* ``(n,)``.
+    Returns:
+        From 0 (the least sure) to ``bins - 1``. *Shape:* ``(n,)``.
     """
     _, group, sizes = np.unique(confidence, return_inverse=True, return_counts=True)
     mean_ranks = np.cumsum(sizes) - (sizes + 1) / 2
@@ -57,12 +59,14 @@ def count_reliability(
     Resamples of the documents keep these bins, so that the error of every resample is a function
     of the counts.
 
-    confidence: per document, the probability of every token's top label, without masked tokens.
-        *Shape of each:* ``(n,)``.
-    correct: whether that label is gold's. *Shape of each:* ``(n,)``.
-    bins: their number, at least 1.
+    Args:
+        confidence: per document, the probability of every token's top label, without masked tokens.
+            *Shape of each:* ``(n,)``.
+        correct: whether that label is gold's. *Shape of each:* ``(n,)``.
+        bins: their number, at least 1.
 
-    RETURNS: *Shape of its counts:* ``(documents, bins, 3)``.
+    Returns:
+        *Shape of its counts:* ``(documents, bins, 3)``.
     """
     lengths = [len(values) for values in confidence]
     document = np.repeat(np.arange(len(lengths)), lengths)
@@ -77,9 +81,11 @@ def count_reliability(
 def expected_calibration_error(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over tokens of |mean confidence - accuracy| of their bin.
 
-    totals: counts by bin. *Shape:* ``(..., bins, 3)``.
+    Args:
+        totals: counts by bin. *Shape:* ``(..., bins, 3)``.
 
-    RETURNS: in [0, 1], NaN without a token. *Shape:* ``(...)``.
+    Returns:
+        In [0, 1], NaN without a token. *Shape:* ``(...)``.
     """
     gaps = np.abs(totals[..., CONFIDENCE] - totals[..., CORRECT]).sum(axis=-1)
     return ratio(gaps, totals[..., TOKENS].sum(axis=-1))
@@ -88,9 +94,11 @@ def expected_calibration_error(totals: NDArray[np.float64]) -> NDArray[np.float6
 def bin_means(totals: NDArray[np.float64]) -> list[dict[str, float | int]]:
     """The bins of a reliability diagram, the least sure first; empty bins are left out.
 
-    totals: counts by bin. *Shape:* ``(bins, 3)``.
+    Args:
+        totals: counts by bin. *Shape:* ``(bins, 3)``.
 
-    RETURNS: for each bin its mean ``confidence``, its ``accuracy`` and its ``count``.
+    Returns:
+        For each bin its mean ``confidence``, its ``accuracy`` and its ``count``.
     """
     return [
         {"confidence": sure / count, "accuracy": right / count, "count": int(count)}
@@ -103,10 +111,11 @@ def bin_means(totals: NDArray[np.float64]) -> list[dict[str, float | int]]:
 class TokenReliability:
     """What the scores of the probabilities of tokens are computed from.
 
-    bins: of the top label; see ``count_reliability``. *Shape:* ``(documents, bins, 3)``.
-    classwise: of every tag; p_c is the confidence, and correct is whether gold is c.
-        *Shape:* ``(documents, K, bins, 3)``.
-    likelihood: *Shape:* ``(documents, 1, 3)``.
+    Attributes:
+        bins: of the top label; see ``count_reliability``. *Shape:* ``(documents, bins, 3)``.
+        classwise: of every tag; p_c is the confidence, and correct is whether gold is c. *Shape:*
+            ``(documents, K, bins, 3)``.
+        likelihood: *Shape:* ``(documents, 1, 3)``.
     """
 
     bins: DocumentCounts
@@ -119,10 +128,12 @@ def count_tokens(
 ) -> TokenReliability:
     """Count the tokens of all documents.
 
-    log_probs: per document, log p(tag | text) of the unmasked tokens. *Shape of each:* ``(n, K)``.
-    truths: their gold tag ids; K or above for a gold tag that the model has not.
-        *Shape of each:* ``(n,)``.
-    tags: names of the K tags.
+    Args:
+        log_probs: per document, log p(tag | text) of the unmasked tokens. *Shape of each:* ``(n,
+            K)``.
+        truths: their gold tag ids; K or above for a gold tag that the model has not. *Shape of
+            each:* ``(n,)``.
+        tags: names of the K tags.
     """
     lengths = [len(ids) for ids in truths]
     document = np.repeat(np.arange(len(lengths)), lengths)
@@ -165,10 +176,12 @@ def token_statistics(
     have bins of equal width and all classes). ``token_nll``: the mean of -log p(gold tag), in nats,
     over the tokens whose gold tag has a probability above 0.
 
-    weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
+    Args:
+        counts: of the tokens.
+        weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
 
-    RETURNS: by name, NaN where undefined. *Shape of each:* ``()``, or with weights
-        ``(resamples,)``.
+    Returns:
+        By name, NaN where undefined. *Shape of each:* ``()``, or with weights ``(resamples,)``.
     """
     by_tag = counts.classwise.totals(weights)
     in_gold = by_tag[..., CORRECT].sum(axis=-1) > 0
@@ -186,11 +199,13 @@ def token_calibration_error(
 ) -> float:
     """Token ECE: the expected calibration error of the top label.
 
-    probabilities: p(tag | text) of every token, before the lattice. *Shape:* ``(n, K)``.
-    truths: gold tag ids; below 0 where masked, which leaves the token out. *Shape:* ``(n,)``.
-    bins: their number, at least 1.
+    Args:
+        probabilities: p(tag | text) of every token, before the lattice. *Shape:* ``(n, K)``.
+        truths: gold tag ids; below 0 where masked, which leaves the token out. *Shape:* ``(n,)``.
+        bins: their number, at least 1.
 
-    RETURNS: in [0, 1], NaN without an unmasked token.
+    Returns:
+        In [0, 1], NaN without an unmasked token.
     """
     labelled = truths >= 0
     top = probabilities[labelled]

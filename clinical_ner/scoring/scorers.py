@@ -19,10 +19,11 @@ from .counts import DocumentCounts
 class EntityCounts:
     """Everything that the scores are computed from, document by document.
 
-    spans: true positives, false positives and false negatives by label.
-        *Shape of its counts:* ``(documents, labels, 3)``.
-    tokens: tokens with the tag in gold, and those found, by tag.
-        *Shape of its counts:* ``(documents, tags, 2)``.
+    Attributes:
+        spans: true positives, false positives and false negatives by label. *Shape of its counts:*
+            ``(documents, labels, 3)``.
+        tokens: tokens with the tag in gold, and those found, by tag. *Shape of its counts:*
+            ``(documents, tags, 2)``.
     """
 
     spans: DocumentCounts
@@ -49,10 +50,12 @@ def entity_statistics(
 
     A resample that lacks a label, or a tag, averages over those that it has.
 
-    weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
+    Args:
+        counts: of every document.
+        weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
 
-    RETURNS: by name, NaN where undefined. *Shape of each:* ``()``, or with weights
-        ``(resamples,)``.
+    Returns:
+        By name, NaN where undefined. *Shape of each:* ``()``, or with weights ``(resamples,)``.
     """
     span_totals = counts.spans.totals(weights)
     token_totals = counts.tokens.totals(weights)
@@ -73,9 +76,10 @@ def entity_statistics(
 def entity_scores(counts: EntityCounts) -> dict[str, Any]:
     """Scores as plain numbers, ready for JSON.
 
-    RETURNS: what `entity_statistics` names, None where undefined; ``ents_macro_types``, the number
-        of labels that the macro average is over; and ``ents_per_type``, see `spans.label_scores`,
-        None if there is no entity, neither gold nor predicted.
+    Returns:
+        What `entity_statistics` names, None where undefined; ``ents_macro_types``, the number of
+        labels that the macro average is over; and ``ents_per_type``, see `spans.label_scores`, None
+        if there is no entity, neither gold nor predicted.
     """
     totals = counts.spans.totals()
     scores: dict[str, Any] = {
@@ -93,10 +97,12 @@ def score_entities(examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]
 
     ``ents_p``, ``ents_r`` and ``ents_f`` are those of spaCy's own entity scorer.
 
-    examples: predictions and gold.
-    kwargs: what spaCy hands to every scorer of a pipeline; entities need none of it.
+    Args:
+        examples: predictions and gold.
+        kwargs: what spaCy hands to every scorer of a pipeline; entities need none of it.
 
-    RETURNS: see `entity_scores`.
+    Returns:
+        See `entity_scores`.
     """
     return entity_scores(count_entities(examples))
 

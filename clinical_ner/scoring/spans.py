@@ -24,10 +24,12 @@ def count_spans(example: Example) -> dict[str, list[int]]:
     A document without any gold annotation counts nothing. A predicted entity that touches a gold
     token of unknown entity status, or that aligns with no gold token, is neither right nor wrong.
 
-    example: predictions and gold, possibly tokenized differently.
+    Args:
+        example: predictions and gold, possibly tokenized differently.
 
-    RETURNS: [true positives, false positives, false negatives] by label; a label whose predictions
-        are all ignored is listed with zeros.
+    Returns:
+        [true positives, false positives, false negatives] by label; a label whose predictions are
+        all ignored is listed with zeros.
     """
     counts: dict[str, list[int]] = {}
     predicted, gold = example.predicted, example.reference
@@ -60,9 +62,11 @@ def micro_scores(
     As in spaCy they are undefined (NaN) only if there is nothing to count, neither gold nor
     predicted; otherwise a ratio with an empty denominator is 0.
 
-    totals: counts by label. *Shape:* ``(..., labels, 3)``.
+    Args:
+        totals: counts by label. *Shape:* ``(..., labels, 3)``.
 
-    RETURNS: three arrays. *Shape of each:* ``(...)``.
+    Returns:
+        Three arrays. *Shape of each:* ``(...)``.
     """
     sums = totals.sum(axis=-2)
     tp, fp, fn = sums[..., TP], sums[..., FP], sums[..., FN]
@@ -77,9 +81,11 @@ def micro_scores(
 def label_f(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """F1 = 2 TP / (2 TP + FP + FN) of each label, NaN where gold has none of it.
 
-    totals: counts by label. *Shape:* ``(..., labels, 3)``.
+    Args:
+        totals: counts by label. *Shape:* ``(..., labels, 3)``.
 
-    RETURNS: *Shape:* ``(..., labels)``.
+    Returns:
+        *Shape:* ``(..., labels)``.
     """
     tp, fp, fn = totals[..., TP], totals[..., FP], totals[..., FN]
     return np.where(tp + fn > 0, ratio(2 * tp, 2 * tp + fp + fn), np.nan)
@@ -90,9 +96,11 @@ def macro_f(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Mean F1 over the labels that gold has, and their number.
 
-    totals: counts by label. *Shape:* ``(..., labels, 3)``.
+    Args:
+        totals: counts by label. *Shape:* ``(..., labels, 3)``.
 
-    RETURNS: mean F1, NaN where gold has no entity; number of labels. *Shape of each:* ``(...)``.
+    Returns:
+        Mean F1, NaN where gold has no entity; number of labels. *Shape of each:* ``(...)``.
     """
     f = label_f(totals)
     in_gold = ~np.isnan(f)
@@ -103,11 +111,13 @@ def macro_f(
 def label_scores(labels: tuple[str, ...], totals: NDArray[np.float64]) -> dict[str, dict[str, Any]]:
     """Scores of each label.
 
-    labels: names of the labels.
-    totals: their counts. *Shape:* ``(labels, 3)``.
+    Args:
+        labels: names of the labels.
+        totals: their counts. *Shape:* ``(labels, 3)``.
 
-    RETURNS: by label, precision ``p`` (0 where nothing is predicted), recall ``r`` and F1 ``f``
-        (both None where gold has none), ``support`` and ``predicted`` as numbers of entities.
+    Returns:
+        By label, precision ``p`` (0 where nothing is predicted), recall ``r`` and F1 ``f`` (both
+        None where gold has none), ``support`` and ``predicted`` as numbers of entities.
     """
     scores: dict[str, dict[str, Any]] = {}
     for label, (tp, fp, fn) in zip(labels, totals.astype(int).tolist(), strict=True):

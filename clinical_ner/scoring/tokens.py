@@ -24,7 +24,8 @@ OUTSIDE = "O"
 def gold_tags(example: Example) -> list[str | None]:
     """Gold BIO tags of the tokens of ``example.predicted``.
 
-    RETURNS: one tag per token, None where gold is unknown or cannot be aligned, and on whitespace.
+    Returns:
+        One tag per token, None where gold is unknown or cannot be aligned, and on whitespace.
     """
     return _to_bio(example.predicted, example.get_aligned_ner())
 
@@ -63,9 +64,11 @@ def _to_bio(doc: Doc, tags: Iterable[str | None]) -> list[str | None]:
 def count_tokens(example: Example) -> dict[str, list[int]]:
     """Count the tokens of one document per gold tag; masked tokens count nowhere.
 
-    example: predictions and gold, possibly tokenized differently.
+    Args:
+        example: predictions and gold, possibly tokenized differently.
 
-    RETURNS: [tokens with this gold tag, those of them with the same predicted tag] by tag.
+    Returns:
+        [tokens with this gold tag, those of them with the same predicted tag] by tag.
     """
     counts: dict[str, list[int]] = {}
     pairs = zip(gold_tags(example), predicted_tags(example.predicted), strict=True)
@@ -81,10 +84,12 @@ def count_tokens(example: Example) -> dict[str, list[int]]:
 def unweighted_accuracy(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean recall over the tags that gold has.
 
-    totals: counts by tag; leave out the row of O to leave it out of the mean.
-        *Shape:* ``(..., tags, 2)``.
+    Args:
+        totals: counts by tag; leave out the row of O to leave it out of the mean. *Shape:* ``(...,
+            tags, 2)``.
 
-    RETURNS: NaN where gold has none of the tags. *Shape:* ``(...)``.
+    Returns:
+        NaN where gold has none of the tags. *Shape:* ``(...)``.
     """
     recall = ratio(totals[..., FOUND], totals[..., SUPPORT])
     in_gold = ~np.isnan(recall)

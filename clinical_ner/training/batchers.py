@@ -14,7 +14,7 @@ def configure_batch_by_entity(
     run all of them are drawn equally often. An epoch draws as many words as the corpus has; what
     one draws too many, the next draws less.
 
-    All examples of an epoch are held in memory. What is said of a batch is in ``user_data`` of
+    All examples of an epoch are held in memory. What is said of a batch stands in ``user_data`` of
     its gold documents from just before it is yielded; see ``labels.sampling``.
 
     Register name: ``clinical_ner.batch_by_entity.v1`` (``@batchers``).
@@ -37,7 +37,7 @@ def configure_batch_by_entity(
 def configure_batch_balanced(
     *, size: int, tolerance: float = 0.2, power: float = 0.5, seed: int = 0
 ) -> Batcher:
-    """Create a batcher that draws a document more often, the rarer its rarest entity type is.
+    """Create a batcher that draws a document the oftener, the rarer its rarest entity type is.
 
     An epoch is expected to draw as many words as the corpus has. It draws each document as often as
     expected, rounded down or up at random (systematic resampling: Kitagawa 1996, Journal of

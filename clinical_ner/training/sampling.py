@@ -83,7 +83,7 @@ def type_shares(corpus: CorpusCounts, rates: str) -> NDArray[np.float64]:
 
 
 def document_rates(corpus: CorpusCounts, power: float) -> NDArray[np.float64]:
-    """How often each document is drawn, relative to others; rare types are drawn more often.
+    """How often each document is drawn, relative to others, so that rare types are drawn oftener.
 
     A document has the highest of the rates (1 / f)^power of its types, where f is the share of
     documents that hold a type; without entities it has the lowest rate of any document.

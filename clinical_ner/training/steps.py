@@ -46,7 +46,7 @@ def document_lengths(path: Path) -> list[int]:
 def read_examples(path: Path) -> list[Example]:
     """The documents of a corpus as examples on their gold tokens, without the empty ones.
 
-    No pipeline is at hand that could tokenize the text again. The gold documents are read for this
+    No pipeline is at hand that could tokenize the text anew. The gold documents are read for this
     call alone, so what a batcher writes into them reaches no training.
 
     path, errors: as for ``document_lengths``.

@@ -341,7 +341,7 @@ def _scaled_apart(shim: Any) -> Iterator[None]:
 def gradient_like(output: torch.Tensor, cores: Iterator[tuple[Any, slice]]) -> torch.Tensor:
     """Gradient of a call's output: zero but for what belongs to a core.
 
-    cores: gradient of each row's core and where it is in the row. *Shape of the gradient:*
+    cores: gradient of each row's core and where it stands in the row. *Shape of the gradient:*
         ``(wordpieces, width)``.
     """
     gradient = torch.zeros_like(output)
