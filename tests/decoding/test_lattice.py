@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clinical_ner.decoding.decision import decision_scores
 from clinical_ner.decoding.lattice import best_sequence, entities_of
@@ -33,7 +35,7 @@ def brute_force(scores):
     return best
 
 
-@pytest.mark.parametrize("seed", range(60))
+@given(seed=st.sampled_from(range(60)))
 def test_viterbi_finds_the_best_legal_sequence(seed):
     generator = np.random.default_rng(seed)
     scores = np.log(generator.dirichlet(np.full(K, 0.3), size=1 + seed % 6))

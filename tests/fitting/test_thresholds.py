@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.fitting.thresholds import (
@@ -44,7 +46,7 @@ def all_cuts(entities: LabelEntities) -> list[float]:
     return sorted({0.0, *scores, *(score + 1e-9 for score in scores)})
 
 
-@pytest.mark.parametrize("seed", range(60))
+@given(seed=st.sampled_from(range(60)))
 def test_the_best_f_and_no_higher_threshold_than_it_takes(seed: int) -> None:
     entities = draw(seed)
     found = best_f_threshold(*entities)
@@ -59,7 +61,7 @@ def test_the_best_f_and_no_higher_threshold_than_it_takes(seed: int) -> None:
     )
 
 
-@pytest.mark.parametrize("seed", range(60))
+@given(seed=st.sampled_from(range(60)))
 @pytest.mark.parametrize("min_precision", [0.3, 0.75, 0.9, 1.0])
 def test_the_lowest_threshold_with_the_precision(seed: int, min_precision: float) -> None:
     entities = draw(seed)
@@ -75,7 +77,7 @@ def test_the_lowest_threshold_with_the_precision(seed: int, min_precision: float
         assert (entities.scores >= found).sum() == max(reaching)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@given(seed=st.sampled_from(range(60)))
 def test_thresholds_are_0_or_lie_apart_from_every_score(seed: int) -> None:
     entities = draw(seed)
     distinct = np.unique(entities.scores)

@@ -5,6 +5,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from clinical_ner.scoring import average_precision as module
@@ -52,7 +54,7 @@ def reference(candidates: Candidates, support: list[Counter[str]], labels: set[s
     return ap * sum(found) / gold
 
 
-@pytest.mark.parametrize("seed", range(10))
+@given(seed=st.sampled_from(range(10)))
 def test_it_is_that_of_scikit_learn_over_all_of_gold(seed: int) -> None:
     candidates, support = random_candidates(np.random.default_rng(seed), 12, digits=1)
     spans = RankedSpans.rank(candidates, support)

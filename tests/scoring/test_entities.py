@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -27,7 +29,7 @@ def offsets(doc: Doc) -> list[tuple[int, int, str]]:
     return [(ent.start, ent.end, ent.label_) for ent in doc.ents]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@given(seed=st.sampled_from(range(20)))
 def test_verdicts_are_those_that_the_counts_of_spans_rest_on(seed: int) -> None:
     rng = np.random.default_rng(seed)
     vocab = Vocab()
@@ -49,7 +51,7 @@ def test_verdicts_are_those_that_the_counts_of_spans_rest_on(seed: int) -> None:
         }
 
 
-@pytest.mark.parametrize("seed", range(10))
+@given(seed=st.sampled_from(range(10)))
 def test_what_was_missed_would_be_right(seed: int) -> None:
     rng = np.random.default_rng(seed)
     vocab = Vocab()

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from spacy.scorer import get_ner_prf
 from spacy.tokens import Doc
 from spacy.training import Example
@@ -33,7 +35,7 @@ def test_boundary_and_label_must_both_agree() -> None:
     assert counts == {"Sex": [0, 1, 1], "Age": [1, 0, 0], "Disease": [0, 1, 0], "Sign": [0, 0, 1]}
 
 
-@pytest.mark.parametrize("seed", range(20))
+@given(seed=st.sampled_from(range(20)))
 def test_counts_give_the_scores_of_spacy(seed: int) -> None:
     rng = np.random.default_rng(seed)
     vocab = Vocab()
