@@ -4,13 +4,71 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from ..errors import ClinicalNerError
 
+#: The commands in order of work, with the first sentence of their help. Each is a module of this
+#: package, imported when its command is called: the help needs neither spaCy nor torch.
+COMMANDS = {
+    "convert": "Convert an annotated corpus to spaCy's .spacy format, or to another.",
+    "check": "Check annotated notes of any readable format before training on them.",
+    "split": "Divide annotated documents into train, dev and test.",
+    "train": "Train a pipeline.",
+    "calibrate": (
+        "Make a pipeline's probabilities agree with how often they are right, on held-out "
+        "documents."
+    ),
+    "tune": (
+        "Choose which entities a pipeline makes, by their probabilities, on held-out documents."
+    ),
+    "evaluate": (
+        "Score a pipeline's entities against gold, with 95 % bootstrap intervals over documents."
+    ),
+    "package": "Build the wheel of a model and that of clinical_ner, which it needs.",
+    "recipes": "List the recipes that train and compare take by name.",
+    "optimize": "Let a pipeline's encoder run on ONNX Runtime, which is faster on a CPU.",
+    "neighbours": "Mix the tags of the nearest training tokens into a pipeline's probabilities.",
+    "compare": "Train recipes on the same documents and seeds, and compare them with the first.",
+    "bias": "Train losses on randomised data, and see whether they give the training shares back.",
+    "benchmark": "Measure how fast a pipeline reads notes, and with how much memory, on the CPU.",
+}
+
+
+class _LazyGroup(TyperGroup):
+    """Imports the module of a command when the command is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names in order of work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a name, None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        import_module(f"{__package__}.{cmd_name}")
+        return get_group(app).commands[cmd_name]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that the arguments begin with."""
+        # Where the base class looks for names close to a misspelt one.
+        self.commands: Any = dict.fromkeys(COMMANDS)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the table of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
 app = typer.Typer(
     name="clinical-ner",
+    cls=_LazyGroup,
     help="Clinical named entity recognition for spaCy: from annotated notes to a wheel.",
     no_args_is_help=True,
     add_completion=False,
@@ -31,7 +89,8 @@ def main(args: Sequence[str] | None = None) -> None:
     Exit codes: 0 done, 1 the input is at fault (one line on stderr says where and what to do),
     2 the command was called wrongly.
 
-    args: the arguments without the program's name; those of the process by default.
+    Args:
+        args: The arguments without the program's name; those of the process by default.
     """
     try:
         app(args=None if args is None else list(args), prog_name="clinical-ner")

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..decoding.decision import check_prior_strength
-from ..research.compare.compare import BASE, RESAMPLES, compare
+from ..research.compare.compare import RESAMPLES, compare
 from ..research.compare.comparison_report import COLUMNS, RATE, cell, json_text, notes, row_name
+from ..training.recipes import BASE
 from ._app import app
 
 #: Columns of a table that goes to a file, which has no width of its own.
@@ -23,7 +24,9 @@ WIDTH = 150
 @app.command("compare", no_args_is_help=True)
 def compare_cli(
     recipes: list[str] = typer.Argument(
-        ..., metavar="RECIPE...", help="A .cfg file, or a name in the folder recipes/ of the base."
+        ...,
+        metavar="RECIPE...",
+        help="As of clinical-ner train; with the suffix +neighbours or without.",
     ),
     corpus: Path = typer.Option(
         ..., "--corpus", help="Folder of annotated notes (brat), or one that split wrote."

@@ -10,6 +10,7 @@ import typer
 from spacy.cli._util import parse_config_overrides
 from spacy.training.loop import DIR_MODEL_BEST
 
+from ..training.recipes import BASE
 from ..training.train import train
 from ._app import app
 
@@ -30,12 +31,17 @@ OPTIONS = {
 )
 def train_cli(
     context: typer.Context,
-    config: Path = typer.Argument(..., metavar="CONFIG.cfg", help="Recipe: a spaCy config."),
+    recipe: str = typer.Argument(
+        ...,
+        metavar="RECIPE",
+        help="A name that clinical-ner recipes lists, or the path of a config or an overlay.",
+    ),
     output: Path = typer.Argument(
         ..., metavar="OUT_DIR", help="Folder for model-best, model-last and training.json."
     ),
     train_path: Path = typer.Option(..., "--train", help="Training documents (.spacy)."),
     dev_path: Path = typer.Option(..., "--dev", help="Documents that choose the model (.spacy)."),
+    base: Path = typer.Option(BASE, help="The config that an overlay changes."),
     encoder: str = typer.Option(
         "", help="Public name or folder of a transformer; empty: the recipe's own."
     ),
@@ -52,15 +58,16 @@ def train_cli(
 
     \b
     Example:
-      clinical-ner train configs/minilm.cfg training --train corpus/train.spacy \\
+      clinical-ner train minilm training --train corpus/train.spacy \\
         --dev corpus/dev.spacy --components.ner.prior_strength 0.75
     """
     overrides = _overrides(context.args)
     record = train(
-        config,
+        recipe,
         output,
         train_path=train_path,
         dev_path=dev_path,
+        base=base,
         encoder=encoder,
         epochs=epochs,
         seed=seed,

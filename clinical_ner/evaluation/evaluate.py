@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
 from spacy.language import Language
 from spacy.tokens import Doc
 
@@ -85,6 +83,9 @@ def predict(
         )
 
     def with_bar(documents: Iterable[Doc]) -> Iterable[Doc]:
+        from rich.console import Console
+        from rich.progress import track
+
         return track(documents, "Predicting", len(references), console=Console(stderr=True))
 
     evaluation = evaluate_pipeline(

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 from spacy.language import Language
 from spacy.tokens import Doc
 
@@ -98,6 +96,9 @@ def neighbours(
     def tokens_of(path: Path, docs: Sequence[Doc]) -> Iterator[LabelledTokens]:
         found: Iterable[LabelledTokens] = labelled_tokens(nlp, name, docs)
         if show_progress:
+            from rich.console import Console
+            from rich.progress import track
+
             found = track(found, path.name, len(docs), console=Console(stderr=True))
         try:
             yield from found

@@ -8,9 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-
 from ..data.read_gold import read_gold_for
 from ..errors import ClinicalNerError, no_posterior
 from ..evaluation.one_pass_counts import evaluate_pipeline
@@ -68,6 +65,9 @@ def calibrate(
     references = read_gold_for(dev, nlp)
     found: Iterable[AnnotatedDocument] = annotated_documents(nlp, name, references)
     if show_progress:
+        from rich.console import Console
+        from rich.progress import track
+
         found = track(found, dev.name, len(references), console=Console(stderr=True))
     try:
         documents = list(found)

@@ -6,9 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-
 from ..data.read_gold import read_gold_for
 from ..errors import InputError, no_posterior
 from ..evaluation.one_pass_counts import evaluate_pipeline, sets_entities_later
@@ -64,6 +61,9 @@ def tune(
     references = read_gold_for(dev, nlp)
     predicted: Iterable[Predicted] = predict(nlp, name, references)
     if show_progress:
+        from rich.console import Console
+        from rich.progress import track
+
         predicted = track(predicted, dev.name, len(references), console=Console(stderr=True))
     documents = list(predicted)
     before = own_decision(component, documents)

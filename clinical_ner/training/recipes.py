@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from configparser import Error as ConfigParserError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from spacy.util import registry
 
 from ..errors import ConfigError, cannot_be_read, close_matches
 
+#: Complete config that overlays are merged over; names of recipes are looked up beside it.
+BASE = Path("configs/minilm.cfg")
 #: Folder of the overlays, beside their base.
 OVERLAYS = "recipes"
 #: Suffix of a recipe whose trained model gets a memory of its training tokens.
@@ -50,36 +52,64 @@ class Recipe:
         return self.config.to_str(interpolate=False)
 
 
-def read_recipes(names: list[str], base: Path) -> list[Recipe]:
-    """Read recipes; nothing of them is run.
+def read_recipe(name: str | Path, base: Path = BASE) -> Recipe:
+    """Read a recipe; nothing of it is run.
 
-    names: of each, the path of a .cfg file, or the name of one in the folder ``recipes`` beside the
-        base, with or without the suffix ``+neighbours``.
-    base: the complete config that overlays are merged over.
+    Args:
+        name: Path of a .cfg file, a complete config or an overlay; or the name, without suffix, of
+            one in the folder of the base or in its folder ``recipes``.
+        base: The complete config that an overlay is merged over.
 
-    RAISES ClinicalNerError: a file is missing or not a config, names what does not exist, or two
-        recipes have one name.
+    Raises:
+        ConfigError: A file is missing or not a config, or names what does not exist.
     """
-    if not base.is_file():
-        raise ConfigError(
-            f"{base}: no such config. Name a recipe's file, for instance configs/minilm.cfg."
-        )
-    base_config = _read(base)
+    path = _find(name, base.parent)
+    config = _read(path)
+    if "nlp" not in config:
+        if not base.is_file():
+            raise ConfigError(
+                f"{path}: an overlay, and its base {base} does not exist. Run the command in the "
+                "folder that holds configs/, or name the base."
+            )
+        config = merge_overlay(_read(base), config, path=path)
+    return Recipe(path.stem, path, config)
+
+
+def read_recipes(names: list[str], base: Path = BASE) -> list[Recipe]:
+    """Read the recipes of a comparison.
+
+    Args:
+        names: As in `read_recipe`, with or without the suffix ``+neighbours``.
+        base: The complete config that overlays are merged over.
+
+    Raises:
+        ConfigError: See `read_recipe`; or two recipes have one name.
+    """
     recipes: dict[str, Recipe] = {}
     for name in names:
-        stem = name.removesuffix(NEIGHBOURS)
-        path = _find(stem, base.parent / OVERLAYS)
-        overlay = _read(path)
-        config = overlay if "nlp" in overlay else merge_overlay(base_config, overlay, path=path)
-        is_neighbours = stem != name
-        run_name = path.stem + (NEIGHBOURS if is_neighbours else "")
-        if run_name in recipes:
+        recipe = read_recipe(name.removesuffix(NEIGHBOURS), base)
+        if name.endswith(NEIGHBOURS):
+            recipe = replace(recipe, name=recipe.name + NEIGHBOURS, neighbours=True)
+        if recipe.name in recipes:
             raise ConfigError(
-                f"{recipes[run_name].path} and {path}: both would have runs named '{run_name}'. "
-                "Rename one of the files."
+                f"{recipes[recipe.name].path} and {recipe.path}: both would have runs named "
+                f"'{recipe.name}'. Rename one of the files."
             )
-        recipes[run_name] = Recipe(run_name, path, config, is_neighbours)
+        recipes[recipe.name] = recipe
     return list(recipes.values())
+
+
+def list_recipes(folder: Path = BASE.parent) -> dict[str, str]:
+    """Recipes that can be named, complete configs first, each with the comment it begins with.
+
+    Raises:
+        ConfigError: The folder holds none.
+    """
+    paths = [*sorted(folder.glob("*.cfg")), *sorted((folder / OVERLAYS).glob("*.cfg"))]
+    if not paths:
+        raise _no_folder(folder)
+    first = {path.stem: path.read_text(encoding="utf-8").partition("\n")[0] for path in paths}
+    return {name: line.removeprefix("#").strip() for name, line in first.items()}
 
 
 def merge_overlay(base: Config, overlay: Config, *, path: Path) -> Config:
@@ -101,15 +131,24 @@ def merge_overlay(base: Config, overlay: Config, *, path: Path) -> Config:
     return merged
 
 
-def _find(name: str, folder: Path) -> Path:
+def _find(name: str | Path, folder: Path) -> Path:
     path = Path(name)
-    if path.suffix == ".cfg":
-        if path.is_file():
-            return path
-    elif (folder / f"{name}.cfg").is_file():
-        return folder / f"{name}.cfg"
-    hint = close_matches(path.stem, [file.stem for file in sorted(folder.glob("*.cfg"))])
+    if path.suffix == ".cfg" and path.is_file():
+        return path
+    files = [folder / f"{name}.cfg", folder / OVERLAYS / f"{name}.cfg"]
+    if found := next(filter(Path.is_file, files), None):
+        return found
+    if not folder.is_dir():
+        raise _no_folder(folder, f"Recipe '{name}': no such file, and ")
+    hint = close_matches(path.stem, list(list_recipes(folder)))
     raise ConfigError(f"Recipe '{name}': no such file, and {folder} has none of this name. {hint}")
+
+
+def _no_folder(folder: Path, problem: str = "") -> ConfigError:
+    return ConfigError(
+        f"{problem}{folder} holds no recipes. Run the command in the folder that holds configs/, "
+        "or name the path of a complete .cfg file."
+    )
 
 
 def _read(path: Path) -> Config:

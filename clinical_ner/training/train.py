@@ -24,6 +24,7 @@ from ..data.formats.docbin import read_docbin
 from ..errors import ClinicalNerError, ConfigError, InputError, not_a_folder
 from ..files import replacing
 from ..model.gpu import use_gpu
+from .recipes import BASE, Recipe, read_recipe
 from .schedules import document_lengths
 from .training_run import RECORD, TrainingRun
 
@@ -32,11 +33,12 @@ VARIABLES = ("paths", "variables", "system")
 
 
 def train(
-    config: Path,
+    recipe: str | Path,
     output: Path,
     *,
     train_path: Path,
     dev_path: Path,
+    base: Path = BASE,
     encoder: str = "",
     epochs: int = 0,
     seed: int = 0,
@@ -45,26 +47,30 @@ def train(
 ) -> dict[str, Any]:
     """Train a pipeline with spaCy's loop.
 
-    config: recipe, a complete spaCy config with the sections paths, variables and system.
-    output: folder for model-best, model-last and training.json.
-    train_path, dev_path: the corpora, .spacy files or folders of them.
-    encoder: transformer in place of the recipe's, if not empty.
-    epochs: passes over the training data in place of the recipe's, if not 0.
-    seed: of weights, order and dropout.
-    gpu_id: GPU, or -1 for the CPU.
-    overrides: other settings, {"section.setting": value}; the arguments above go first.
+    Args:
+        recipe: Name or path of a complete config or an overlay, see `read_recipe`; with sections
+            paths, variables and system.
+        output: Folder for model-best, model-last and training.json.
+        train_path: Documents to learn from, a .spacy file or a folder of them.
+        dev_path: Documents that choose the model, likewise.
+        base: The complete config that an overlay is merged over.
+        encoder: Transformer in place of the recipe's, if not empty.
+        epochs: Passes over the training data in place of the recipe's, if not 0.
+        seed: Seed of weights, order and dropout.
+        gpu_id: GPU, or -1 for the CPU.
+        overrides: Other settings, {"section.setting": value}; the arguments above go first.
 
-    RETURNS: the record of the run, as in training.json: the name of the recipe, the settings that
+    Returns:
+        The record of the run, as in training.json: the name of the recipe, the settings that
         replaced its own, the passes over the corpus that were made, and seconds that include the
         evaluations.
-    RAISES ClinicalNerError: config, corpus, labels, loss, encoder or GPU do not fit; nothing is
-        written then. Or the training itself fails: model-best stays, if there was an evaluation,
-        and is named.
+
+    Raises:
+        ClinicalNerError: Recipe, corpus, labels, loss, encoder or GPU do not fit; nothing is
+            written then. Or the training itself fails: model-best stays, if there was an
+            evaluation, and is named.
     """
-    if not config.is_file():
-        raise ConfigError(
-            f"{config}: no such config. Name a recipe's file, for instance configs/minilm.cfg."
-        )
+    read = read_recipe(recipe, base)
     if output.exists() and not output.is_dir():
         raise not_a_folder(output)
     corpus_words = sum(document_lengths(train_path))
@@ -75,14 +81,14 @@ def train(
         **training_settings(train_path, dev_path, encoder=encoder, epochs=epochs, seed=seed),
     }
     use_gpu(gpu_id)
-    nlp = initialize(config, settings, gpu_id=gpu_id)
+    nlp = initialize(read, settings, gpu_id=gpu_id)
     run = TrainingRun(nlp)
     start = time.perf_counter()
     with run.within(output):
         train_loop(nlp, output, use_gpu=gpu_id, stdout=sys.stdout, stderr=sys.stderr)
     seconds = time.perf_counter() - start
     record = {
-        "config": config.name,
+        "config": read.path.name,
         "overrides": dict(sorted(settings.items())),
         "seed": seed,
         "epochs": round(run.words / corpus_words, 2),
@@ -108,24 +114,21 @@ def training_settings(
     }
 
 
-def initialize(
-    config: Path, settings: dict[str, Any], *, gpu_id: int = -1, name: Path | None = None
-) -> Language:
+def initialize(recipe: Recipe, settings: dict[str, Any], *, gpu_id: int = -1) -> Language:
     """Make and initialize the pipeline of a recipe: all of it that can go wrong before training.
 
-    config: the recipe.
-    settings: what replaces its own, {"section.setting": value}.
-    gpu_id: GPU, or -1 for the CPU.
-    name: what the messages of errors call the recipe; by default its path.
+    Args:
+        recipe: What is trained.
+        settings: What replaces its own, {"section.setting": value}.
+        gpu_id: GPU, or -1 for the CPU.
 
-    RAISES ClinicalNerError: config, corpus, labels, loss or encoder do not fit.
+    Raises:
+        ClinicalNerError: Config, corpus, labels, loss or encoder do not fit.
     """
-    name = name or config
-    with _config_errors(name):
-        _check_settings(config, settings, name)
-        return init_nlp(
-            util.load_config(config, overrides=settings, interpolate=False), use_gpu=gpu_id
-        )
+    with _config_errors(recipe.path):
+        _check_settings(recipe, settings)
+        config = util.load_config_from_str(recipe.text, overrides=settings, interpolate=False)
+        return init_nlp(config, use_gpu=gpu_id)
 
 
 def _check_gold(path: Path) -> None:
@@ -139,10 +142,9 @@ def _check_gold(path: Path) -> None:
         )
 
 
-def _check_settings(config: Path, settings: dict[str, Any], name: Path) -> None:
+def _check_settings(recipe: Recipe, settings: dict[str, Any]) -> None:
     """Raise ClinicalNerError for a setting that spaCy would take and never read."""
-    recipe = util.load_config(config, interpolate=False)
-    filled = Config(DEFAULT_CONFIG).merge(recipe)
+    filled = Config(DEFAULT_CONFIG).merge(recipe.config)
     text = filled.to_str(interpolate=False)
     for key in settings:
         section, _, rest = key.partition(".")
@@ -151,7 +153,7 @@ def _check_settings(config: Path, settings: dict[str, Any], name: Path) -> None:
             known = [name for name in known if f"${{{section}.{name}}}" in text]
         if rest.split(".")[0] not in known:
             raise ConfigError(
-                f"{name}: the recipe has no setting '{key}', so giving it would do nothing; "
+                f"{recipe.path}: the recipe has no setting '{key}', so giving it would do nothing; "
                 f"settings of [{section}]: {', '.join(known) or 'none'}."
             )
 

@@ -146,9 +146,7 @@ def test_a_missing_recipe(
     tmp_path: Path, data: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tmp_path / "no.cfg", tmp_path / "out", *data) == 1
-    assert_one_line(
-        capsys, "Name a recipe's file, for instance configs", "no.cfg", output=tmp_path / "out"
-    )
+    assert_one_line(capsys, "no such file", "no.cfg", output=tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -524,4 +522,4 @@ def test_patience_ends_a_training_that_learns_nothing(tmp_path: Path, corpus_fil
 
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
-    assert "clinical-ner train configs/minilm.cfg" in capsys.readouterr().out
+    assert "clinical-ner train minilm" in capsys.readouterr().out

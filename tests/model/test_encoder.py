@@ -231,7 +231,7 @@ def test_without_a_network_one_line_comes_at_once(
 ) -> None:
     start = time.perf_counter()
     done = command(
-        *["train", "configs/biobert.cfg", tmp_path / "out", "--train", corpus_file],
+        *["train", "biobert", tmp_path / "out", "--train", corpus_file],
         *["--dev", corpus_file],
         **environment,
         HF_HOME=str(tmp_path / "hub"),

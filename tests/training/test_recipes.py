@@ -6,7 +6,7 @@ import pytest
 from confection import Config
 
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.training.recipes import Recipe, read_recipes
+from clinical_ner.training.recipes import Recipe, list_recipes, read_recipe, read_recipes
 
 from ..conftest import ROOT
 
@@ -158,10 +158,57 @@ def test_two_recipes_of_one_name(base: Path, tmp_path: Path) -> None:
 
 
 def test_a_missing_base(tmp_path: Path) -> None:
-    with pytest.raises(
-        ClinicalNerError, match=r"no\.cfg.*Name a recipe's file, for instance configs"
-    ):
-        read_recipes(["plain"], tmp_path / "no.cfg")
+    overlay = tmp_path / "own.cfg"
+    overlay.write_text(PLAIN, encoding="utf-8")
+    with pytest.raises(ClinicalNerError, match=r"own\.cfg: an overlay, and its base.*no\.cfg"):
+        read_recipe(overlay, tmp_path / "no.cfg")
+
+
+def test_a_name_is_looked_up_beside_the_base_and_among_the_overlays(base: Path) -> None:
+    read(base, PLAIN)
+    assert read_recipe("base", base).path == base
+    assert read_recipe("own", base).path == base.parent / "recipes" / "own.cfg"
+
+
+def test_outside_the_project_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ClinicalNerError, match="'plain': .* holds no recipes. Run the command in"):
+        read_recipe("plain", tmp_path / "configs" / "minilm.cfg")
+
+
+def test_recipes_are_listed_with_the_comment_they_begin_with(base: Path) -> None:
+    read(base, "# What it does.\n\n" + PLAIN)
+    assert list_recipes(base.parent)["own"] == "What it does."
+    assert list(list_recipes(base.parent)) == ["base", "own"]
+
+
+def test_paper_is_the_recipe_of_the_paper() -> None:
+    config = read_recipe("paper", MINILM).config
+    expected = Config().from_disk(MINILM, interpolate=False)
+    batcher = "${training.batcher}"
+    training = expected["training"]
+    expected["variables"] |= {"encoder": "dmis-lab/biobert-base-cased-v1.1", "learn_rate": 0.00005}
+    expected["components"]["ner"]["learn_rate_factor"] = 10.0
+    biobert = read_recipe("biobert", MINILM).config
+    assert biobert == expected
+    expected["components"]["ner"]["loss"] = {
+        "@losses": "clinical_ner.BinaryTokenLabels.v1",
+        "weights": "paper",
+        "scale_types": False,
+        "others": "masked",
+        "reduction": "tokens",
+        "tokens_per_batch": "${variables.words_per_batch}",
+    }
+    training["batcher"] = {
+        "@batchers": "clinical_ner.batch_by_entity.v1",
+        "size": "${variables.words_per_batch}",
+        "tolerance": 0.2,
+        "rates": "sqrt",
+        "seed": "${system.seed}",
+    }
+    for block in (training["eval_frequency"], training["patience"]):
+        block["batcher"] = batcher
+    training["optimizer"]["learn_rate"]["batcher"] = batcher
+    assert config == expected
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "recipes").glob("*.cfg")), ids=str)
@@ -171,4 +218,4 @@ def test_every_overlay_of_the_project_merges(path: Path) -> None:
         path.stem == "sqrt_inverse"
     )
     first, second, *_ = path.read_text(encoding="utf-8").splitlines()
-    assert first.startswith("# ") and second == ""
+    assert first.startswith("# ") and second in ("", "#")

@@ -13,7 +13,7 @@ from ...files import replacing
 from ...model.gpu import use_gpu
 from ...scoring.bootstrap import RESAMPLES
 from ...scoring.evaluation import RARE_MENTIONS, EvaluationCounts, evaluation_scores
-from ...training.recipes import read_recipes
+from ...training.recipes import BASE, read_recipes
 from .comparison import Entry
 from .comparison import compare as compare_entries
 from .comparison_report import check_can_draw, csv_text, draw_types, json_text, markdown
@@ -21,7 +21,6 @@ from .documents import count_mentions, divide, keep
 from .runs import Run, part_suffix, plan_runs, without_neighbours
 from .work import Work, training_rate
 
-BASE = Path("configs/minilm.cfg")
 #: Folder, in that of the comparison, of the documents converted and divided for it.
 CORPUS = "corpus"
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from ...errors import InputError
@@ -18,7 +17,7 @@ from ...fitting.add_neighbours import neighbours
 from ...training.recipes import NEIGHBOURS
 from ...training.train import initialize, train, training_settings
 from ...training.training_run import RECORD
-from .runs import CONFIG, Run, without_neighbours
+from .runs import Run, without_neighbours
 
 #: What the training loop prints.
 LOG = "training.log"
@@ -58,16 +57,12 @@ class Work:
                 continue
             checked.add(run.recipe.name)
             self.say(f"checking {run.recipe.name}")
-            path = run.recipe.path
-            with TemporaryDirectory() as folder:
-                config = Path(folder) / CONFIG
-                config.write_text(run.recipe.text, encoding="utf-8")
-                nlp = initialize(config, self._settings(run), gpu_id=self.gpu_id, name=path)
+            nlp = initialize(run.recipe, self._settings(run), gpu_id=self.gpu_id)
             if run.recipe.neighbours and recognizer_of(nlp) is None:
                 raise InputError(
-                    f"{path}: cannot be used with {NEIGHBOURS}, which needs one clinical_ner "
-                    "component whose loss leads back to the empirical probability. Omit the "
-                    "suffix."
+                    f"{run.recipe.path}: cannot be used with {NEIGHBOURS}, which needs one "
+                    "clinical_ner component whose loss leads back to the empirical "
+                    "probability. Omit the suffix."
                 )
 
     def finish(self, run: Run, part: str, prior_strengths: Sequence[float]) -> None:
