@@ -105,6 +105,7 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_a_comparison_leaves_its_results(finished: Path) -> None:
     assert sorted(path.name for path in finished.iterdir()) == [
         "comparison.csv",
@@ -135,6 +136,7 @@ def test_a_comparison_leaves_its_results(finished: Path) -> None:
     assert rows[2]["scores"]["token_ece"]["value"] is None
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_evaluate(finished: Path, data: Path) -> None:
     comparison = read(finished / "comparison.json")
     mentions = comparison["training_mentions"]
@@ -159,6 +161,7 @@ def test_the_numbers_are_those_of_evaluate(finished: Path, data: Path) -> None:
                     assert score["seeds"][number] == pytest.approx(expected[name], rel=1e-7)
 
 
+@pytest.mark.slow
 def test_other_decisions_are_those_of_a_model_set_to_them(finished: Path, data: Path) -> None:
     import spacy
 
@@ -171,6 +174,7 @@ def test_other_decisions_are_those_of_a_model_set_to_them(finished: Path, data: 
         assert row["scores"][name]["seeds"][0] == expected[name]
 
 
+@pytest.mark.slow
 def test_results_hold_no_note_text(finished: Path) -> None:
     written = [*finished.glob("*.*"), *finished.glob("*/*.*")]
     texts = [path.read_text("utf-8") for path in written if path.suffix not in ("", ".png")]
@@ -179,6 +183,7 @@ def test_results_hold_no_note_text(finished: Path) -> None:
         assert not any(word in text for text in texts)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_kept(
     finished: Path, base: Path, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -194,6 +199,7 @@ def test_a_finished_run_is_kept(
     assert json.loads(json.dumps(again)) == read(finished / "comparison.json")
 
 
+@pytest.mark.slow
 def test_a_trained_run_is_only_evaluated(
     finished: Path, base: Path, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -210,6 +216,7 @@ def test_a_trained_run_is_only_evaluated(
     assert [row["name"] for row in more["rows"]] == ["plain", "plain, s = 0.5"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_begins_again(run: Compare, tmp_path: Path) -> None:
     run("plain")
     (tmp_path / "out" / "plain-seed0" / "training.json").unlink()
@@ -218,6 +225,7 @@ def test_an_interrupted_training_begins_again(run: Compare, tmp_path: Path) -> N
     assert (tmp_path / "out" / "plain-seed0" / "training.json").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "parts"),
     [({"epochs": 2}, "epochs"), ({"encoder": "x"}, "encoder")],
@@ -277,6 +285,7 @@ def test_neighbours_need_a_posterior(
         run("plain", "soft_dice+neighbours")
 
 
+@pytest.mark.slow
 def test_neighbours_are_added_to_the_model_of_the_recipe(
     run: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +334,7 @@ def test_a_corpus_that_is_neither_notes_nor_divided(
         run("plain", corpus=tmp_path / "half")
 
 
+@pytest.mark.slow
 def test_annotated_notes_are_divided_and_kept(run: Compare, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
     notes.mkdir()
@@ -354,6 +364,7 @@ def test_a_missing_matplotlib_is_told_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_only(
     finished: Path, base: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_run_leaves_two_models_and_its_record(
     assert "Trained 3 epochs of 42 words" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_record_counts_the_epochs_that_were_made(tmp_path: Path, corpus_file: Path) -> None:
     record = train(
         TOK2VEC,
@@ -107,6 +108,7 @@ def test_the_record_counts_the_epochs_that_were_made(tmp_path: Path, corpus_file
     assert 0 < record["epochs"] <= 3
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_weights(tmp_path: Path, corpus_file: Path) -> None:
     def weights(name: str, seed: int) -> np.ndarray:
         out = tmp_path / name
@@ -121,6 +123,7 @@ def test_the_seed_decides_the_weights(tmp_path: Path, corpus_file: Path) -> None
     assert not np.array_equal(weights("other", 1), first)
 
 
+@pytest.mark.slow
 def test_folders_of_files_are_corpora_too(tmp_path: Path, corpus_file: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
@@ -502,6 +505,7 @@ def test_an_error_that_is_no_users_fault_is_told_as_spacy_does(
     assert not (tmp_path / "out" / "training.json").exists()
 
 
+@pytest.mark.slow
 def test_patience_ends_a_training_that_learns_nothing(tmp_path: Path, corpus_file: Path) -> None:
     record = train(
         TOK2VEC,
