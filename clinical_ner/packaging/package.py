@@ -116,10 +116,7 @@ def _check_build_packages() -> None:
         except metadata.PackageNotFoundError:
             missing.append(package_name)
     if missing:
-        raise InputError(
-            "Package clinical-ner lacks what building wheels needs: pip install "
-            f"{' '.join(missing)}."
-        )
+        raise InputError(f"package needs {', '.join(missing)}: pip install 'clinical-ner[train]'.")
 
 
 def _check_library(library: Path) -> None:
