@@ -115,3 +115,13 @@ def test_quote_that_fits_in_no_unit() -> None:
         _settled("😷 fever", given, None)
     assert "line 3: the text of T1 does not match document note at 0 2" in str(caught.value)
     assert "fever" not in str(caught.value)
+
+
+def test_utf16_takes_two_units_only_beyond_the_basic_plane() -> None:
+    for character, units in (("\uffff", 1), ("\U00010000", 2)):
+        mention = Mention("T1", "Sign", ((units, units + 1),))
+        [found] = settled(
+            *(character + "a", [QuotedMention(mention, "a")], "utf-16"),
+            **{"path": Path("notes"), "line": 1, "document": "d"},
+        )
+        assert found.fragments == ((1, 2),)

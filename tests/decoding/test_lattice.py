@@ -55,6 +55,12 @@ def test_best_sequence_differs_from_argmax_where_argmax_is_illegal():
     assert list(best_sequence(scores)) == [1, 2]
 
 
+def test_of_equal_sequences_the_one_with_the_smaller_tag_is_best():
+    scores = np.full((3, K), -np.inf)
+    scores[0, 1] = scores[1, [1, 2]] = scores[2, 2] = 0.0
+    assert list(best_sequence(scores)) == [1, 1, 2]
+
+
 def test_empty_document():
     assert best_sequence(np.zeros((0, K))).shape == (0,)
 
