@@ -112,8 +112,8 @@ def no_posterior(loss: str) -> ConfigError:
     """Something that needs the probability of an entity, asked with a loss that has none."""
     return ConfigError(
         f"Loss '{loss}' does not lead back to the empirical probability, so an entity has none "
-        "that thresholds, calibration or a question for it could use: train with a loss, and a "
-        "reduction, that does."
+        "that thresholds, calibration, neighbours or a question for it could use: train with a "
+        "loss, and a reduction, that does."
     )
 
 

@@ -149,3 +149,43 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise cannot_be_written(path, error.strerror or type(error).__name__) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Write a folder beside another one, and put it in its place if the block succeeds.
+
+    If the block fails the temporary folder is removed and `path` is what it was before. Missing
+    parent folders are created.
+
+    Args:
+        path: the folder to write; what it holds is removed at the end.
+
+    Yields:
+        The temporary folder.
+
+    Raises:
+        InputError: the system does not let the folder be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    replaced = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            path.rename(replaced)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(path)
+            raise
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"{path}: cannot be written ({reason}). Name another output folder."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)

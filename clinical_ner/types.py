@@ -5,7 +5,8 @@ K is the number of tags, n a number of tokens, D a number of documents.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Iterable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 # NumPy's arrays on a CPU, CuPy's on a GPU: no static type covers both.
 #: Raw outputs of the head before any softmax. *Shape:* ``(n, K)``.
@@ -18,6 +19,20 @@ TagIds: TypeAlias = Any
 TokenMask: TypeAlias = Any
 #: An entity of a decoded sequence: first token, one past the last token, label.
 EntityOffsets: TypeAlias = tuple[int, int, str]
+
+T = TypeVar("T")
+
+
+class Track(Protocol):
+    """Wraps an iteration to show its progress, as ``rich.progress.track`` does."""
+
+    def __call__(self, items: Iterable[T], title: str, total: int, /) -> Iterable[T]:
+        """Yield the items."""
+
+
+def untracked(items: Iterable[T], title: str, total: int) -> Iterable[T]:
+    """Show no progress."""
+    return items
 
 
 @runtime_checkable

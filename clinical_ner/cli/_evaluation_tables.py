@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from ..scoring.evaluation import RARE_MENTIONS
+from ._shared import columns, number
 
 TITLES = {
     "ents_p": "precision, micro",
@@ -34,47 +35,50 @@ TITLES = {
 ALWAYS = tuple(TITLES)[:6]
 
 
-def overall_table(metrics: Mapping[str, Any]) -> Table:
+def content(metrics: Mapping[str, Any]) -> Iterator[Table | str]:
+    """The tables and lines of an evaluation."""
+    yield _overall_table(metrics)
+    yield _type_table(metrics)
+    yield from _mention_lines(metrics)
+    yield from _notes(metrics)
+
+
+def _overall_table(metrics: Mapping[str, Any]) -> Table:
     """The scores over all types with their intervals, and those before calibration beside them."""
     title = f"{metrics['documents']} documents, {metrics['tokens']} tokens"
-    table = Table(title=f"{title}, {metrics['words_per_second']:.0f} tokens per second")
-    table.add_column("Score")
-    table.add_column("Value", justify="right")
-    table.add_column("95 % interval", justify="right")
     before = metrics["before_calibration"]
-    if before is not None:
-        table.add_column("Not calibrated", justify="right")
+    right = ("Value", "95 % interval", *(["Not calibrated"] if before is not None else []))
+    title = f"{title}, {metrics['words_per_second']:.0f} tokens per second"
+    table = columns("Score", right=right, title=title)
     for name, score in TITLES.items():
         if name not in ALWAYS and metrics[name] is None:
             continue
         interval = metrics["intervals"][name]
-        ends = "n/a" if interval is None else " to ".join(map(_number, interval))
+        ends = "n/a" if interval is None else " to ".join(number(end, 3) for end in interval)
         if name == "ents_macro_f":
             score = f"{score} ({metrics['ents_macro_types']} types)"
         if name == "ents_macro_f_rare":
             score = f"{score} ({metrics['ents_macro_rare_types']} types)"
-        row = [score, _number(metrics[name]), ends]
+        row = [score, number(metrics[name], 3), ends]
         if before is not None:
-            row.append(_number(before[name]) if name in before else "")
+            row.append(number(before[name], 3) if name in before else "")
         table.add_row(*row)
     return table
 
 
-def type_table(metrics: Mapping[str, Any]) -> Table:
+def _type_table(metrics: Mapping[str, Any]) -> Table:
     """The scores of each type, the commonest in gold first."""
-    table = Table("Type", title="Per type")
-    has_probabilities = metrics["calibrated"] is not None
-    for header in ("P", "R", "F1", *(["AP"] if has_probabilities else []), "Support", "Predicted"):
-        table.add_column(header, justify="right")
-    keys = ("p", "r", "f", "ap") if has_probabilities else ("p", "r", "f")
+    keys = ("p", "r", "f") if metrics["calibrated"] is None else ("p", "r", "f", "ap")
+    headers = ("P", "R", "F1", "AP")[: len(keys)]
+    table = columns("Type", right=(*headers, "Support", "Predicted"), title="Per type")
     per_type: Mapping[str, Mapping[str, Any]] = metrics["ents_per_type"] or {}
     for label, of in sorted(per_type.items(), key=lambda item: (-item[1]["support"], item[0])):
-        numbers = [_number(of[key]) for key in keys]
+        numbers = [number(of[key], 3) for key in keys]
         table.add_row(Text(label), *numbers, str(of["support"]), str(of["predicted"]))
     return table
 
 
-def mention_lines(metrics: Mapping[str, Any]) -> list[str]:
+def _mention_lines(metrics: Mapping[str, Any]) -> list[str]:
     """What recall is out of reach of flat entities, and what it is over all mentions, if known."""
     mentions = metrics["gold_mentions"]
     if not mentions:
@@ -87,7 +91,7 @@ def mention_lines(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def notes(metrics: Mapping[str, Any]) -> list[str]:
+def _notes(metrics: Mapping[str, Any]) -> list[str]:
     """What must be known of the probabilities, a line each; nothing without probabilities."""
     if metrics["calibrated"] is None:
         return []
@@ -100,7 +104,3 @@ def notes(metrics: Mapping[str, Any]) -> list[str]:
             "had none of it."
         )
     return lines
-
-
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"

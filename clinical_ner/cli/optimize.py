@@ -16,8 +16,7 @@ from rich.table import Table
 from spacy.tokens import Doc
 
 from ..data.read_gold import read_gold_for
-from ..pipeline.loading import load_pipeline
-from ..pipeline.pipeline_folder import check_output
+from ..pipeline.loading import check_output, load_pipeline
 from ._app import app
 
 TITLES = {

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import typer
-from packaging.version import InvalidVersion, Version
 
-from ..packaging.package import package
+from ..packaging.package import check_name, check_version, package
 from ._app import app
+from ._shared import usage
 
 
 @app.command("package", no_args_is_help=True)
@@ -37,16 +36,10 @@ def package_cli(
       clinical-ner package training/model-final packages \\
         --metrics metrics/test.json --corpus corpus/case_reports
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*[A-Za-z0-9]", name):
-        raise typer.BadParameter(
-            "letters, digits and underscores make a name, of which a letter is the first and no "
-            "underscore the last",
-            param_hint="--name",
-        )
-    try:
-        Version(version)
-    except InvalidVersion as error:
-        raise typer.BadParameter(str(error), param_hint="--version") from error
+    with usage("--name"):
+        check_name(name)
+    with usage("--version"):
+        check_version(version)
     wheels = package(
         model,
         output,

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..decoding.decision import check_prior_strength
-from ..errors import ClinicalNerError
 from ..fitting.thresholds import Objective
 from ..fitting.tune import tune
 from ._app import app
+from ._shared import (
+    AsJson,
+    Dev,
+    GpuId,
+    Model,
+    Output,
+    columns,
+    number,
+    print_report,
+    track,
+    usage,
+    warn,
+)
 
 TITLES = {
     "ents_p": "precision, micro",
@@ -27,21 +35,12 @@ TITLES = {
     "ents_macro_f": "F1, macro",
 }
 
-#: Columns of a table that is not printed to a terminal.
-WIDTH = 110
-
 
 @app.command("tune", no_args_is_help=True)
 def tune_cli(
-    model: str = typer.Argument(
-        ..., metavar="MODEL", help="A pipeline's folder, or the name of an installed package."
-    ),
-    dev: Path = typer.Argument(
-        ..., metavar="DEV.spacy", help="Documents with gold entities that choose the thresholds."
-    ),
-    output: Path = typer.Argument(
-        ..., metavar="OUTPUT", help="Folder for the new pipeline; MODEL stays as it is."
-    ),
+    model: Model,
+    dev: Dev,
+    output: Output,
     objective: str = typer.Option(
         "macro_f",
         "--objective",
@@ -60,8 +59,8 @@ def tune_cli(
         help="Labels with fewer predicted entities share the threshold of those about as common "
         "in training.",
     ),
-    gpu_id: int = typer.Option(-1, "--gpu-id", min=-1, help="GPU to use, -1 for the CPU."),
-    as_json: bool = typer.Option(False, "--json", help="Print the report as JSON on stdout."),
+    gpu_id: GpuId = -1,
+    as_json: AsJson = False,
 ) -> None:
     """Choose which entities a pipeline makes, by their probabilities, on held-out documents.
 
@@ -78,10 +77,8 @@ def tune_cli(
       clinical-ner tune training/model-final corpus/dev.spacy training/model-tuned \\
         --objective recall@precision=0.9 --prior-strengths 1,0.75,0.5
     """
-    try:
+    with usage("--objective"):
         parsed = Objective.parse(objective)
-    except ClinicalNerError as error:
-        raise typer.BadParameter(str(error), param_hint="'--objective'") from error
     report = tune(
         model,
         dev,
@@ -90,18 +87,14 @@ def tune_cli(
         prior_strengths=_strengths(prior_strengths),
         min_support=min_support,
         gpu_id=gpu_id,
-        show_progress=sys.stderr.isatty(),
+        track=track,
     )
     if not report["calibrated"]:
-        print(
-            "clinical-ner: MODEL is not calibrated. Its thresholds hold for its raw probabilities, "
-            "so calibrating it later would make them wrong.",
-            file=sys.stderr,
+        warn(
+            "MODEL is not calibrated. Its thresholds hold for its raw probabilities, so "
+            "calibrating it later would make them wrong."
         )
-    if as_json:
-        print(json.dumps(report, indent=2, sort_keys=True, allow_nan=False))
-    else:
-        _print(report)
+    print_report(report, _content(report), as_json=as_json)
 
 
 def _strengths(text: str) -> list[float]:
@@ -114,8 +107,7 @@ def _strengths(text: str) -> list[float]:
         ) from error
 
 
-def _print(report: Mapping[str, Any]) -> None:
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
+def _content(report: Mapping[str, Any]) -> Iterator[Table | str]:
     table = Table("Label", title=f"{report['documents']} documents of DEV, before > after")
     for header in ("Threshold", "From", "Gold", "P", "R", "F1"):
         table.add_column(header, justify="left" if header == "From" else "right")
@@ -126,32 +118,26 @@ def _print(report: Mapping[str, Any]) -> None:
             f"{row['threshold']:.4f}" if row["threshold"] else "none",
             row["source"] or "-",
             str(row["after"]["support"]),
-            *(_change(row["before"][key], row["after"][key]) for key in ("p", "r", "f")),
+            *(
+                " > ".join(number(row[when][key], 3) for when in ("before", "after"))
+                for key in ("p", "r", "f")
+            ),
         )
-    console.print(table)
-    table = Table("Score", title="All labels")
-    for header in ("before", "after"):
-        table.add_column(header, justify="right")
+    yield table
+    table = columns("Score", right=("before", "after"), title="All labels")
     for key, title in TITLES.items():
-        table.add_row(title, *(f"{report[when][key]:.4f}" for when in ("before", "after")))
-    console.print(table)
-    lines = [f"prior_strength = {report['prior_strength']:g}"]
+        table.add_row(title, *(number(report[when][key]) for when in ("before", "after")))
+    yield table
+    chosen = f"prior_strength = {report['prior_strength']:g}"
     if len(report["prior_strengths"]) > 1:
         tried = (f"{s} ({value:.4f})" for s, value in report["prior_strengths"].items())
         of = "recall" if report["objective"] != "macro_f" else "F1"
-        lines[0] += f", by macro {of} of {', '.join(tried)}"
+        chosen += f", by macro {of} of {', '.join(tried)}"
+    yield chosen
     if report["silenced"]:
-        lines.append(
-            "Silenced, since no threshold reaches the precision on DEV: "
-            + ", ".join(report["silenced"])
-        )
+        silenced = ", ".join(report["silenced"])
+        yield f"Silenced, since no threshold reaches the precision on DEV: {silenced}"
     if not report["calibrated"]:
-        lines.append("The probabilities are not calibrated.")
-    lines.append("DEV chose the thresholds, so these scores flatter them: evaluate on test.")
-    lines.append(f"Written: {report['output']}")
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _change(before: float | None, after: float | None) -> str:
-    return " > ".join("n/a" if value is None else f"{value:.3f}" for value in (before, after))
+        yield "The probabilities are not calibrated."
+    yield "DEV chose the thresholds, so these scores flatter them: evaluate on test."
+    yield f"Written: {report['output']}"

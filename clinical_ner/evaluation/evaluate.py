@@ -2,78 +2,104 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from spacy.language import Language
-from spacy.tokens import Doc
-
 from ..data.read_gold import read_gold_for
-from ..errors import InputError
+from ..errors import InputError, check_number, not_a_folder
+from ..files import replacing
 from ..model.gpu import use_gpu
 from ..pipeline.loading import load_pipeline
 from ..scoring.bootstrap import RESAMPLES, intervals, resample_weights
 from ..scoring.ceiling import mention_scores, mention_statistics
 from ..scoring.evaluation import evaluation_metrics
+from ..types import Track, untracked
 from .one_pass_counts import Evaluation, evaluate_pipeline, recognizer_of, sets_entities_later
-from .plots import FIGURES, missing
+from .plots import FIGURES, check_can_draw, draw, missing
 
 
 def evaluate(
-    model: str,
-    data: Path,
+    model: str | Path,
+    data: str | Path,
     *,
+    output: str | Path | None = None,
+    plots: str | Path | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     gpu_id: int = -1,
     training_mentions: Mapping[str, int] | None = None,
-    show_progress: bool = False,
+    track: Track = untracked,
 ) -> dict[str, Any]:
-    """Run a pipeline over the texts of annotated documents and score its entities.
+    """Score a pipeline's entities, and its probabilities if it has them, on annotated documents.
 
-    model, data, gpu_id, training_mentions, show_progress: see `predict`.
-    resamples, seed: of the bootstrap over documents.
+    Args:
+        model: a pipeline's folder, or the name of an installed package.
+        data: a .spacy file with gold entities; empty documents are counted too.
+        output: JSON file for the scores; an existing one is replaced.
+        plots: folder for the pictures that the scores allow, as PNG and SVG.
+        resamples: of the bootstrap over documents.
+        seed: of the bootstrap.
+        gpu_id: the GPU to use, -1 for the CPU.
+        training_mentions: mentions by type in the training data; by default those that a
+            clinical_ner component was trained on.
+        track: shows progress.
 
-    RETURNS: what metrics.json holds; see `metrics_of`.
-    RAISES ClinicalNerError: see `predict`.
+    Returns:
+        What metrics.json holds; see `metrics_of`.
+
+    Raises:
+        ClinicalNerError: see `predict`; or an output cannot be written, or matplotlib is missing.
+            No file is written then.
     """
+    check_number("resamples", resamples, least=1)
+    check_number("seed", seed, least=0)
+    if plots is not None:
+        check_can_draw(str(plots))
+        if Path(plots).exists() and not Path(plots).is_dir():
+            raise not_a_folder(plots)
     evaluation = predict(
-        model,
-        data,
-        gpu_id=gpu_id,
-        training_mentions=training_mentions,
-        show_progress=show_progress,
+        model, data, gpu_id=gpu_id, training_mentions=training_mentions, track=track
     )
-    return metrics_of(evaluation, model=model, data=data, resamples=resamples, seed=seed)
+    metrics = metrics_of(evaluation, model=model, data=data, resamples=resamples, seed=seed)
+    with ExitStack() as outputs:
+        if output is not None:
+            text = json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False)
+            outputs.enter_context(replacing(Path(output))).write_text(text + "\n", encoding="utf8")
+        if plots is not None:
+            left_out = missing(metrics)
+            for name in (name for name in FIGURES if name not in left_out):
+                for kind in ("png", "svg"):
+                    path = Path(plots) / f"{name}.{kind}"
+                    draw(metrics, name, outputs.enter_context(replacing(path)), kind=kind)
+    return metrics
 
 
 def predict(
-    model: str,
-    data: Path,
+    model: str | Path,
+    data: str | Path,
     *,
     gpu_id: int = -1,
     training_mentions: Mapping[str, int] | None = None,
     prior_strengths: Iterable[float] = (),
-    show_progress: bool = False,
+    track: Track = untracked,
 ) -> Evaluation:
     """Run a pipeline over the texts of annotated documents and count.
 
-    model: a pipeline's folder, or the name of an installed package.
-    data: a .spacy file with gold entities; empty documents are counted too.
-    gpu_id: the GPU to use, -1 for the CPU.
-    training_mentions: mentions by type in the training data; by default those that a clinical_ner
-        component was trained on.
-    prior_strengths: further strengths to decide at, for a pipeline with a posterior.
-    show_progress: draw a progress bar on stderr.
+    Args:
+        model, data, gpu_id, training_mentions, track: see `evaluate`.
+        prior_strengths: further strengths to decide at, for a pipeline with a posterior.
 
-    RAISES ClinicalNerError: the pipeline cannot be loaded, has no entity recognizer, or cannot be
-        decided anew at other prior strengths, the GPU cannot be used, or the data are missing,
-        unreadable, or without entities.
+    Raises:
+        ClinicalNerError: the pipeline cannot be loaded, has no entity recognizer, or cannot be
+            decided at other prior strengths, the GPU cannot be used, or the data are missing,
+            unreadable, or without entities.
     """
     use_gpu(gpu_id)
     nlp = load_pipeline(model)
-    references = read_gold_for(data, nlp)
+    references = read_gold_for(Path(data), nlp)
     strengths = list(prior_strengths)
     found = recognizer_of(nlp)
     if strengths and found is not None and (later := sets_entities_later(nlp, found[0])):
@@ -81,21 +107,15 @@ def predict(
             f"{model}: component '{later}' sets doc.ents after '{found[0]}', so decisions at "
             "other prior strengths would lack what it does. Omit the prior strengths."
         )
-
-    def with_bar(documents: Iterable[Doc]) -> Iterable[Doc]:
-        from rich.console import Console
-        from rich.progress import track
-
-        return track(documents, "Predicting", len(references), console=Console(stderr=True))
-
     evaluation = evaluate_pipeline(
         nlp,
         references,
         prior_strengths=strengths,
         training_mentions=training_mentions,
-        track=with_bar if show_progress else iter,
+        track=lambda documents: track(documents, "Predicting", len(references)),
     )
-    if not evaluation.entities and not _declares_entities(nlp):
+    declared = any("doc.ents" in nlp.get_pipe_meta(name).assigns for name in nlp.pipe_names)
+    if not evaluation.entities and not declared:
         components = ", ".join(nlp.pipe_names) or "none"
         raise InputError(
             f"{model}: has no entity recognizer: no component declares doc.ents (components: "
@@ -107,14 +127,20 @@ def predict(
 def metrics_of(
     evaluation: Evaluation,
     *,
-    model: str,
-    data: Path,
+    model: str | Path,
+    data: str | Path,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Scores of a pass, ready for JSON.
 
-    RETURNS: the scores and intervals of `evaluation_metrics`, None where the pipeline cannot have
+    Args:
+        evaluation: what was counted.
+        model, data: named in the result.
+        resamples, seed: of the bootstrap over documents.
+
+    Returns:
+        The scores and intervals of `evaluation_metrics`, None where the pipeline cannot have
         them; those of `mention_scores`, None where the data do not tell all mentions; the
         ``prior_strength`` of the decision, the numbers of ``documents`` and of ``tokens`` as the
         pipeline made them, ``words_per_second`` (tokens per second of wall time, from text to
@@ -130,18 +156,8 @@ def metrics_of(
         "documents": len(evaluation.counts.documents),
         "tokens": evaluation.tokens,
         "words_per_second": evaluation.tokens / evaluation.seconds,
-        "model": model,
+        "model": str(model),
         "data": str(data),
         "resamples": resamples,
         "seed": seed,
     }
-
-
-def _pictures(metrics: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Files of the pictures that the metrics allow."""
-    names = [name for name in FIGURES if name not in missing(metrics)]
-    return [folder / f"{name}.{kind}" for name in names for kind in ("png", "svg")]
-
-
-def _declares_entities(nlp: Language) -> bool:
-    return any("doc.ents" in nlp.get_pipe_meta(name).assigns for name in nlp.pipe_names)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import missing_extra
 
 #: Blue and vermilion of Okabe and Ito, which differ for all kinds of colour vision.
 OWN, BEFORE = "#0072B2", "#D55E00"
@@ -21,9 +21,16 @@ NOT_CALIBRATED = "not calibrated"
 
 
 def check_can_draw(file: str) -> None:
-    """Raise ClinicalNerError if matplotlib is missing, before any work is done for a picture."""
+    """Check that matplotlib is installed, before any work is done for a picture.
+
+    Args:
+        file: the picture, for the message.
+
+    Raises:
+        InputError: it is not.
+    """
     if importlib.util.find_spec("matplotlib") is None:
-        raise InputError(f"Drawing {file} needs matplotlib: pip install 'clinical-ner[plots]'.")
+        raise missing_extra(f"Drawing {file}", "matplotlib", "plots")
 
 
 def missing(metrics: Mapping[str, Any]) -> dict[str, str]:

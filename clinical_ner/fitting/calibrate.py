@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..data.read_gold import read_gold_for
-from ..errors import ClinicalNerError, no_posterior
+from ..errors import ClinicalNerError, check_number
 from ..evaluation.one_pass_counts import evaluate_pipeline
-from ..model.gpu import use_gpu
-from ..pipeline.loading import load_pipeline, only_recognizer
-from ..pipeline.pipeline_folder import check_output, write_pipeline
+from ..pipeline.loading import load_to_fit, write_pipeline
 from ..scoring.evaluation import evaluation_scores
+from ..types import Track, untracked
 from .fit_calibration import FOLDS, CalibrationFit, fit_calibration
 from .fit_tokens import MIN_SUPPORT
 from .held_out import AnnotatedDocument, annotated_documents, reliability
 
-#: Key of meta.json under which a pipeline tells of its calibration.
+#: Key of meta.json for the calibration.
 META = "calibration"
-
 NOTE = (
     "DEV also chose the checkpoint if training was evaluated on it, so how good the probabilities "
     "are has to be shown on other documents: clinical-ner evaluate OUTPUT TEST.spacy."
@@ -29,71 +27,66 @@ NOTE = (
 
 
 def calibrate(
-    model: str,
-    dev: Path,
-    output: Path,
+    model: str | Path,
+    dev: str | Path,
+    output: str | Path,
     *,
     min_support: int = MIN_SUPPORT,
     gpu_id: int = -1,
-    show_progress: bool = False,
+    track: Track = untracked,
 ) -> dict[str, Any]:
     """Fit a calibration, and write the pipeline with it to another folder.
 
-    model: a pipeline's folder, or the name of an installed package.
-    dev: gold documents to fit on.
-    output: folder of the new pipeline; an existing pipeline is replaced.
-    min_support: tokens of ``dev`` that a tag needs for a bias of its own.
-    gpu_id: the GPU to use, -1 for the CPU.
-    show_progress: draw a progress bar on stderr.
+    Args:
+        model: a pipeline's folder, or the name of an installed package.
+        dev: gold documents to fit on, as a .spacy file.
+        output: folder of the new pipeline; an existing pipeline is replaced.
+        min_support: tokens of ``dev`` that a tag needs for a bias of its own.
+        gpu_id: the GPU to use, -1 for the CPU.
+        track: shows progress.
 
-    RETURNS: what meta.json tells under "calibration", the component's name, the settings, and
+    Returns:
+        What meta.json holds under "calibration", the component's name, the settings, and
         ``warnings``. ``before`` and ``after`` hold ``token_ece``, ``token_nll``, ``ents_ece`` and
         ``ents_brier`` on ``dev``, None where undefined; ``after`` is from calibrations that were
         fitted without the documents they are measured on, and None with one document only.
-    RAISES ClinicalNerError: an input is missing or not what it should be, the loss leads to no
-        probability, or the output would destroy an input. Nothing is written then.
+
+    Raises:
+        ClinicalNerError: an input is missing or not what it should be, the loss has no posterior,
+            or the output would destroy an input. Nothing is written then.
     """
-    check_output(output, inputs=[Path(model), dev])
-    use_gpu(gpu_id)
-    nlp = load_pipeline(model)
-    # Where the name is a package's, this is the folder inside it.
-    check_output(output, inputs=[nlp.path])
-    name, component = only_recognizer(nlp, model)
-    if not component.loss.has_posterior:
-        raise no_posterior(type(component.loss).__name__)
+    check_number("min_support", min_support, least=1)
+    dev, output = Path(dev), Path(output)
+    nlp, name, component = load_to_fit(model, output, inputs=[dev], gpu_id=gpu_id)
     component.calibration = None
     references = read_gold_for(dev, nlp)
-    found: Iterable[AnnotatedDocument] = annotated_documents(nlp, name, references)
-    if show_progress:
-        from rich.console import Console
-        from rich.progress import track
-
-        found = track(found, dev.name, len(references), console=Console(stderr=True))
     try:
-        documents = list(found)
+        documents = list(
+            track(annotated_documents(nlp, name, references), dev.name, len(references))
+        )
         fit = fit_calibration(documents, component.statistics.counts, min_support=min_support)
     except ClinicalNerError as error:
-        # What is refused there is refused without knowing of which file.
-        raise ClinicalNerError(f"{error} (In {dev}.)") from error
-    told = _told(fit, documents)
+        # The functions that refuse documents do not know the file.
+        raise type(error)(f"{error} (In {dev}.)") from error
+    meta = _meta(fit, documents)
     component.calibration = fit.calibration
     scores = evaluation_scores(evaluate_pipeline(nlp, references).counts)
-    write_pipeline(nlp, output, scores=scores, **{META: {name: told}})
+    write_pipeline(nlp, output, scores=scores, **{META: {name: meta}})
     return {
-        **told,
+        **meta,
         "warnings": _warnings(fit, has_thresholds=bool(component.thresholds)),
         "component": name,
         "min_support": min_support,
-        "model": model,
+        "model": str(model),
         "dev": str(dev),
         "output": str(output),
     }
 
 
-def _told(
+def _meta(
     fit: CalibrationFit[AnnotatedDocument], documents: Sequence[AnnotatedDocument]
 ) -> dict[str, Any]:
-    """What meta.json tells of the calibration."""
+    """What meta.json holds of the calibration."""
     tokens, entities = fit.tokens, fit.calibration.entities
     return {
         "method": "bias-corrected temperature scaling of tokens"
@@ -135,7 +128,7 @@ def _warnings(fit: CalibrationFit[AnnotatedDocument], *, has_thresholds: bool) -
     if has_thresholds:
         found.append(
             "MODEL has thresholds, which were chosen for its probabilities before: choose them "
-            "anew with clinical-ner tune."
+            "again with clinical-ner tune."
         )
     return found
 

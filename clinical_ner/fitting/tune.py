@@ -7,68 +7,65 @@ from pathlib import Path
 from typing import Any
 
 from ..data.read_gold import read_gold_for
-from ..errors import InputError, no_posterior
+from ..decoding.decision import check_prior_strength
+from ..errors import InputError, check_number
 from ..evaluation.one_pass_counts import evaluate_pipeline, sets_entities_later
-from ..model.gpu import use_gpu
-from ..pipeline.loading import load_pipeline, only_recognizer
-from ..pipeline.pipeline_folder import check_output, write_pipeline
+from ..pipeline.loading import load_to_fit, write_pipeline
 from ..scoring.evaluation import evaluation_scores
-from .decisions import Predicted, own_decision, per_label, predict, search_decisions
+from ..types import Track, untracked
+from .decisions import own_decision, per_label, predict, search_decisions
 from .thresholds import Objective
 
 
 def tune(
-    model: str,
-    dev: Path,
-    output: Path,
+    model: str | Path,
+    dev: str | Path,
+    output: str | Path,
     *,
-    objective: Objective,
+    objective: Objective | str = "macro_f",
     prior_strengths: Iterable[float] = (),
     min_support: int = 10,
     gpu_id: int = -1,
-    show_progress: bool = False,
+    track: Track = untracked,
 ) -> dict[str, Any]:
     """Search thresholds, and among prior strengths, and write the pipeline with them.
 
-    model: a pipeline's folder, or the name of an installed package.
-    dev: gold documents to choose on.
-    output: folder of the new pipeline; an existing pipeline is replaced.
-    objective: what to search for.
-    prior_strengths: to choose from, in [0, 1]; by default the component's own. Of two that are
-        equally good the larger is taken, which is nearer to what was learned.
-    min_support: labels with fewer predicted entities share the threshold of their frequency group.
-    gpu_id: the GPU to use, -1 for the CPU.
-    show_progress: draw a progress bar on stderr.
+    Args:
+        model: a pipeline's folder, or the name of an installed package.
+        dev: gold documents to choose on, as a .spacy file.
+        output: folder of the new pipeline; an existing pipeline is replaced.
+        objective: what to search for: "macro_f", or for instance "recall@precision=0.9".
+        prior_strengths: to choose from, in [0, 1]; by default the component's own. Of two that
+            are equally good the larger is taken, which is nearer to what was learned.
+        min_support: labels with fewer predicted entities share the threshold of their frequency
+            group.
+        gpu_id: the GPU to use, -1 for the CPU.
+        track: shows progress.
 
-    RETURNS: the decision, the scores on ``dev`` ``before`` and ``after``, overall and per label,
-        and where each label's threshold comes from.
-    RAISES ClinicalNerError: an input is missing or not what it should be, or the output would
-        destroy an input. Nothing is written then.
+    Returns:
+        The decision, the scores on ``dev`` ``before`` and ``after``, overall and per label, and
+        where each label's threshold comes from.
+
+    Raises:
+        ClinicalNerError: an input is missing or not what it should be, a setting is out of range,
+            or the output would destroy an input. Nothing is written then.
     """
-    check_output(output, inputs=[Path(model), dev])
-    use_gpu(gpu_id)
-    nlp = load_pipeline(model)
-    # Where the name is a package's, this is the folder inside it.
-    check_output(output, inputs=[nlp.path])
-    name, component = only_recognizer(nlp, model)
-    if not component.loss.has_posterior:
-        raise no_posterior(type(component.loss).__name__)
+    if isinstance(objective, str):
+        objective = Objective.parse(objective)
+    check_number("min_support", min_support, least=1)
+    tried = {check_prior_strength(float(strength)) for strength in prior_strengths}
+    dev, output = Path(dev), Path(output)
+    nlp, name, component = load_to_fit(model, output, inputs=[dev], gpu_id=gpu_id)
     if later := sets_entities_later(nlp, name):
         raise InputError(
             f"{model}: component '{later}' sets doc.ents after '{name}', so what thresholds do to "
             "the entities of the pipeline is unknown. Tune the pipeline without it."
         )
     references = read_gold_for(dev, nlp)
-    predicted: Iterable[Predicted] = predict(nlp, name, references)
-    if show_progress:
-        from rich.console import Console
-        from rich.progress import track
-
-        predicted = track(predicted, dev.name, len(references), console=Console(stderr=True))
-    documents = list(predicted)
+    documents = list(track(predict(nlp, name, references), dev.name, len(references)))
     before = own_decision(component, documents)
     # The larger strength first, so that it wins where two are equally good.
-    strengths = sorted({float(s) for s in prior_strengths} or {before.prior_strength}, reverse=True)
+    strengths = sorted(tried or {before.prior_strength}, reverse=True)
     candidates = search_decisions(
         component, documents, strengths, objective=objective, min_support=min_support
     )
@@ -95,7 +92,7 @@ def tune(
         "calibrated": component.calibration is not None,
         "component": name,
         "min_support": min_support,
-        "model": model,
+        "model": str(model),
         "dev": str(dev),
         "output": str(output),
     }

@@ -21,7 +21,7 @@ from spacy_transformers.layers.transformer_model import set_pytorch_transformer
 from ..errors import ClinicalNerError, InputError
 from ..evaluation.labelled_tokens import unannotated
 from ..evaluation.one_pass_counts import evaluate_pipeline
-from ..pipeline.pipeline_folder import check_output, write_pipeline
+from ..pipeline.loading import check_output, write_pipeline
 from ..scoring.evaluation import evaluation_scores
 from .architecture import ARCHITECTURE
 from .export import export

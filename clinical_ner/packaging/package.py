@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from importlib import metadata
+from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any
 
 from confection import Config
+from packaging.version import InvalidVersion, Version
 from spacy.cli.package import get_third_party_dependencies
 from spacy.cli.package import package as spacy_package
 from spacy.language import Language
 from spacy.util import get_minor_version_range, load_config, split_requirement
 
-from ..errors import InputError, not_a_folder
+from ..errors import ConfigError, InputError, missing_extra, not_a_folder
 from ..files import replacing
 from ..model.encoder import encoder_names, published_name, restore_encoder_names, uses_onnx
 from ..pipeline.loading import load_pipeline
@@ -55,29 +57,36 @@ SCORES = (
 
 
 def package(
-    model: Path,
-    output: Path,
+    model: str | Path,
+    output: str | Path,
     *,
-    metrics: Path,
-    corpus: Path,
-    library: Path = Path("."),
+    metrics: str | Path,
+    corpus: str | Path,
+    library: str | Path = ".",
     name: str = "clinical_ner",
     version: str = "0.1.0",
 ) -> list[Path]:
-    """Build both wheels; nothing is downloaded.
+    """Build the wheel of a model and that of clinical_ner, which it needs, without downloads.
 
-    model: folder of a trained pipeline.
-    output: folder for the wheels.
-    metrics: scores on held-out documents, as clinical-ner evaluate writes them.
-    corpus: what the model was trained on, for its name and licence.
-    library: source folder of clinical_ner.
-    name: of the model, without the language; a Python identifier.
-    version: of the model.
+    Args:
+        model: folder of a trained pipeline.
+        output: folder for the wheels; those of other versions of the two are removed.
+        metrics: scores on held-out documents, as `evaluate` writes them.
+        corpus: what the model was trained on, for its name and licence.
+        library: source folder of clinical_ner.
+        name: of the model, without the language; a Python identifier.
+        version: of the model.
 
-    RETURNS: the wheels of clinical_ner and of the model.
-    RAISES ClinicalNerError: an input is not what it should be, or a build failed; nothing is
-        written then.
+    Returns:
+        The wheels of clinical_ner and of the model.
+
+    Raises:
+        ClinicalNerError: an input is not what it should be, or a build failed. Nothing is written
+            then.
     """
+    check_name(name)
+    check_version(version)
+    model, output, metrics, corpus, library = map(Path, (model, output, metrics, corpus, library))
     _check_build_packages()
     if not (model / "meta.json").is_file() or not (model / "config.cfg").is_file():
         raise InputError(
@@ -91,7 +100,7 @@ def package(
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         own = _build_wheel(_copy_library(library, scratch / "library"), scratch / "wheels")
-        nlp = restore_encoder_names(load_pipeline(str(model)))
+        nlp = restore_encoder_names(load_pipeline(model))
         extra = ONNX_EXTRA if uses_onnx(nlp) else ""
         requirement = LIBRARY + extra + get_minor_version_range(own.name.split("-")[1])
         name = name.removeprefix(f"{nlp.lang}_")
@@ -108,15 +117,37 @@ def package(
         return _deliver(wheels, output)
 
 
+def check_name(name: str) -> None:
+    """Check the name of a model.
+
+    Raises:
+        ConfigError: no wheel can have it.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*[A-Za-z0-9]", name):
+        raise ConfigError(
+            f"'{name}' is not a name of a model: use letters, digits and underscores, a letter "
+            "first and no underscore last."
+        )
+
+
+def check_version(version: str) -> None:
+    """Check the version of a model.
+
+    Raises:
+        ConfigError: no wheel can have it.
+    """
+    try:
+        Version(version)
+    except InvalidVersion as error:
+        raise ConfigError(f"{error}.") from error
+
+
 def _check_build_packages() -> None:
-    missing = []
-    for package_name in BUILD_PACKAGES:
+    for name in BUILD_PACKAGES:
         try:
-            metadata.version(package_name)
-        except metadata.PackageNotFoundError:
-            missing.append(package_name)
-    if missing:
-        raise InputError(f"package needs {', '.join(missing)}: pip install 'clinical-ner[train]'.")
+            distributions.version(name)
+        except distributions.PackageNotFoundError as error:
+            raise missing_extra("package", name, "train") from error
 
 
 def _check_library(library: Path) -> None:

@@ -1,24 +1,33 @@
-"""Loading a pipeline by its folder or by the name of an installed package."""
+"""Pipelines in folders and packages: loaded, asked for their recognizer, and written."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import spacy
 from spacy.language import Language
 from spacy.util import get_package_path, is_package
 
-from ..errors import InputError, not_initialized
+from ..errors import InputError, no_posterior, not_initialized
+from ..files import replaced_folder
+from ..model.encoder import restore_encoder_names
+from ..model.gpu import use_gpu
 from .recognizer import ClinicalNer
 
 
-def load_pipeline(model: str) -> Language:
-    """Load a pipeline by folder or package name.
+def load_pipeline(model: str | Path) -> Language:
+    """Load a pipeline.
 
-    RAISES ClinicalNerError: it is neither, or what is there cannot be loaded.
+    Args:
+        model: its folder, or the name of an installed package.
+
+    Raises:
+        InputError: it is neither, or what is there cannot be loaded.
     """
     is_folder = (Path(model) / "config.cfg").is_file()
-    if not is_folder and not _is_pipeline_package(model):
+    if not is_folder and not _is_pipeline_package(str(model)):
         raise InputError(
             f"{model}: neither a folder with a config.cfg nor an installed pipeline package. "
             "Check the path, or install the pipeline's wheel with pip."
@@ -32,23 +41,31 @@ def load_pipeline(model: str) -> Language:
         raise InputError(f"{model}: cannot be loaded as a spaCy pipeline ({reason}).") from error
 
 
-def _is_pipeline_package(name: str) -> bool:
-    """Whether an installed package is a pipeline: those have meta.json beside their __init__.py."""
-    if not name or not is_package(name):
-        return False
-    try:
-        return (get_package_path(name) / "meta.json").is_file()
-    except ImportError:
-        return False
+def load_to_fit(
+    model: str | Path, output: Path, *, inputs: Iterable[Path], gpu_id: int
+) -> tuple[Language, str, ClinicalNer]:
+    """Load a pipeline of which a changed copy is to be written.
 
+    Args:
+        model: its folder, or the name of an installed package.
+        output: folder of the copy; see `check_output`.
+        inputs: files that are read.
+        gpu_id: the GPU to use, -1 for the CPU.
 
-def only_recognizer(nlp: Language, model: str) -> tuple[str, ClinicalNer]:
-    """The one recognizer of a pipeline, whatever its name, and that name.
+    Returns:
+        The pipeline, and the name of its one recognizer and the recognizer.
 
-    model: the pipeline, for the message of an error.
-
-    RAISES ClinicalNerError: there is none, or more than one, or it is not trained.
+    Raises:
+        InputError: the pipeline cannot be loaded or has not one recognizer, the GPU cannot be
+            used, or the output would destroy something.
+        ConfigError: the recognizer's loss has no posterior, so nothing can be fitted.
+        NotFittedError: the recognizer is not trained.
     """
+    check_output(output, inputs=[Path(model), *inputs])
+    use_gpu(gpu_id)
+    nlp = load_pipeline(model)
+    # If the name is a package's, this is the folder inside it.
+    check_output(output, inputs=[nlp.path])
     found = [(name, pipe) for name, pipe in nlp.pipeline if isinstance(pipe, ClinicalNer)]
     if len(found) != 1:
         components = ", ".join(nlp.pipe_names) or "none"
@@ -59,4 +76,63 @@ def only_recognizer(nlp: Language, model: str) -> tuple[str, ClinicalNer]:
     name, component = found[0]
     if not component.is_initialized:
         raise not_initialized(name)
-    return name, component
+    if not component.loss.has_posterior:
+        raise no_posterior(type(component.loss).__name__)
+    return nlp, name, component
+
+
+def check_output(output: Path, *, inputs: Iterable[Path]) -> None:
+    """Check that writing a pipeline destroys nothing but another pipeline.
+
+    Args:
+        output: folder to write.
+        inputs: files and folders that are read.
+
+    Raises:
+        InputError: the output exists and is not a pipeline's folder, or it is an input, contains
+            one or is inside one.
+    """
+    resolved = output.resolve()
+    for other in inputs:
+        found = other.resolve()
+        if found.exists() and (resolved.is_relative_to(found) or found.is_relative_to(resolved)):
+            raise InputError(
+                f"{output}: is {other}, holds it or lies in it, which writing would destroy. "
+                "Choose another output folder."
+            )
+    # A link is not followed: what it points to would stay behind.
+    is_pipeline = (output / "config.cfg").is_file() and (output / "meta.json").is_file()
+    if output.is_symlink() or (output.exists() and not is_pipeline):
+        raise InputError(
+            f"{output}: exists and is not a pipeline's folder. Choose another output folder."
+        )
+
+
+def write_pipeline(nlp: Language, output: Path, *, scores: Mapping[str, Any], **meta: Any) -> None:
+    """Write a pipeline that was changed after training, completely or not at all.
+
+    Args:
+        nlp: the pipeline.
+        output: its folder; see `check_output`.
+        scores: those after the change; in meta.json they replace those of the same name, and no
+            others.
+        **meta: further entries of meta.json.
+
+    Raises:
+        InputError: the system does not let the folder be written.
+    """
+    performance = nlp.meta.setdefault("performance", {})
+    performance.update({key: scores[key] for key in performance if key in scores})
+    nlp.meta.update(meta)
+    with replaced_folder(output) as temporary:
+        restore_encoder_names(nlp).to_disk(temporary)
+
+
+def _is_pipeline_package(name: str) -> bool:
+    """Whether an installed package is a pipeline: those have meta.json beside their __init__.py."""
+    if not name or not is_package(name):
+        return False
+    try:
+        return (get_package_path(name) / "meta.json").is_file()
+    except ImportError:
+        return False

@@ -452,7 +452,7 @@ def test_a_picture_that_fails_leaves_no_file(
         path.write_text("half")
         raise ClinicalNerError("E999")
 
-    monkeypatch.setattr("clinical_ner.cli.evaluate.draw", refuse)
+    monkeypatch.setattr("clinical_ner.evaluation.evaluate.draw", refuse)
     output, plots = tmp_path / "metrics.json", tmp_path / "plots"
     assert run("evaluate", model, data, "--output", output, "--plots", plots) == 1
     assert not output.exists() and list(plots.iterdir()) == []

@@ -19,7 +19,7 @@ from thinc.api import fix_random_seed
 from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import read_docbin, write_docbin
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.fitting.add_neighbours import neighbours
+from clinical_ner.fitting.add_neighbours import add_neighbours
 
 DRUGS = ["aspirin", "heparin", "insulin", "codeine"]
 SIGNS = ["fever", "cough", "pain", "rash"]
@@ -70,7 +70,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def done(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The pipeline written, and the report."""
     output = tmp_path_factory.mktemp("output") / "deep" / "model"
-    report = neighbours(
+    report = add_neighbours(
         str(inputs / "model"), inputs / "train.spacy", inputs / "dev.spacy", output, max_k=16
     )
     return output, report
@@ -220,7 +220,7 @@ def test_a_pipeline_is_replaced_and_json_is_all_that_is_printed(
 def test_the_seed_and_the_ratio_choose_among_o(inputs: Path, tmp_path: Path) -> None:
     files = []
     for i, (ratio, seed) in enumerate([(0.5, 0), (0.5, 0), (0.5, 1)]):
-        report = neighbours(
+        report = add_neighbours(
             str(inputs / "model"),
             inputs / "train.spacy",
             inputs / "dev.spacy",
@@ -291,7 +291,7 @@ def test_documents_of_dev_in_train_are_counted(
     write_docbin(mixed, tmp_path / "mixed.spacy")
     args = [inputs / "model", inputs / "train.spacy", tmp_path / "mixed.spacy", tmp_path / "out"]
     assert run("neighbours", *args, "--max-k", 8) == 0
-    assert "Careful: 3 documents of DEV stand in TRAIN" in capsys.readouterr().out
+    assert "Careful: 3 documents of DEV are in TRAIN" in capsys.readouterr().out
 
 
 def test_k_larger_than_the_datastore(
@@ -348,7 +348,7 @@ def test_a_document_beyond_the_limit(
     nlp.max_length = 20
     monkeypatch.setattr("clinical_ner.fitting.add_neighbours.load_pipeline", lambda name: nlp)
     with pytest.raises(ClinicalNerError, match="train.spacy.*characters, more than the"):
-        neighbours(str(inputs / "model"), inputs / "train.spacy", inputs / "dev.spacy", output)
+        add_neighbours(str(inputs / "model"), inputs / "train.spacy", inputs / "dev.spacy", output)
 
 
 def save(nlp: Language, folder: Path) -> Path:

@@ -309,7 +309,7 @@ def test_without_the_tools_they_are_named(
     monkeypatch.setattr("clinical_ner.packaging.package.BUILD_PACKAGES", ("build", "no-such-tool"))
     with pytest.raises(
         ClinicalNerError,
-        match=r"package needs no-such-tool: pip install 'clinical-ner\[train\]'",
+        match=r"^package needs no-such-tool: pip install 'clinical-ner\[train\]'",
     ):
         package(**arguments)
 

@@ -13,7 +13,7 @@ from ...errors import InputError
 from ...evaluation.evaluate import metrics_of, predict
 from ...evaluation.one_pass_counts import recognizer_of
 from ...files import replacing
-from ...fitting.add_neighbours import neighbours
+from ...fitting.add_neighbours import add_neighbours
 from ...training.recipes import NEIGHBOURS
 from ...training.train import initialize, train, training_settings
 from ...training.training_run import RECORD
@@ -117,7 +117,7 @@ class Work:
         self.say(f"adding neighbours to {run.name}")
         trained = without_neighbours(run)
         run.begin()
-        report = neighbours(
+        report = add_neighbours(
             *(str(trained.model), self.files["train"], self.files["dev"], run.model),
             gpu_id=self.gpu_id,
         )
