@@ -296,7 +296,7 @@ def test_neighbours_are_added_to_the_model_of_the_recipe(
         shutil.copytree(model, output)
         return {"neighbours_help": False}
 
-    monkeypatch.setattr("clinical_ner.research.compare.work.neighbours", add)
+    monkeypatch.setattr("clinical_ner.research.compare.work.add_neighbours", add)
     rows = run("plain+neighbours", "plain")["rows"]
     trained = tmp_path / "out" / "plain-seed0"
     assert calls == [(str(trained / "model-best"), "train.spacy", "dev.spacy")]

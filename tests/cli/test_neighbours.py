@@ -346,7 +346,7 @@ def test_a_document_beyond_the_limit(
 ) -> None:
     nlp = spacy.load(inputs / "model")
     nlp.max_length = 20
-    monkeypatch.setattr("clinical_ner.fitting.add_neighbours.load_pipeline", lambda name: nlp)
+    monkeypatch.setattr("clinical_ner.pipeline.loading.load_pipeline", lambda name: nlp)
     with pytest.raises(ClinicalNerError, match="train.spacy.*characters, more than the"):
         add_neighbours(str(inputs / "model"), inputs / "train.spacy", inputs / "dev.spacy", output)
 

@@ -95,7 +95,7 @@ def test_without_the_extra_it_is_named(
     monkeypatch.setitem(sys.modules, package_name, None)
     assert run(inputs / "model", inputs / "dev.spacy", tmp_path / "out") == 1
     printed = capsys.readouterr().err
-    assert printed.startswith(f"clinical-ner: Package {package_name} ")
+    assert printed.startswith(f"clinical-ner: An encoder on ONNX Runtime needs {package_name}: ")
     assert printed.count("\n") == 1
 
 
