@@ -52,5 +52,5 @@ class TagLoss(Protocol):
     def posterior_logits(self, logits: Logits) -> Logits:
         """Undo what the loss did to the probabilities."""
 
-    def training_shares(self) -> Any:
+    def training_odds(self) -> Any:
         """Shares of the tags that the loss saw in training, or None if those of the corpus."""

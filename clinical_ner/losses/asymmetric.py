@@ -1,19 +1,15 @@
 """Asymmetric loss: one sigmoid per tag, with a focus of its own for presence and absence."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..errors import out_of_range
-from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
-from .base import EntityLoss
+from .base import TokenLoss
 from .log_space import LOG_ZERO, focal_factor_slope, log_focal_factor, log_sigmoid
 
 
-class Asymmetric(EntityLoss):
+class Asymmetric(TokenLoss):
     """Sum over tags of a focal loss on p = sigmoid(z) (Ben-Baruch et al. 2021, arXiv 2009.14119).
 
     -(1 - p)^a log p for the gold tag, -r^b log(1 - r) with r = max(p - margin, 0) for all others.
@@ -28,6 +24,9 @@ class Asymmetric(EntityLoss):
 
     RAISES ClinicalNerError: a number outside its range.
     """
+
+    #: A sigmoid of 0 for which, unlike at -inf, gradient and loss come out as 0.
+    unseen_logit = LOG_ZERO
 
     def __init__(
         self,
@@ -85,30 +84,17 @@ class Asymmetric(EntityLoss):
         log_b = log_p + log_focal_factor(log_not_p, log_p, self.gamma_negative)
         return log_b - log_a
 
-    def _gradient_and_loss(
-        self,
-        guesses: Logits,
-        truths: TagIds,
-        lengths: NDArray[Any] | None,
-        batch: BatchSampling | None,
-    ) -> tuple[Logits, float]:
-        xp = get_array_module(guesses)
-        rows = xp.nonzero(truths >= 0)[0]
-        at_gold = (xp.arange(len(rows)), truths[rows])
-        scale = xp.asarray(self._token_scales(truths, lengths), dtype=guesses.dtype)[rows]
-        logits = guesses[rows]
+    def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
+        """r times the sum over tags of the class's terms."""
+        xp = get_array_module(logits)
+        at_gold = (xp.arange(len(gold)), gold)
         log_p, log_not_p = log_sigmoid(logits), log_sigmoid(-logits)
-        d_rows, losses = self._of_absent(log_p, log_not_p)
+        gradient, losses = self._of_absent(log_p, log_not_p)
         gold_p, gold_not_p = log_p[at_gold], log_not_p[at_gold]
         pull = log_focal_factor(gold_p, gold_not_p, self.gamma_positive)
-        d_rows[at_gold] = -xp.exp(gold_not_p + pull)
+        gradient[at_gold] = -xp.exp(gold_not_p + pull)
         losses[at_gold] = -xp.exp(self.gamma_positive * gold_not_p) * gold_p
-        unseen = xp.asarray(~self.statistics.seen)
-        d_rows[:, unseen] = 0.0
-        losses[:, unseen] = 0.0
-        gradient = xp.zeros_like(guesses)
-        gradient[rows] = d_rows * scale[:, None]
-        return gradient, float((losses.sum(axis=-1) * scale).sum())
+        return gradient * factors[:, None], float((losses.sum(axis=-1) * factors).sum())
 
     def _of_absent(self, log_p: Logits, log_not_p: Logits) -> tuple[Logits, Logits]:
         """Gradient and loss of tags that a token has not. *Shape of each:* ``(n, K)``."""

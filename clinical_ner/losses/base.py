@@ -85,11 +85,11 @@ class EntityLoss(Loss):
         """
         self._statistics = statistics
 
-    def training_shares(self) -> NDArray[np.float64] | None:
-        """Shares of the tags in what the loss averages over, None where they are the prior.
+    def training_odds(self) -> NDArray[np.float64] | None:
+        """Frequencies of the tags in what the loss averages over, None where they are the prior.
 
-        The component turns probabilities learned under these shares back to the prior.
-        *Shape:* ``(K,)``.
+        Only their ratios count: they are shares, or odds against O. The component shifts the
+        probabilities learned under them back to the prior. *Shape:* ``(K,)``.
         """
         if self.reduction == "documents":
             sampled = self.statistics.sampled_document_shares
@@ -142,7 +142,7 @@ class EntityLoss(Loss):
 
     @abstractmethod
     def posterior_logits(self, logits: Logits) -> Logits:
-        """Logits whose softmax is p(tag | text) under ``training_shares``. *Shape:* ``(n, K)``."""
+        """Logits whose softmax is p(tag | text) under ``training_odds``. *Shape:* ``(n, K)``."""
 
     def backprop_posterior(self, logits: Logits, d_posterior: Logits) -> Logits:
         """Gradient with respect to the logits, from that with respect to ``posterior_logits``.
@@ -160,7 +160,7 @@ class EntityLoss(Loss):
         lengths: NDArray[Any] | None,
         batch: BatchSampling | None,
     ) -> tuple[Logits, float]:
-        """``__call__`` for at least one token."""
+        """``__call__`` for at least one token, with tokens masked whose gold tag is unseen."""
 
     def _no_posterior(self) -> ClinicalNerError:
         """What ``posterior_logits`` raises where there is no way back."""
@@ -170,47 +170,51 @@ class EntityLoss(Loss):
             "probabilities are needed."
         )
 
-    def _without_unseen(self, logits: Logits) -> Logits:
-        """Copy of the logits with -inf in the columns of tags without a training token."""
+    def _without_unseen(self, logits: Logits, value: float = -np.inf) -> Logits:
+        """Copy of the logits with a value in the columns of tags without a training token."""
         xp = get_array_module(logits)
         result = logits.copy()
-        result[:, xp.asarray(~self.statistics.seen)] = -xp.inf
+        result[:, xp.asarray(~self.statistics.seen)] = value
         return result
 
     def _token_scales(
         self,
         truths: TagIds,
         lengths: NDArray[Any] | None,
-        weights: NDArray[np.float64] | None = None,
+        weights: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Factor of every token's loss that the weights and the reduction make, 0 where masked.
 
         truths: gold tag ids. *Shape:* ``(n,)``.
         lengths: tokens per document. *Shape:* ``(D,)``.
-        weights: weight of each tag, 1 by default. *Shape:* ``(K,)``.
+        weights: weight of each tag. *Shape:* ``(K,)``.
 
         RETURNS: *Shape:* ``(n,)``, on the CPU.
         RAISES ClinicalNerError: the mean per document without lengths.
         """
         gold = to_numpy(truths)
         labelled = gold >= 0
-        weight = np.where(labelled, 1.0 if weights is None else weights[gold], 0.0)
+        weight = np.where(labelled, weights[gold], 0.0)
         if self.reduction == "tokens":
             return weight / self.tokens_per_batch
         if self.reduction == "documents":
-            if lengths is None:
-                raise ConfigError(
-                    f"The loss '{type(self).__name__}' averages per document, so it must be "
-                    "called with the lengths of the documents."
-                )
-            document = np.repeat(np.arange(len(lengths)), to_numpy(lengths))
-            in_document = np.bincount(document, weights=labelled, minlength=len(lengths))
+            document, n_documents = self._document_of_token(lengths)
+            in_document = np.bincount(document, weights=labelled, minlength=n_documents)
             return weight / (np.maximum(in_document, 1.0)[document] * self._documents_per_batch)
         if self.reduction == "classes":
             of_tag = np.bincount(gold[labelled], minlength=1)
             per_tag = np.where(labelled, of_tag[np.where(labelled, gold, 0)], 1)
             return weight / (per_tag * max(np.count_nonzero(of_tag), 1))
         return weight / max(weight.sum(), np.finfo(np.float64).tiny)
+
+    def _document_of_token(self, lengths: NDArray[Any] | None) -> tuple[NDArray[np.int64], int]:
+        """Index of every token's document, *shape* ``(n,)``, and the number of documents."""
+        if lengths is None:
+            raise ConfigError(
+                f"The loss '{type(self).__name__}' averages per document, so it must be called "
+                "with the lengths of the documents."
+            )
+        return np.repeat(np.arange(len(lengths)), to_numpy(lengths)), len(lengths)
 
     @property
     def _documents_per_batch(self) -> float:
@@ -223,25 +227,69 @@ def to_numpy(values: Any) -> NDArray[Any]:
     return values.get() if hasattr(values, "get") else np.asarray(values)
 
 
-def scaled_negative_log_likelihood(
-    logits: Logits, truths: TagIds, scales: NDArray[Any]
-) -> tuple[Logits, float]:
+class TokenLoss(EntityLoss):
+    """Base of the losses that are a sum over tokens.
+
+    It hides the columns of tags without a training token, picks the unmasked tokens, and computes
+    the factor of each from its weight and the reduction. A loss adds its ``formula``.
+    """
+
+    #: What logits of tags without a training token become in the formula.
+    unseen_logit: float = -np.inf
+
+    def initialize(self, statistics: TagStatistics) -> None:
+        """See the base class; every tag weighs 1."""
+        super().initialize(statistics)
+        self._tag_weights = np.ones(len(statistics.counts))
+
+    @abstractmethod
+    def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
+        """Gradient and loss of the unmasked tokens.
+
+        Args:
+            logits: ``unseen_logit`` in columns that take no part. *Shape:* ``(m, K)``.
+            gold: tag ids. *Shape:* ``(m,)``.
+            factors: the factor r of each token's loss. *Shape:* ``(m,)``.
+
+        Returns:
+            The gradient, *shape* ``(m, K)``, and the sum of r times the tokens' losses.
+        """
+
+    def _gradient_and_loss(
+        self,
+        guesses: Logits,
+        truths: TagIds,
+        lengths: NDArray[Any] | None,
+        batch: BatchSampling | None,
+    ) -> tuple[Logits, float]:
+        xp = get_array_module(guesses)
+        rows = xp.nonzero(truths >= 0)[0]
+        factors = self._token_scales(truths, lengths, self._weights_in(batch))
+        gradient = xp.zeros_like(guesses)
+        gradient[rows], loss = self.formula(
+            self._without_unseen(guesses[rows], self.unseen_logit),
+            truths[rows],
+            xp.asarray(factors, dtype=guesses.dtype)[rows],
+        )
+        return gradient, loss
+
+    def _weights_in(self, batch: BatchSampling | None) -> NDArray[np.float64]:
+        """Weight of each tag in a batch. *Shape:* ``(K,)``."""
+        return self._tag_weights
+
+    def _log_weights(self, like: Logits) -> Any:
+        """Logarithm of every tag's weight, as the module and dtype of an array. *Shape:* (K,)."""
+        return get_array_module(like).asarray(np.log(self._tag_weights), dtype=like.dtype)
+
+
+def cross_entropy(logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
     """Sum over tokens of -r log softmax(z)[y], and its gradient r (softmax(z) - onehot(y)).
 
-    logits: -inf in columns that take no part. *Shape:* ``(n, K)``.
-    truths: gold tag ids, -1 where masked. *Shape:* ``(n,)``.
-    scales: the factor r of each token. *Shape:* ``(n,)``.
-
-    RETURNS: gradient, *shape* ``(n, K)``, and loss.
+    Arguments and result are those of ``TokenLoss.formula``.
     """
     xp = get_array_module(logits)
-    rows = xp.nonzero(xp.asarray(truths) >= 0)[0]
-    gold = xp.asarray(truths)[rows]
-    log_p = log_softmax(logits[rows])
-    scale = xp.asarray(scales, dtype=logits.dtype)[rows]
-    d_rows = xp.exp(log_p)
-    d_rows[xp.arange(len(rows)), gold] -= 1.0
-    gradient = xp.zeros_like(logits)
-    gradient[rows] = d_rows * scale[:, None]
-    loss = -(log_p[xp.arange(len(rows)), gold] * scale).sum()
-    return gradient, float(loss)
+    at_gold = (xp.arange(len(gold)), gold)
+    log_p = log_softmax(logits)
+    gradient = xp.exp(log_p)
+    gradient[at_gold] -= 1.0
+    return gradient * factors[:, None], float(-(log_p[at_gold] * factors).sum())

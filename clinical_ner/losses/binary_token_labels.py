@@ -11,13 +11,13 @@ from ..tags.batch_sampling import BatchSampling
 from ..tags.scheme import OUTSIDE, begin_id, class_index, inside_id
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import EntityLoss, scaled_negative_log_likelihood
+from .base import TokenLoss, cross_entropy
 
 WEIGHTS = ("paper", "none")
 OTHERS = ("masked", "outside")
 
 
-class BinaryTokenLabels(EntityLoss):
+class BinaryTokenLabels(TokenLoss):
     """In a batch for type m, cross-entropy over the columns O, B-m and I-m (after arXiv 2409.03238;
     what it does with other types is our definition).
 
@@ -62,7 +62,7 @@ class BinaryTokenLabels(EntityLoss):
         """Only where other types are masked; see also the base class."""
         return super().has_posterior and self.others == "masked"
 
-    def training_shares(self) -> NDArray[np.float64]:
+    def training_odds(self) -> NDArray[np.float64]:
         """Odds of each tag against O in batches of its type, those of O alone before any batch.
 
         *Shape:* ``(K,)``.
@@ -81,7 +81,7 @@ class BinaryTokenLabels(EntityLoss):
         if self.others == "outside":
             raise self._no_posterior()
         xp = get_array_module(logits)
-        odds = self.training_shares()
+        odds = self.training_odds()
         classes = class_index(len(odds))
         of_class = np.bincount(classes, weights=odds)[classes]
         offset = np.zeros(len(odds))
@@ -105,7 +105,6 @@ class BinaryTokenLabels(EntityLoss):
                 "clinical_ner.batch_by_entity.v1."
             )
         own = _tags_of(self.statistics, batch["type"])
-        weights = self._weights(own, batch)
         xp = get_array_module(guesses)
         is_own = (truths == own[0]) | (truths == own[1])
         # -1 stays -1, and O stays O, either way.
@@ -113,13 +112,17 @@ class BinaryTokenLabels(EntityLoss):
         kept = xp.where(is_own, truths, xp.where(rest <= OUTSIDE, rest, -1))
         columns = [OUTSIDE, *own]
         logits = xp.full_like(guesses, -xp.inf)
-        logits[:, columns] = self._without_unseen(guesses)[:, columns]
-        return scaled_negative_log_likelihood(
-            logits, kept, self._token_scales(kept, lengths, weights)
-        )
+        logits[:, columns] = guesses[:, columns]
+        return super()._gradient_and_loss(logits, kept, lengths, batch)
 
-    def _weights(self, own: list[int], batch: BatchSampling) -> NDArray[np.float64]:
+    def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
+        """-r log softmax(z)[y] over the columns O, B-m and I-m; the weight is in r."""
+        return cross_entropy(logits, gold, factors)
+
+    def _weights_in(self, batch: BatchSampling | None) -> NDArray[np.float64]:
         """Weight of each tag in batches of a type. *Shape:* ``(K,)``."""
+        assert batch is not None
+        own = _tags_of(self.statistics, batch["type"])
         share_outside, share_own = self._shares(own, batch)
         weights = np.ones(len(self.statistics.counts))
         if self.weights == "paper":
@@ -132,7 +135,7 @@ class BinaryTokenLabels(EntityLoss):
     def _shares(self, own: list[int], batch: BatchSampling) -> tuple[float, float]:
         """Expected shares of O and of the type among the kept tokens of its batches."""
         if self.others == "masked":
-            odds = float(self.training_shares()[own].sum())
+            odds = float(self.training_odds()[own].sum())
             share_own = odds / (1.0 + odds) if np.isfinite(odds) else 1.0
         else:
             by_document = self.reduction == "documents"

@@ -1,12 +1,7 @@
 """Cross-entropy with class weights."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
-from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
-from .base import scaled_negative_log_likelihood
+from .base import cross_entropy
 from .weighted import WeightedLoss
 
 
@@ -28,15 +23,6 @@ class WeightedCrossEntropy(WeightedLoss):
         """Logits minus log w. *Shape:* ``(n, K)``."""
         return self._without_unseen(logits) - self._log_weights(logits)
 
-    def _gradient_and_loss(
-        self,
-        guesses: Logits,
-        truths: TagIds,
-        lengths: NDArray[Any] | None,
-        batch: BatchSampling | None,
-    ) -> tuple[Logits, float]:
-        return scaled_negative_log_likelihood(
-            self._without_unseen(guesses),
-            truths,
-            self._token_scales(truths, lengths, self._tag_weights),
-        )
+    def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
+        """-r log softmax(z)[y]; the weight is in r."""
+        return cross_entropy(logits, gold, factors)

@@ -1,13 +1,9 @@
 """Focal loss: less for tokens that are right already."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..errors import out_of_range
-from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
 from .log_space import backprop_log_odds, focal_factor_slope, log_focal_factor, log_probabilities
 from .weighted import WeightedLoss
@@ -59,24 +55,14 @@ class Focal(WeightedLoss):
         d_odds = super().backprop_posterior(logits, d_posterior) * slope
         return backprop_log_odds(log_p, log_not_p, d_odds)
 
-    def _gradient_and_loss(
-        self,
-        guesses: Logits,
-        truths: TagIds,
-        lengths: NDArray[Any] | None,
-        batch: BatchSampling | None,
-    ) -> tuple[Logits, float]:
-        xp = get_array_module(guesses)
-        scales = self._token_scales(truths, lengths, self._tag_weights)
-        rows = xp.nonzero(truths >= 0)[0]
-        at_gold = (xp.arange(len(rows)), truths[rows])
-        scale = xp.asarray(scales, dtype=guesses.dtype)[rows]
-        log_p, log_not_p = log_probabilities(self._without_unseen(guesses)[rows])
+    def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
+        """-r (1 - p)^g log p, gradient r A(p) (p - onehot(y)); the weight is in r."""
+        xp = get_array_module(logits)
+        at_gold = (xp.arange(len(gold)), gold)
+        log_p, log_not_p = log_probabilities(logits)
         gold_p, gold_not_p = log_p[at_gold], log_not_p[at_gold]
-        pull = scale * xp.exp(log_focal_factor(gold_p, gold_not_p, self.gamma))
-        d_rows = xp.exp(log_p)
-        d_rows[at_gold] = -xp.exp(gold_not_p)
-        gradient = xp.zeros_like(guesses)
-        gradient[rows] = d_rows * pull[:, None]
-        loss = -(scale * xp.exp(self.gamma * gold_not_p) * gold_p).sum()
-        return gradient, float(loss)
+        pull = factors * xp.exp(log_focal_factor(gold_p, gold_not_p, self.gamma))
+        gradient = xp.exp(log_p)
+        gradient[at_gold] = -xp.exp(gold_not_p)
+        loss = -(factors * xp.exp(self.gamma * gold_not_p) * gold_p).sum()
+        return gradient * pull[:, None], float(loss)

@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..errors import out_of_range
-from ..tags.batch_sampling import BatchSampling
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import scaled_negative_log_likelihood
+from .base import cross_entropy
 from .log_space import backprop_log_odds, log_probabilities
 from .weighted import WeightedLoss
 
@@ -79,21 +78,12 @@ class LDAM(WeightedLoss):
         d_odds = super().backprop_posterior(logits, d_posterior) * slope
         return backprop_log_odds(log_p, log_not_p, d_odds) * self.scale
 
-    def _gradient_and_loss(
-        self,
-        guesses: Logits,
-        truths: TagIds,
-        lengths: NDArray[Any] | None,
-        batch: BatchSampling | None,
-    ) -> tuple[Logits, float]:
-        xp = get_array_module(guesses)
-        rows = xp.nonzero(truths >= 0)[0]
-        gold = truths[rows]
-        logits = self._scaled(guesses)
-        logits[rows, gold] -= self._scaled_margins(guesses)[gold]
-        gradient, loss = scaled_negative_log_likelihood(
-            logits, truths, self._token_scales(truths, lengths, self._tag_weights)
-        )
+    def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
+        """-r log softmax(s (z - D_y onehot(y)))[y]; the weight is in r."""
+        scaled = logits * self.scale
+        rows = get_array_module(logits).arange(len(gold))
+        scaled[rows, gold] -= self._scaled_margins(logits)[gold]
+        gradient, loss = cross_entropy(scaled, gold, factors)
         return gradient * self.scale, loss
 
     def _scaled(self, logits: Logits) -> Logits:

@@ -1,19 +1,16 @@
 """Cross-entropy on logits adjusted by the log prior."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..errors import out_of_range
-from ..tags.batch_sampling import BatchSampling
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import EntityLoss, scaled_negative_log_likelihood
+from .base import TokenLoss, cross_entropy
 
 
-class LogitAdjusted(EntityLoss):
+class LogitAdjusted(TokenLoss):
     """Cross-entropy on z + t log pi (Menon et al. 2021, arXiv 2007.07314, eq. 10).
 
     The prior is put in by hand, so that the network has only to learn what the text adds to it.
@@ -42,16 +39,11 @@ class LogitAdjusted(EntityLoss):
 
     def posterior_logits(self, logits: Logits) -> Logits:
         """Logits plus t log pi. *Shape:* ``(n, K)``."""
-        xp = get_array_module(logits)
-        return self._without_unseen(logits) + xp.asarray(self._offset, dtype=logits.dtype)
+        return self._adjusted(self._without_unseen(logits))
 
-    def _gradient_and_loss(
-        self,
-        guesses: Logits,
-        truths: TagIds,
-        lengths: NDArray[Any] | None,
-        batch: BatchSampling | None,
-    ) -> tuple[Logits, float]:
-        return scaled_negative_log_likelihood(
-            self.posterior_logits(guesses), truths, self._token_scales(truths, lengths)
-        )
+    def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
+        """-r log softmax(z + t log pi)[y]."""
+        return cross_entropy(self._adjusted(logits), gold, factors)
+
+    def _adjusted(self, logits: Logits) -> Logits:
+        return logits + get_array_module(logits).asarray(self._offset, dtype=logits.dtype)

@@ -1,20 +1,15 @@
 """Majority-or-minority learning: more of the loss for the tokens outside entities."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
-from thinc.api import get_array_module
 
 from ..errors import out_of_range
-from ..tags.batch_sampling import BatchSampling
 from ..tags.scheme import OUTSIDE
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import EntityLoss, scaled_negative_log_likelihood
+from .base import TokenLoss, cross_entropy
 
 
-class MajorityOrMinority(EntityLoss):
+class MajorityOrMinority(TokenLoss):
     """l CE(all tokens) + (1 - l) CE(tokens outside entities).
 
     After Nemoto et al. 2024, arXiv 2401.11431. Both terms have the same divisor here, so that a
@@ -34,7 +29,6 @@ class MajorityOrMinority(EntityLoss):
         if not 0.0 < lam <= 1.0:
             raise out_of_range("lam", "in (0, 1]", lam)
         self.lam = lam
-        self._tag_weights: NDArray[np.float64] = np.ones(1)
 
     def initialize(self, statistics: TagStatistics) -> None:
         """Lay out the weights. See the base class."""
@@ -44,19 +38,8 @@ class MajorityOrMinority(EntityLoss):
 
     def posterior_logits(self, logits: Logits) -> Logits:
         """Logits minus log l in the columns of entities. *Shape:* ``(n, K)``."""
-        xp = get_array_module(logits)
-        log_weights = xp.asarray(np.log(self._tag_weights), dtype=logits.dtype)
-        return self._without_unseen(logits) - log_weights
+        return self._without_unseen(logits) - self._log_weights(logits)
 
-    def _gradient_and_loss(
-        self,
-        guesses: Logits,
-        truths: TagIds,
-        lengths: NDArray[Any] | None,
-        batch: BatchSampling | None,
-    ) -> tuple[Logits, float]:
-        return scaled_negative_log_likelihood(
-            self._without_unseen(guesses),
-            truths,
-            self._token_scales(truths, lengths, self._tag_weights),
-        )
+    def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
+        """-r log softmax(z)[y]; the weight is in r."""
+        return cross_entropy(logits, gold, factors)

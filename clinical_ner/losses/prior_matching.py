@@ -71,9 +71,9 @@ class PriorMatching(EntityLoss):
         self.base.initialize(statistics)
         self._log_means = {}
 
-    def training_shares(self) -> NDArray[np.float64] | None:
+    def training_odds(self) -> NDArray[np.float64] | None:
         """Those of the base."""
-        return self.base.training_shares()
+        return self.base.training_odds()
 
     def posterior_logits(self, logits: Logits) -> Logits:
         """Those of the base. *Shape:* ``(n, K)``."""
@@ -169,7 +169,7 @@ class PriorMatching(EntityLoss):
             ]
             shares = self.statistics.by_tag(of_batch)
         else:
-            expected = self.base.training_shares()
+            expected = self.base.training_odds()
             shares = self.statistics.prior if expected is None else expected
         shares = np.where(self.statistics.seen, shares, 0.0)
         return shares / shares.sum()

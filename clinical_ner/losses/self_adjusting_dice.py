@@ -1,19 +1,15 @@
 """Self-adjusting dice: a dice per token whose probabilities are damped where they are high."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..errors import out_of_range
-from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
-from .base import EntityLoss
+from .base import TokenLoss
 from .log_space import backprop_log_odds, log_probabilities
 
 
-class SelfAdjustingDice(EntityLoss):
+class SelfAdjustingDice(TokenLoss):
     """1 - (2 x y + g) / (x + y + g), x = (1 - p)^a p (Li et al. 2020, arXiv 1911.02855).
 
     The source states it for one token and two classes. The reading here: p is the softmax over all
@@ -60,18 +56,11 @@ class SelfAdjustingDice(EntityLoss):
         """
         raise self._no_posterior()
 
-    def _gradient_and_loss(
-        self,
-        guesses: Logits,
-        truths: TagIds,
-        lengths: NDArray[Any] | None,
-        batch: BatchSampling | None,
-    ) -> tuple[Logits, float]:
-        xp = get_array_module(guesses)
-        rows = xp.nonzero(truths >= 0)[0]
-        scale = xp.asarray(self._token_scales(truths, lengths), dtype=guesses.dtype)[rows]
-        log_p, log_not_p = log_probabilities(self._without_unseen(guesses)[rows])
-        y = xp.asarray(truths[rows][:, None] == xp.arange(guesses.shape[1]), dtype=guesses.dtype)
+    def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
+        """r times the sum over tags of (x + y - 2 x y) / (x + y + g), which is the class's form."""
+        xp = get_array_module(logits)
+        log_p, log_not_p = log_probabilities(logits)
+        y = xp.asarray(gold[:, None] == xp.arange(logits.shape[1]), dtype=logits.dtype)
         p = xp.exp(log_p)
         x = xp.exp(self.alpha * log_not_p) * p
         denominator = x + y + self.smoothing
@@ -79,7 +68,6 @@ class SelfAdjustingDice(EntityLoss):
         losses = (x + y - 2.0 * x * y) / denominator
         d_x = ((1.0 - 2.0 * y) * denominator - (x + y - 2.0 * x * y)) / denominator**2
         # dx / d(log-odds) = p (1-p)^a [(1 - p) - a p]
-        d_odds = d_x * x * (xp.exp(log_not_p) - self.alpha * p) * scale[:, None]
-        gradient = xp.zeros_like(guesses)
-        gradient[rows] = backprop_log_odds(log_p, log_not_p, d_odds)
-        return gradient, float((losses.sum(axis=1) * scale).sum())
+        d_odds = d_x * x * (xp.exp(log_not_p) - self.alpha * p) * factors[:, None]
+        gradient = backprop_log_odds(log_p, log_not_p, d_odds)
+        return gradient, float((losses.sum(axis=1) * factors).sum())

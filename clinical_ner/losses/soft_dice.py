@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..arrays import log_softmax
-from ..errors import ConfigError, out_of_range
+from ..errors import out_of_range
 from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
 from .base import EntityLoss, to_numpy
@@ -94,13 +94,7 @@ class SoftDice(EntityLoss):
         if self.reduction == "tokens":
             share = labelled.sum() / self.tokens_per_batch
             return labelled[None].astype(np.float64), np.asarray([share])
-        if lengths is None:
-            raise ConfigError(
-                f"The loss '{type(self).__name__}' averages per document, so it must be called "
-                "with the lengths of the documents."
-            )
-        n_documents = len(lengths)
-        document = np.repeat(np.arange(n_documents), to_numpy(lengths))
+        document, n_documents = self._document_of_token(lengths)
         members = (document == np.arange(n_documents)[:, None]) & labelled
         scale = np.full(n_documents, 1.0 / self._documents_per_batch)
         return members.astype(np.float64), scale

@@ -1,17 +1,14 @@
 """Cross-entropy on logits scaled and shifted per class."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..errors import out_of_range
-from ..tags.batch_sampling import BatchSampling
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import scaled_negative_log_likelihood
+from .base import cross_entropy
 from .weighted import WeightedLoss
 
 
@@ -62,30 +59,22 @@ class VectorScaling(WeightedLoss):
 
     def posterior_logits(self, logits: Logits) -> Logits:
         """D z + i - log w. *Shape:* ``(n, K)``."""
-        return self._trained(logits) - self._log_weights(logits)
+        return self._trained(self._without_unseen(logits)) - self._log_weights(logits)
 
     def backprop_posterior(self, logits: Logits, d_posterior: Logits) -> Logits:
         """See the base class."""
-        factor = get_array_module(logits).asarray(self._factor, dtype=logits.dtype)
+        factor = self._as(self._factor, logits)
         return super().backprop_posterior(logits, d_posterior) * factor
 
-    def _gradient_and_loss(
-        self,
-        guesses: Logits,
-        truths: TagIds,
-        lengths: NDArray[Any] | None,
-        batch: BatchSampling | None,
-    ) -> tuple[Logits, float]:
-        gradient, loss = scaled_negative_log_likelihood(
-            self._trained(guesses),
-            truths,
-            self._token_scales(truths, lengths, self._tag_weights),
-        )
-        factor = get_array_module(guesses).asarray(self._factor, dtype=guesses.dtype)
-        return gradient * factor, loss
+    def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
+        """-r log softmax(D z + i)[y]; the weight is in r."""
+        gradient, loss = cross_entropy(self._trained(logits), gold, factors)
+        return gradient * self._as(self._factor, logits), loss
 
     def _trained(self, logits: Logits) -> Logits:
-        """D z + i, -inf for tags without a training token. *Shape:* ``(n, K)``."""
-        xp = get_array_module(logits)
-        factor = xp.asarray(self._factor, dtype=logits.dtype)
-        return self._without_unseen(logits) * factor + xp.asarray(self._offset, dtype=logits.dtype)
+        """D z + i. *Shape:* ``(n, K)``."""
+        return logits * self._as(self._factor, logits) + self._as(self._offset, logits)
+
+    @staticmethod
+    def _as(values: NDArray[np.float64], like: Logits) -> Logits:
+        return get_array_module(like).asarray(values, dtype=like.dtype)

@@ -1,18 +1,11 @@
 """What losses with class weights share: the settings, and the weights of the tags."""
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from thinc.api import get_array_module
-
 from ..tags.statistics import TagStatistics
-from ..types import Logits
-from .base import EntityLoss
+from .base import TokenLoss
 from .weights import check_weights, tag_weights
 
 
-class WeightedLoss(EntityLoss):
+class WeightedLoss(TokenLoss):
     """Base of the losses in which the tokens of class c weigh w_c.
 
     weights: one of the schemes none, paper (1 - N_c/N, arXiv 2409.03238), inverse, sqrt_inverse,
@@ -35,13 +28,8 @@ class WeightedLoss(EntityLoss):
         check_weights(weights, beta)
         self.weights = weights
         self.beta = beta
-        self._tag_weights: NDArray[np.float64] = np.ones(1)
 
     def initialize(self, statistics: TagStatistics) -> None:
         """Compute the weights from the counts. See the base class."""
         super().initialize(statistics)
         self._tag_weights = tag_weights(statistics, self.weights, beta=self.beta)
-
-    def _log_weights(self, like: Logits) -> Any:
-        """Logarithm of every tag's weight, as the module and dtype of an array. *Shape:* (K,)."""
-        return get_array_module(like).asarray(np.log(self._tag_weights), dtype=like.dtype)

@@ -206,7 +206,7 @@ class ProbableEntities(StoredRecognizer):
             possible[:, xp.asarray(~self.statistics.seen)] = -np.inf
             return log_softmax(possible)
         log_probs = log_softmax(self.loss.posterior_logits(logits))
-        shares = self.loss.training_shares()
+        shares = self.loss.training_odds()
         if shares is None:
             return log_probs
         shift = self.statistics.sampling_shift(shares)

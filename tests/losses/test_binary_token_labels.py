@@ -102,14 +102,14 @@ def test_a_type_without_a_batch_has_no_probability():
     posterior = loss.posterior_logits(np.zeros((2, 5)))
     assert (posterior[:, [1, 2]] == -np.inf).all()
     assert np.isfinite(posterior[:, [0, 3, 4]]).all()
-    assert loss.training_shares()[[1, 2]].tolist() == [0.0, 0.0]
+    assert loss.training_odds()[[1, 2]].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("reduction", ["tokens", "documents"])
 def test_before_any_batch_all_is_outside(reduction):
     loss = BinaryTokenLabels(reduction=reduction)
     loss.initialize(corpus()[0])
-    assert loss.training_shares().tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
+    assert loss.training_odds().tolist() == [1.0, 0.0, 0.0, 0.0, 0.0]
     posterior = loss.posterior_logits(np.ones((1, 5)))
     assert posterior.tolist() == [[1.0, -np.inf, -np.inf, -np.inf, -np.inf]]
 

@@ -42,7 +42,7 @@ def optimum(calls):
 def recovered(loss, bias):
     """The chain of the component: posterior, sampling shift, softmax."""
     log_p = log_softmax(loss.posterior_logits(bias[None]))
-    shares = loss.training_shares()
+    shares = loss.training_odds()
     if shares is not None:
         log_p = log_p + loss.statistics.sampling_shift(shares)
     return np.exp(log_softmax(log_p))[0]

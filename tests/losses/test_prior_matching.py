@@ -144,5 +144,5 @@ def test_posterior_and_shares_are_those_of_the_base():
     loss = bound(base)
     z = random_batch(0)[0]
     np.testing.assert_array_equal(loss.posterior_logits(z), base.posterior_logits(z))
-    np.testing.assert_array_equal(loss.training_shares(), STATISTICS.document_shares)
+    np.testing.assert_array_equal(loss.training_odds(), STATISTICS.document_shares)
     assert loss.has_posterior

@@ -251,7 +251,7 @@ def test_the_optimum_without_signal_is_mapped_back_to_the_prior_of_the_corpus(
     loss = make(reduction=reduction, tokens_per_batch=1.0, **settings)
     loss.initialize(found.statistics)
     learned = loss.posterior_logits(found.optimum(loss)[None])[0]
-    shares = loss.training_shares()
+    shares = loss.training_odds()
     assert shares is not None
     prior = found.statistics.prior
     restored = softmax(learned + found.statistics.sampling_shift(shares))
