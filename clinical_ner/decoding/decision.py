@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..errors import check_number
 from ..tags.statistics import TagStatistics
-from ..types import LogProbs
+from ..types import EntityOffsets, LogProbs
+
+
+class Decoded(NamedTuple):
+    """The entities of a document under a decision.
+
+    spans: in the order of the text.
+    scores: the probability of each, None where the loss has no posterior.
+    """
+
+    spans: list[EntityOffsets]
+    scores: list[float] | None
 
 
 def check_prior_strength(value: float) -> float:

@@ -13,8 +13,8 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..calibration.calibration import Calibration
-from ..pipeline.annotation import Decoded
-from ..pipeline.document_lattice import DocumentLattice
+from ..decoding.decision import Decoded
+from ..decoding.document_lattice import DocumentLattice
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring import prior
 from ..scoring.average_precision import MIN_PROBABILITY, RankedSpans

@@ -12,7 +12,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..calibration.calibration import Calibration
-from ..pipeline.annotation import Decoded
+from ..decoding.decision import Decoded
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring.entities import (
     DocumentEntities,

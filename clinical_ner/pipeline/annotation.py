@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from spacy.tokens import Doc, Span, SpanGroup
 
+from ..decoding.decision import Decoded
 from ..errors import ConfigError
 from ..types import EntityOffsets
 
@@ -15,17 +15,6 @@ from ..types import EntityOffsets
 #: groups by it, so it needs no state that another process, or another pipeline, would lack.
 MADE_BY = "component"
 FACTORY = "clinical_ner"
-
-
-class Decoded(NamedTuple):
-    """The entities of a document under a decision.
-
-    spans: in the order of the text.
-    scores: the probability of each, None where the loss has no posterior.
-    """
-
-    spans: list[EntityOffsets]
-    scores: list[float] | None
 
 
 def annotate(

@@ -11,8 +11,8 @@ from spacy.pipeline.tok2vec import Tok2VecListener
 from spacy.tokens import Doc
 from thinc.api import Model
 
+from ..decoding.document_lattice import DocumentLattice
 from ..errors import ClinicalNerError
-from .document_lattice import DocumentLattice
 
 
 class DocumentAccess:

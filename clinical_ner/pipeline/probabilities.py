@@ -10,7 +10,8 @@ from spacy.tokens import Doc
 from thinc.types import Floats2d
 
 from ..arrays import log_softmax
-from ..decoding.decision import decision_scores
+from ..decoding.decision import Decoded, decision_scores
+from ..decoding.document_lattice import Candidate, DocumentLattice
 from ..decoding.lattice import Lattice, best_sequences, entities_of
 from ..errors import (
     ConfigError,
@@ -21,8 +22,6 @@ from ..errors import (
 )
 from ..tags.encode import taggable
 from ..types import EntityOffsets, LogProbs
-from .annotation import Decoded
-from .document_lattice import Candidate, DocumentLattice
 from .storage import StoredRecognizer
 
 #: Most tokens that are decoded together, where a document is not alone. It bounds the memory of

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..decoding.lattice import Lattice
 from ..types import LogProbs, TokenMask
+from .lattice import Lattice
 
 
 class Candidate(NamedTuple):
