@@ -140,9 +140,7 @@ def _viterbi_alone(component: ClinicalNer, active: bool) -> Iterator[None]:
         scores = [
             decision_scores(
                 component.model.ops.to_numpy(rows)[of_doc],
-                component.statistics,
-                prior_strength=component.prior_strength,
-                prior_smoothing=component.prior_smoothing,
+                component.decision,
             )
             for rows, of_doc in zip(log_probs, tokens, strict=True)
         ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import check_number
-from ..tags.statistics import TagStatistics
 from ..types import EntityOffsets, LogProbs
 
 
@@ -20,6 +22,31 @@ class Decoded(NamedTuple):
 
     spans: list[EntityOffsets]
     scores: list[float] | None
+
+    def most_probable_first(self) -> tuple[list[EntityOffsets], list[float]]:
+        """Spans and scores, as ``GoldSpans.judge`` asks for them; there must be scores."""
+        assert self.scores is not None
+        order = sorted(zip(self.scores, self.spans, strict=True), key=lambda of: -of[0])
+        return [span for _, span in order], [score for score, _ in order]
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """Which entities are made of the same probabilities.
+
+    Args:
+        prior_strength: s in [0, 1]; see ``decision_scores``.
+        thresholds: by label, the smallest probability of an entity that is made.
+        prior: the smoothed prior of the tags. *Shape:* ``(K,)``.
+    """
+
+    prior_strength: float
+    thresholds: Mapping[str, float]
+    prior: NDArray[np.float64]
+
+    def at(self, prior_strength: float) -> Decision:
+        """All entities at another prior strength, without thresholds."""
+        return replace(self, prior_strength=prior_strength, thresholds={})
 
 
 def check_prior_strength(value: float) -> float:
@@ -40,28 +67,22 @@ def check_threshold(label: str, value: float) -> float:
     return float(value)
 
 
-def decision_scores(
-    log_probs: LogProbs,
-    statistics: TagStatistics,
-    *,
-    prior_strength: float,
-    prior_smoothing: float,
-) -> LogProbs:
+def decision_scores(log_probs: LogProbs, decision: Decision) -> LogProbs:
     """Scores that decoding maximises: log p - (1 - s) log pi', up to a constant per token.
 
     s = 1 keeps the empirical prior; s = 0 treats all tags alike. pi' is the smoothed prior
     (n_c + a) / (N + a K). Subtracting a constant per token from log p, as normalising would,
     changes no sequence's rank, so it is left out.
 
-    log_probs: log p(tag | text). *Shape:* ``(n, K)``.
-    prior_strength: s in [0, 1].
-    prior_smoothing: a >= 0, in tokens.
+    Args:
+        log_probs: log p(tag | text). *Shape:* ``(n, K)``.
+        decision: gives s and pi'.
 
-    RETURNS: *Shape:* ``(n, K)``.
+    Returns:
+        *Shape:* ``(n, K)``.
     """
-    if prior_strength == 1.0:
+    if decision.prior_strength == 1.0:
         return log_probs
-    prior = statistics.smoothed_prior(prior_smoothing)
     # Only a = 0 leaves a tag without prior; it has probability 0 and stays impossible.
-    log_prior = np.log(np.where(prior > 0, prior, 1.0))
-    return log_probs - (1.0 - prior_strength) * log_prior
+    log_prior = np.log(np.where(decision.prior > 0, decision.prior, 1.0))
+    return log_probs - (1.0 - decision.prior_strength) * log_prior

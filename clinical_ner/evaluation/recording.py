@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +15,14 @@ from spacy.training import Example
 
 from ..calibration.calibration import Calibration
 from ..decoding.decision import Decoded
+from ..decoding.decode import decode
 from ..decoding.document_lattice import DocumentLattice
+from ..pipeline.annotation import annotate
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring import prior
 from ..scoring.average_precision import MIN_PROBABILITY, RankedSpans
 from ..scoring.counts import DocumentCounts
-from ..scoring.entities import DocumentEntities, GoldSpans, count_entity_reliability
+from ..scoring.entities import DocumentEntities, GoldSpans, count_entity_reliability, score_arrays
 from ..scoring.evaluation import ProbabilityCounts
 from ..scoring.probabilities import ProbabilityDetails
 from ..scoring.reliability import count_tokens
@@ -103,36 +106,38 @@ class Recorder:
         candidates = sorted(
             lattice.candidates(MIN_PROBABILITY), key=lambda candidate: -candidate.probability
         )
-        verdicts = gold.judge((c.start, c.end, c.label) for c in candidates)
         self._candidates.append(
-            [
-                (candidate.label, candidate.probability, right)
-                for candidate, right in zip(candidates, verdicts, strict=True)
-                if right is not None
-            ]
+            gold.judge_scored(
+                [(c.start, c.end, c.label) for c in candidates],
+                [c.probability for c in candidates],
+            )
         )
         self._support.append(dict(gold.support))
         calibration = self.component.calibration
         if calibration is None:
             return
-        raw = _undo(calibration, log_probs)
-        self.component.calibration = None
-        try:
-            decoded = self.component.decode(bare, raw)
-        finally:
-            self.component.calibration = calibration
-        lattice = DocumentLattice.of(taggable(bare), raw, self.component.labels)
+        raw, tokens = _undo(calibration, log_probs), taggable(bare)
+        decoded = decode(raw, tokens, self.component.labels, self.component.decision)
+        lattice = DocumentLattice.of(tokens, raw, self.component.labels)
         self._entities_before.append(_document_entities(gold, decoded, lattice))
 
     def decide(self, bare: Doc, log_probs: LogProbs, strength: float) -> Doc:
         """The document as the component decides at another prior strength."""
-        doc = _bare(bare)
-        kept = self.component.prior_strength
-        self.component.prior_strength = strength
-        try:
-            self._decode([doc], [log_probs])
-        finally:
-            self.component.prior_strength = kept
+        doc, component = _bare(bare), self.component
+        decoded = decode(
+            log_probs,
+            taggable(bare),
+            component.labels,
+            replace(component.decision, prior_strength=strength),
+            entity_step=component.entity_step,
+        )
+        annotate(
+            doc,
+            decoded,
+            spans_key=component.spans_key,
+            overwrite=component.overwrite,
+            calibrated=component.entity_step is not None,
+        )
         return doc
 
     def counts(self) -> tuple[ProbabilityCounts, ProbabilityDetails]:
@@ -174,19 +179,9 @@ class _Taken(NamedTuple):
 def _document_entities(
     gold: GoldSpans, decoded: Decoded, lattice: DocumentLattice
 ) -> DocumentEntities:
-    right = gold.judge(decoded.spans)
-    judged = [
-        (score, verdict)
-        for score, verdict in zip(decoded.scores or [], right, strict=True)
-        if verdict is not None
-    ]
-    return DocumentEntities(
-        scores=np.array([score for score, _ in judged], dtype=np.float64),
-        right=np.array([verdict for _, verdict in judged], dtype=bool),
-        missed=np.array(
-            [lattice.probability(*span) for span in gold.missed(decoded.spans)], dtype=np.float64
-        ),
-    )
+    scores, right = score_arrays(gold.judge_scored(decoded.spans, decoded.scores or []))
+    missed = [lattice.probability(*span) for span in gold.missed(decoded.spans)]
+    return DocumentEntities(scores, right, np.array(missed, dtype=np.float64))
 
 
 def _undo(calibration: Calibration, log_probs: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -13,10 +13,12 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from ..decoding.decode import decode
 from ..evaluation.labelled_tokens import unannotated
 from ..pipeline.recognizer import ClinicalNer
-from ..scoring.entities import GoldSpans
+from ..scoring.entities import GoldSpans, score_arrays
 from ..scoring.spans import label_scores, macro_f, micro_scores
+from ..tags.encode import taggable
 from ..types import EntityOffsets, LogProbs
 from .frequency import frequency_groups, merge_small_groups
 from .thresholds import Choice, LabelEntities, Objective, choose_thresholds
@@ -41,7 +43,7 @@ class Predicted(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Decision:
+class SearchedDecision:
     """A prior strength, and thresholds for the entities that it gives.
 
     entities: by label, those below their threshold included.
@@ -84,10 +86,10 @@ def search_decisions(
     *,
     objective: Objective,
     min_support: int,
-) -> list[Decision]:
+) -> list[SearchedDecision]:
     """The thresholds of every prior strength.
 
-    component: its own decision is of no matter, and changes nothing in it.
+    component: its own decision does not matter.
     documents: what ``predict`` gave.
     prior_strengths: in [0, 1].
     objective, min_support: see ``choose_thresholds``; labels about as common in training share a
@@ -104,15 +106,15 @@ def search_decisions(
         )
         # 0 keeps all, as no threshold does.
         chosen = {label: choice.threshold for label, choice in choices.items() if choice.threshold}
-        decisions.append(Decision(strength, chosen, entities, choices))
+        decisions.append(SearchedDecision(strength, chosen, entities, choices))
     return decisions
 
 
-def own_decision(component: ClinicalNer, documents: Sequence[Predicted]) -> Decision:
+def own_decision(component: ClinicalNer, documents: Sequence[Predicted]) -> SearchedDecision:
     """The decision that a component has."""
     strength = component.prior_strength
     entities = _entities(component, documents, strength)
-    return Decision(strength, dict(component.thresholds), entities, {})
+    return SearchedDecision(strength, dict(component.thresholds), entities, {})
 
 
 def predict(nlp: Language, name: str, references: Sequence[Doc]) -> Iterator[Predicted]:
@@ -143,47 +145,39 @@ def _entities(
 
     RETURNS: of the component's labels and of those of gold and of other components, sorted.
     """
-    judged: dict[str, list[tuple[float, bool]]] = {label: [] for label in component.labels}
+    judged: list[tuple[str, float, bool]] = []
     support: Counter[str] = Counter()
+    decided = component.decision.at(prior_strength)
     for document in documents:
-        spans, scores = _decode(component, document, prior_strength)
-        taken = {i for start, end, _ in document.others for i in range(start, end)}
-        ours = [
-            (score, span)
-            for score, span in zip(scores, spans, strict=True)
-            if taken.isdisjoint(range(span[0], span[1]))
-        ]
+        tokens = taggable(document.doc)
+        decoded = decode(
+            document.log_probs,
+            tokens,
+            component.labels,
+            decided,
+            entity_step=component.entity_step,
+        )
         # Of two that align with one gold entity the more probable finds it, so that dropping the
         # other changes nothing.
-        ours.sort(key=lambda scored: -scored[0])
-        scored = [(KEPT, span) for span in document.others] + ours
-        verdicts = document.gold.judge(span for _, span in scored)
-        for (score, (_, _, label)), right in zip(scored, verdicts, strict=True):
-            if right is not None:
-                judged.setdefault(label, []).append((score, right))
-        support.update(document.gold.support)
-    return {
-        label: LabelEntities(
-            scores=np.array([score for score, _ in judged.get(label, [])], dtype=np.float64),
-            right=np.array([right for _, right in judged.get(label, [])], dtype=bool),
-            support=support[label],
+        spans, scores = decoded.most_probable_first()
+        taken = {i for start, end, _ in document.others for i in range(start, end)}
+        ours = [
+            (span, score)
+            for span, score in zip(spans, scores, strict=True)
+            if taken.isdisjoint(range(span[0], span[1]))
+        ]
+        judged += document.gold.judge_scored(
+            [*document.others, *(span for span, _ in ours)],
+            [KEPT] * len(document.others) + [score for _, score in ours],
         )
-        for label in sorted({*judged, *support})
+        support.update(document.gold.support)
+    by_label: dict[str, list[tuple[str, float, bool]]] = {label: [] for label in component.labels}
+    for of in judged:
+        by_label.setdefault(of[0], []).append(of)
+    return {
+        label: LabelEntities(*score_arrays(by_label.get(label, [])), support=support[label])
+        for label in sorted({*by_label, *support})
     }
-
-
-def _decode(
-    component: ClinicalNer, document: Predicted, prior_strength: float
-) -> tuple[list[EntityOffsets], list[float]]:
-    """Entities and their probabilities under a prior strength and no threshold."""
-    kept = component.prior_strength, component.thresholds
-    component.prior_strength, component.thresholds = prior_strength, {}
-    try:
-        spans, scores = component.decode(document.doc, document.log_probs)
-    finally:
-        component.prior_strength, component.thresholds = kept
-    assert scores is not None
-    return spans, scores
 
 
 def _groups(
@@ -200,7 +194,7 @@ def _groups(
     return groups or [labels]
 
 
-def per_label(before: Decision, after: Decision) -> dict[str, dict[str, Any]]:
+def per_label(before: SearchedDecision, after: SearchedDecision) -> dict[str, dict[str, Any]]:
     """Scores of every label before and after, its threshold, and where that comes from.
 
     before, after: of the same documents.

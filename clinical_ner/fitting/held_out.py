@@ -12,16 +12,17 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..calibration.calibration import Calibration
-from ..decoding.decision import Decoded
+from ..decoding.decode import decode
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring.entities import (
     DocumentEntities,
     GoldSpans,
     count_entity_reliability,
     entity_reliability_statistics,
+    score_arrays,
 )
 from ..scoring.reliability import count_tokens, token_statistics
-from ..tags.encode import encode_example
+from ..tags.encode import encode_example, taggable
 from ..types import LogProbs, TagIds
 from .decisions import predict
 
@@ -34,7 +35,7 @@ STRENGTHS = (1.0, 0.5, 0.0)
 class AnnotatedDocument:
     """A document and its gold; see ``calibration_fit.HeldOutDocument``.
 
-    component: what decodes; its own decision is of no matter, and changes nothing in it.
+    component: its own decision does not matter.
     doc: its tokens as the component gets them.
     log_probs: log p(tag | text) without calibration. *Shape:* ``(len(doc), K)``.
     gold: tag ids, -1 where masked. *Shape:* ``(len(doc),)``.
@@ -59,32 +60,12 @@ class AnnotatedDocument:
 
         RETURNS: *Shape of both:* ``(m,)``.
         """
-        judged: list[tuple[float, bool]] = []
+        component, judged = self.component, []
         for strength in strengths:
-            decoded = self._decode(log_probs, strength)
-            assert decoded.scores is not None
-            # Of two that align with one gold entity the more probable is right.
-            order = sorted(zip(decoded.scores, decoded.spans, strict=True), key=lambda of: -of[0])
-            verdicts = self.gold_spans.judge(span for _, span in order)
-            judged += [
-                (score, right)
-                for (score, _), right in zip(order, verdicts, strict=True)
-                if right is not None
-            ]
-        return (
-            np.array([score for score, _ in judged], dtype=np.float64),
-            np.array([right for _, right in judged], dtype=bool),
-        )
-
-    def _decode(self, log_probs: LogProbs, strength: float) -> Decoded:
-        """All spans at a prior strength, with the probabilities of the lattice."""
-        component = self.component
-        kept = component.calibration, component.prior_strength, component.thresholds
-        component.calibration, component.prior_strength, component.thresholds = None, strength, {}
-        try:
-            return component.decode(self.doc, log_probs)
-        finally:
-            component.calibration, component.prior_strength, component.thresholds = kept
+            decided = component.decision.at(strength)
+            decoded = decode(log_probs, taggable(self.doc), component.labels, decided)
+            judged += self.gold_spans.judge_scored(*decoded.most_probable_first())
+        return score_arrays(judged)
 
 
 def annotated_documents(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from spacy.tokens import Doc
 from thinc.types import Floats2d
 
 from ..arrays import log_softmax
-from ..decoding.decision import Decoded, decision_scores
+from ..decoding.decision import Decision, Decoded
+from ..decoding.decode import EntityStep, decode_all
 from ..decoding.document_lattice import Candidate, DocumentLattice
-from ..decoding.lattice import Lattice, best_sequences, entities_of
 from ..errors import (
     ConfigError,
     check_number,
@@ -21,12 +20,8 @@ from ..errors import (
     not_initialized,
 )
 from ..tags.encode import taggable
-from ..types import EntityOffsets, LogProbs
+from ..types import LogProbs
 from .storage import StoredRecognizer
-
-#: Most tokens that are decoded together, where a document is not alone. It bounds the memory of
-#: their lattices (20 MB with 40 types); twice as many were hardly faster.
-MAX_TOKENS = 8192
 
 
 class ProbableEntities(StoredRecognizer):
@@ -86,65 +81,37 @@ class ProbableEntities(StoredRecognizer):
             ]
         return log_probs
 
-    def decode(self, doc: Doc, log_probs: LogProbs) -> Decoded:
-        """Entities of a document under the present decision; see ``decode_all``."""
-        return next(self.decode_all([doc], [log_probs]))
+    @property
+    def decision(self) -> Decision:
+        """The present decision."""
+        prior = self.statistics.smoothed_prior(self.prior_smoothing)
+        return Decision(self.prior_strength, self.thresholds, prior)
+
+    @property
+    def entity_step(self) -> EntityStep | None:
+        """What the calibration does to the probabilities of entities, None where nothing."""
+        if self.calibration is None or self.calibration.entities is None:
+            return None
+        return self.calibration.entities.apply
 
     def decode_all(self, docs: Sequence[Doc], log_probs: Sequence[LogProbs]) -> Iterator[Decoded]:
         """Entities of documents under the present decision, and their probabilities.
 
-        log_probs: what ``predict`` gave for them. *Shape of each:* ``(len(doc), K)``.
+        Args:
+            docs: the documents.
+            log_probs: what ``predict`` gave for them. *Shape of each:* ``(len(doc), K)``.
 
-        YIELDS: one after the other; those of the next ones are computed together.
+        Yields:
+            One after the other; those of the next ones are computed together.
         """
-        for part in _parts(docs, MAX_TOKENS):
-            tokens = [taggable(doc) for doc in docs[part]]
-            tagged = [
-                self.model.ops.to_numpy(rows)[of_doc]
-                for rows, of_doc in zip(log_probs[part], tokens, strict=True)
-            ]
-            scores = [
-                decision_scores(
-                    rows,
-                    self.statistics,
-                    prior_strength=self.prior_strength,
-                    prior_smoothing=self.prior_smoothing,
-                )
-                for rows in tagged
-            ]
-            labels = list(self.labels)
-            found = [
-                entities_of(path, labels, of_doc)
-                for path, of_doc in zip(best_sequences(scores), tokens, strict=True)
-            ]
-            if not self.loss.has_posterior:
-                yield from (Decoded(entities, None) for entities in found)
-                continue
-            for entities, of_doc, lattice in zip(
-                found, tokens, Lattice.of_all(tagged), strict=True
-            ):
-                yield self._scored(entities, DocumentLattice(of_doc, lattice, labels))
-
-    def _scored(self, entities: list[EntityOffsets], lattice: DocumentLattice) -> Decoded:
-        """The entities that reach the threshold of their type, with their probabilities."""
-        probabilities = np.array([lattice.probability(*entity) for entity in entities])
-        kept = [
-            (entity, probability)
-            for entity, probability in zip(
-                entities, self.entity_scores(probabilities).tolist(), strict=True
-            )
-            if probability >= self.thresholds.get(entity[2], 0.0)
-        ]
-        return Decoded([entity for entity, _ in kept], [probability for _, probability in kept])
-
-    def entity_scores(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Calibrated probabilities of entities; a component without calibration leaves them.
-
-        probabilities: of the lattice. *Shape:* ``(m,)``.
-        """
-        if self.calibration is None or self.calibration.entities is None:
-            return probabilities
-        return self.calibration.entities.apply(probabilities)
+        return decode_all(
+            [self.model.ops.to_numpy(rows) for rows in log_probs],
+            [taggable(doc) for doc in docs],
+            self.labels,
+            self.decision,
+            entity_step=self.entity_step,
+            scored=self.loss.has_posterior,
+        )
 
     def span_probability(self, doc: Doc, start: int, end: int, label: str) -> float:
         """P(exactly this span is an entity with this label | text), of the lattice.
@@ -210,15 +177,3 @@ class ProbableEntities(StoredRecognizer):
             return log_probs
         shift = self.statistics.sampling_shift(shares)
         return log_softmax(log_probs + xp.asarray(shift, dtype=log_probs.dtype))
-
-
-def _parts(docs: Sequence[Doc], max_tokens: int) -> Iterator[slice]:
-    """Divide documents into runs of at most so many tokens, or of one document."""
-    start = tokens = 0
-    for index, doc in enumerate(docs):
-        if index > start and tokens + len(doc) > max_tokens:
-            yield slice(start, index)
-            start, tokens = index, 0
-        tokens += len(doc)
-    if docs:
-        yield slice(start, len(docs))

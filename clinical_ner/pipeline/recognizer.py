@@ -257,7 +257,7 @@ class ClinicalNer(ProbableEntities):
         """
         releases = not self.keep_transformer_output and self._access.listens_alone(self)
         # A temperature alone leaves entities too sure, which were chosen for being probable.
-        calibrated = self.calibration is not None and self.calibration.entities is not None
+        calibrated = self.entity_step is not None
         docs = list(docs)
         for doc, log_probs in zip(docs, scores, strict=True):
             check_probabilities(doc, log_probs, name=self.name)

@@ -62,6 +62,24 @@ class GoldSpans:
         """
         return self._judge(spans)[0]
 
+    def judge_scored(
+        self, spans: Sequence[EntityOffsets], scores: Sequence[float]
+    ) -> list[tuple[str, float, bool]]:
+        """Label and score of the spans that are right or wrong, and whether they are right.
+
+        Args:
+            spans: see ``judge``.
+            scores: the probability of each. *Shape:* ``(len(spans),)``.
+
+        Returns:
+            In the order of ``spans``, without those that count as neither.
+        """
+        return [
+            (label, score, right)
+            for (_, _, label), score, right in zip(spans, scores, self.judge(spans), strict=True)
+            if right is not None
+        ]
+
     def missed(self, spans: Iterable[EntityOffsets]) -> list[EntityOffsets]:
         """Gold entities that none of the spans finds, as spans of the predicted tokens, sorted.
 
@@ -119,6 +137,16 @@ class EntityReliability:
 
     bins: DocumentCounts
     sums: DocumentCounts
+
+
+def score_arrays(
+    judged: Sequence[tuple[str, float, bool]],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Scores of what ``GoldSpans.judge_scored`` gave, and which are right. *Shape:* ``(n,)``."""
+    return (
+        np.array([score for _, score, _ in judged], dtype=np.float64),
+        np.array([right for _, _, right in judged], dtype=bool),
+    )
 
 
 def count_entity_reliability(documents: Sequence[DocumentEntities]) -> EntityReliability:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinical_ner.decoding.decision import decision_scores
+from clinical_ner.decoding.decision import Decision, decision_scores
 from clinical_ner.decoding.lattice import best_sequence, entities_of
 from clinical_ner.tags.scheme import legal_transitions, tag_names
 from clinical_ner.tags.statistics import TagStatistics
@@ -92,12 +92,12 @@ def test_prior_strength_zero_is_the_argmax_of_the_likelihood_ratio():
     statistics = TagStatistics()
     statistics.count(["a"], [np.repeat([0, 1, 2], [900, 90, 10])])
     log_probs = np.log(np.array([[0.8, 0.15, 0.05]]))
-    settings = {"prior_smoothing": 0.0}
-    full = decision_scores(log_probs, statistics, prior_strength=1.0, **settings)
+    decision = Decision(1.0, {}, statistics.smoothed_prior(0.0))
+    full = decision_scores(log_probs, decision.at(1.0))
     np.testing.assert_array_equal(full, log_probs)
-    none = decision_scores(log_probs, statistics, prior_strength=0.0, **settings)
+    none = decision_scores(log_probs, decision.at(0.0))
     np.testing.assert_allclose(np.exp(none[0]), [0.8 / 0.9, 0.15 / 0.09, 0.05 / 0.01])
-    half = decision_scores(log_probs, statistics, prior_strength=0.5, **settings)
+    half = decision_scores(log_probs, decision.at(0.5))
     np.testing.assert_allclose(half, (full + none) / 2)
 
 

@@ -101,7 +101,7 @@ def test_documents_decoded_together_are_those_decoded_alone(
     component.thresholds = {"Sign": 0.3}
     texts = ["took aspirin \n 40 mg", "", TEXT, " ", "pain", TEXT + " " + TEXT]
     alone = [summary(nlp(text)) for text in texts]
-    monkeypatch.setattr("clinical_ner.pipeline.probabilities.MAX_TOKENS", max_tokens)
+    monkeypatch.setattr("clinical_ner.decoding.decode.MAX_TOKENS", max_tokens)
     together = [summary(doc) for doc in nlp.pipe(texts)]
     assert [[ent[:3] for ent in doc] for doc in together] == [
         [ent[:3] for ent in doc] for doc in alone

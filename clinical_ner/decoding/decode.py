@@ -1,0 +1,101 @@
+"""From probabilities of tokens to entities under a decision, with the probability of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..types import EntityOffsets, LogProbs, TokenMask
+from .decision import Decision, Decoded, decision_scores
+from .document_lattice import DocumentLattice
+from .lattice import Lattice, best_sequences, entities_of
+
+#: Most tokens that are decoded together, where a document is not alone. It bounds the memory of
+#: their lattices (20 MB with 40 types); twice as many were hardly faster.
+MAX_TOKENS = 8192
+
+#: From lattice probabilities of decoded spans to calibrated ones. *Shape of both:* ``(m,)``.
+EntityStep: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def decode(
+    log_probs: LogProbs,
+    tokens: TokenMask,
+    labels: Sequence[str],
+    decision: Decision,
+    *,
+    entity_step: EntityStep | None = None,
+) -> Decoded:
+    """Entities of one document and their probabilities; see ``decode_all``."""
+    return next(decode_all([log_probs], [tokens], labels, decision, entity_step=entity_step))
+
+
+def decode_all(
+    log_probs: Sequence[LogProbs],
+    tokens: Sequence[TokenMask],
+    labels: Sequence[str],
+    decision: Decision,
+    *,
+    entity_step: EntityStep | None = None,
+    scored: bool = True,
+) -> Iterator[Decoded]:
+    """Entities of documents under a decision, and their probabilities.
+
+    Args:
+        log_probs: log p(tag | text) of each document, on the CPU. *Shape of each:* ``(n, K)``.
+        tokens: True for the tokens that carry a tag. *Shape of each:* ``(n,)``.
+        labels: the entity types, in the order of their tags.
+        decision: which entities are made.
+        entity_step: calibrates the lattice's probabilities of the decoded spans; None keeps them.
+        scored: whether ``log_probs`` are probabilities. If not, entities have no score, and
+            thresholds do not apply.
+
+    Yields:
+        One after the other; those of the next ones are computed together.
+    """
+    for part in _parts(tokens, MAX_TOKENS):
+        masks = tokens[part]
+        tagged = [rows[mask] for rows, mask in zip(log_probs[part], masks, strict=True)]
+        paths = best_sequences([decision_scores(rows, decision) for rows in tagged])
+        found = [
+            entities_of(path, list(labels), mask) for path, mask in zip(paths, masks, strict=True)
+        ]
+        if not scored:
+            yield from (Decoded(entities, None) for entities in found)
+            continue
+        for entities, mask, lattice in zip(found, masks, Lattice.of_all(tagged), strict=True):
+            document = DocumentLattice(mask, lattice, labels)
+            yield _scored(entities, document, decision, entity_step)
+
+
+def _scored(
+    entities: list[EntityOffsets],
+    lattice: DocumentLattice,
+    decision: Decision,
+    entity_step: EntityStep | None,
+) -> Decoded:
+    """The entities that reach the threshold of their type, with their probabilities."""
+    probabilities = np.array([lattice.probability(*entity) for entity in entities])
+    if entity_step is not None:
+        probabilities = entity_step(probabilities)
+    kept = [
+        (entity, probability)
+        for entity, probability in zip(entities, probabilities.tolist(), strict=True)
+        if probability >= decision.thresholds.get(entity[2], 0.0)
+    ]
+    return Decoded([entity for entity, _ in kept], [probability for _, probability in kept])
+
+
+def _parts(masks: Sequence[TokenMask], max_tokens: int) -> Iterator[slice]:
+    """Divide documents into runs of at most so many tokens, or of one document."""
+    start = tokens = 0
+    for index, mask in enumerate(masks):
+        if index > start and tokens + len(mask) > max_tokens:
+            yield slice(start, index)
+            start, tokens = index, 0
+        tokens += len(mask)
+    if masks:
+        yield slice(start, len(masks))
