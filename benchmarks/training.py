@@ -23,11 +23,10 @@ import torch
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
+from speed import BARE, OURS, Batch, encoder_batches, measure, summarise
 from thinc.api import Adam, fix_random_seed
 
 from clinical_ner.data.formats.docbin import read_docbin
-from clinical_ner.research.speed.speed import BARE, OURS, measure, summarise
-from clinical_ner.research.speed.speed_windows import Batch, encoder_batches
 
 #: As in configs/minilm.cfg; a rate so small that the weights hardly move.
 OPTIMIZER = {"learn_rate": 1e-6, "L2": 0.01, "grad_clip": 1.0}

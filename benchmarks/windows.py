@@ -1,7 +1,7 @@
 """Speed of prediction with several windows of wordpieces, and where its time goes.
 
-`clinical-ner benchmark` compares a pipeline, as it is, with what else there is. This script gives
-the same weights other windows; each is measured beside the bare encoder over the same windows.
+`python -m benchmarks.speed` compares a pipeline, as it is, with others. This script gives the same
+weights other windows; each is measured beside the bare encoder over the same windows.
 
     python benchmarks/windows.py MODEL NOTES [--limit 100] [--rounds 5] [--windows 254,32 510,64]
                                  [--batch-items 4096] [--profile]
@@ -22,10 +22,16 @@ from typing import Any
 import spacy
 import torch
 from spacy.language import Language
-
-from clinical_ner.research.speed.speed import BARE, OURS, measure, summarise
-from clinical_ner.research.speed.speed_notes import pieces_of, read_notes
-from clinical_ner.research.speed.speed_windows import bare_forward, encoder_batches
+from speed import (
+    BARE,
+    OURS,
+    bare_forward,
+    encoder_batches,
+    measure,
+    pieces_of,
+    read_notes,
+    summarise,
+)
 
 
 def windowed(path: Path, size: int, context: int, batch_items: int) -> Language:
