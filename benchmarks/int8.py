@@ -20,12 +20,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import spacy
 import torch
 from transformers import AutoModel
 
 from clinical_ner.model.onednn import without_onednn
-from clinical_ner.onnx.session import INPUTS, OnnxEncoder, import_onnxruntime
+from clinical_ner.onnx.session import INPUTS, OnnxEncoder
 
 #: Calls before those that count.
 WARM_UP = 3
@@ -45,14 +46,13 @@ def encoder_of(path: str) -> OnnxEncoder | None:
 
 def by_operator(encoder: OnnxEncoder, ids: Any, repeats: int) -> Counter[str]:
     """Milliseconds of a call, by operator, from the profile of ONNX Runtime."""
-    runtime = import_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
-        options = runtime.SessionOptions()
+        options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.enable_mem_pattern = False
         options.enable_profiling = True
         options.profile_file_prefix = f"{folder}/profile"
-        session = runtime.InferenceSession(
+        session = onnxruntime.InferenceSession(
             encoder.file, options, providers=["CPUExecutionProvider"]
         )
         given = {node.name for node in session.get_inputs()}
@@ -113,7 +113,7 @@ def main() -> None:
     torch.set_num_threads(1)
     encoder = encoder_of(args.model)
     if encoder is None:
-        parser.error("MODEL3 is no pipeline that clinical-ner optimize wrote")
+        parser.error("MODEL3 is not a pipeline that clinical-ner optimize wrote")
     words = encoder.config.vocab_size
     ids = np.random.default_rng(0).integers(words, size=(args.rows, args.length))
     in_fp32 = AutoModel.from_config(encoder.config).eval()

@@ -36,7 +36,6 @@ COMMANDS = {
     "neighbours": "Mix the tags of the nearest training tokens into a pipeline's probabilities.",
     "compare": "Train recipes on the same documents and seeds, and compare them with the first.",
     "bias": "Train losses on randomised data, and see whether they give the training shares back.",
-    "benchmark": "Measure how fast a pipeline reads notes, and with how much memory, on the CPU.",
 }
 
 

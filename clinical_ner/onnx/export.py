@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import warnings
 from typing import Any
 from unittest import mock
@@ -11,10 +12,9 @@ from unittest import mock
 import torch
 from transformers import AutoModel
 
-from ..errors import InputError, missing_extra
+from ..errors import InputError
 from ..model.windows.window_settings import longest_window
-from .attention import attention_in_one_operator
-from .session import INPUTS, OUTPUT, import_onnxruntime, make_session
+from .session import INPUTS, OUTPUT, import_extra, make_session
 
 #: Version of the operators: the first with one for layer normalization.
 OPSET = 17
@@ -27,10 +27,6 @@ TOLERANCE = 1e-3
 #: most wordpieces of one more, as long as the encoder reads them: some look at near ones only.
 PROBES = ((2, 7), (1, 3), (3, 24))
 LONGEST_PROBE = 512
-#: Names that transformers gives to attention as PyTorch computes it, and written out in operators.
-#: The first is exported as one operator, which is faster; not every encoder has it.
-PLAIN = "eager"
-ATTENTIONS = ("sdpa", PLAIN)
 
 
 def export(name: str, transformer: Any, tokenizer: Any) -> bytes:
@@ -39,15 +35,20 @@ def export(name: str, transformer: Any, tokenizer: Any) -> bytes:
     It takes the inputs that the tokenizer gives, but for a mask: its rows have no padding. It only
     gives the last hidden state; numbers of rows and wordpieces are free.
 
-    name: the encoder's, for messages.
+    Args:
+        name: the encoder's, for messages.
+        transformer: the encoder, a module of transformers.
+        tokenizer: its tokenizer.
 
-    RETURNS: the content of the file.
-    RAISES ClinicalNerError: ONNX or ONNX Runtime is not installed, the encoder is too large, its
-        tokenizer pads on the left, or the exporter of PyTorch cannot write it, or not such that it
-        gives the same vectors.
+    Returns:
+        The content of the file.
+
+    Raises:
+        InputError: ONNX or ONNX Runtime is not installed, the encoder is too large, its tokenizer
+            pads on the left, or what the exporter of PyTorch writes does not give the same vectors.
     """
-    import_onnx()
-    import_onnxruntime()
+    import_extra("onnx")
+    import_extra("onnxruntime")
     size = sum(p.numel() * p.element_size() for p in transformer.parameters())
     if size > MAX_BYTES:
         raise InputError(
@@ -62,38 +63,20 @@ def export(name: str, transformer: Any, tokenizer: Any) -> bytes:
         )
     inputs = _inputs(tokenizer)
     longest = min(longest_window(tokenizer, transformer) or LONGEST_PROBE, LONGEST_PROBE)
-    reason = ""
-    for attention in ATTENTIONS:
-        # Encoder, exporter and runtime each raise whatever suits what they cannot do.
-        try:
-            encoder, plain = (
-                _Encoder(_with_attention(transformer, each), inputs).eval()
-                for each in (attention, PLAIN)
-            )
-            file = _write(encoder)
-            difference = _difference(plain, file, longest)
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            continue
-        if difference <= TOLERANCE:
-            return file
+    # Encoder, exporter and runtime each raise whatever suits what they cannot do.
+    try:
+        encoder = _Encoder(_written_out(transformer), inputs).eval()
+        file = _write(encoder)
+        difference = _difference(encoder, file, longest)
         reason = f"its vectors would differ by {difference:.2g} of the largest value"
+    except Exception as error:
+        difference, reason = math.inf, " ".join(str(error).split())[:200] or type(error).__name__
+    if difference <= TOLERANCE:
+        return file
     raise InputError(
         f"The encoder '{name}' cannot be written as ONNX ({reason}). Use the pipeline as it is, "
         "or train with another encoder."
     )
-
-
-def import_onnx() -> Any:
-    """The module onnx.
-
-    RAISES ClinicalNerError: it is not installed.
-    """
-    try:
-        import onnx
-    except ImportError as error:
-        raise missing_extra("An encoder on ONNX Runtime", "onnx", "onnx") from error
-    return onnx
 
 
 class _Encoder(torch.nn.Module):
@@ -109,10 +92,10 @@ class _Encoder(torch.nn.Module):
         return output.last_hidden_state
 
 
-def _with_attention(transformer: Any, implementation: str) -> Any:
-    """A copy that computes its attention in another of the ways that transformers has."""
+def _written_out(transformer: Any) -> Any:
+    """A copy that computes its attention by matrix products, not by one function of PyTorch."""
     config = copy.deepcopy(transformer.config)
-    copied = AutoModel.from_config(config, attn_implementation=implementation)
+    copied = AutoModel.from_config(config, attn_implementation="eager")
     copied.load_state_dict(transformer.state_dict())
     return copied
 
@@ -123,7 +106,7 @@ def _write(encoder: _Encoder) -> bytes:
     buffer: Any = io.BytesIO()
     # On an error the exporter prints the whole graph to stdout, whether it is asked to or not.
     silent = mock.patch("torch._C._jit_onnx_log", create=True)
-    with warnings.catch_warnings(), torch.no_grad(), attention_in_one_operator(), silent:
+    with warnings.catch_warnings(), torch.no_grad(), silent:
         # That it traces, and that another exporter is newer: that one needs a package more.
         warnings.simplefilter("ignore")
         torch.onnx.export(

@@ -1,4 +1,4 @@
-"""An encoder that runs on ONNX Runtime and stands where the stock model has one of PyTorch.
+"""An encoder that runs on ONNX Runtime, in the place of one of PyTorch.
 
 To the wrapper of spacy-transformers it is a module like any other, so saving, loading, copying and
 calling stay what they are; its only weights are the bytes of an ONNX file.
@@ -6,10 +6,9 @@ calling stay what they are; its only weights are the bytes of an ONNX file.
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
-from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -20,14 +19,11 @@ from transformers.modeling_outputs import BaseModelOutput
 from ..errors import ConfigError, missing_extra
 from ..model.threads import limit_threads, side_by_side
 
-#: Names of the encoder's inputs and output in the file. It takes no mask: see `calls_of`.
+#: Names of the encoder's inputs and output in the file. It takes no mask: a call is a row.
 INPUTS = ("input_ids", "token_type_ids")
 OUTPUT = "last_hidden_state"
 #: Key of the bytes among the parameters.
 FILE = "onnx"
-#: Most wordpieces of a call. From 256 to 4096 all were about as fast; fewer need less memory, and
-#: are easier to share out among threads.
-CALL_WORDPIECES = 512
 #: How ONNX Runtime says that the memory is used up; it has no exception for that.
 OUT_OF_MEMORY = ("allocate memory", "bad allocation", "bad_alloc")
 _MAKING = threading.Lock()
@@ -36,8 +32,9 @@ _MAKING = threading.Lock()
 class OnnxEncoder(torch.nn.Module):
     """A pretrained encoder as an ONNX file, for prediction on the CPU.
 
-    config: of the encoder that the file was made from.
-    file: the content of the file; none before its parameters are loaded.
+    Args:
+        config: of the encoder that the file was made from.
+        file: the content of the file; none before its parameters are loaded.
     """
 
     #: What `model.encoder.uses_onnx` looks for.
@@ -56,9 +53,10 @@ class OnnxEncoder(torch.nn.Module):
     def from_config(cls, config: PretrainedConfig) -> OnnxEncoder:
         """An encoder whose file is yet to be loaded, as the wrapper makes it.
 
-        RAISES ClinicalNerError: ONNX Runtime is not installed.
+        Raises:
+            InputError: ONNX Runtime is not installed.
         """
-        import_onnxruntime()
+        import_extra("onnxruntime")
         return cls(config)
 
     @property
@@ -74,11 +72,17 @@ class OnnxEncoder(torch.nn.Module):
     ) -> BaseModelOutput:
         """Encode rows of wordpieces. *Shape of each input:* ``(rows, length)``.
 
-        attention_mask: 1 for the wordpieces, then 0 for the padding of a shorter row.
+        Args:
+            input_ids: wordpieces.
+            attention_mask: 1 for the wordpieces, then 0 for the padding of a shorter row.
+            token_type_ids: types of the wordpieces, for encoders that have them.
 
-        RETURNS: vectors, 0 for padding. *Shape:* ``(rows, length, width)``.
-        RAISES ClinicalNerError: it is called for training.
-        RAISES MemoryError: out of memory.
+        Returns:
+            Vectors, 0 for padding. *Shape:* ``(rows, length, width)``.
+
+        Raises:
+            ConfigError: it is called for training.
+            MemoryError: out of memory.
         """
         if self.training:
             raise ConfigError(
@@ -91,12 +95,13 @@ class OnnxEncoder(torch.nn.Module):
         vectors = torch.zeros((*input_ids.shape, self.config.hidden_size))
         session = self._session()
 
-        def encode(call: tuple[list[int], int]) -> None:
-            rows, length = call
-            found = _run(session, {name: table[rows, :length] for name, table in inputs.items()})
-            vectors[rows, :length] = torch.from_numpy(found)
+        # A row alone has no padding, and its result in 8 bits does not depend on other rows.
+        def encode(row: int) -> None:
+            length = lengths[row]
+            found = _run(session, {key: table[[row], :length] for key, table in inputs.items()})
+            vectors[row, :length] = torch.from_numpy(found[0])
 
-        for _ in side_by_side(encode, list(calls_of(lengths, CALL_WORDPIECES))):
+        for _ in side_by_side(encode, [row for row, length in enumerate(lengths) if length]):
             pass
         output: Any = vectors.to(get_torch_default_device())
         return BaseModelOutput(last_hidden_state=output)
@@ -137,28 +142,13 @@ def _run(session: Any, inputs: dict[str, Any]) -> Any:
     return vectors
 
 
-def calls_of(lengths: Sequence[int], max_wordpieces: int) -> Iterator[tuple[list[int], int]]:
-    """Divide rows into calls in which no row is padded.
-
-    lengths: wordpieces of each row; rows of none are in no call.
-    max_wordpieces: of a call. A longer row is one of its own.
-
-    YIELDS: rows of the same length, and their length.
-    """
-    filled = [row for row, length in enumerate(lengths) if length]
-    by_length = sorted(filled, key=lambda row: -lengths[row])
-    for length, group in groupby(by_length, key=lambda row: lengths[row]):
-        rows, size = list(group), max(max_wordpieces // length, 1)
-        for start in range(0, len(rows), size):
-            yield rows[start : start + size], length
-
-
 def make_session(file: bytes) -> Any:
     """A session of ONNX Runtime on the CPU, whose calls each run on the thread that makes them.
 
-    RAISES ClinicalNerError: ONNX Runtime is not installed.
+    Raises:
+        InputError: ONNX Runtime is not installed.
     """
-    runtime = import_onnxruntime()
+    runtime = import_extra("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -169,13 +159,13 @@ def make_session(file: bytes) -> Any:
     return runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
-def import_onnxruntime() -> Any:
-    """The module onnxruntime.
+def import_extra(package: str) -> Any:
+    """A package of the extra ``onnx``.
 
-    RAISES ClinicalNerError: it is not installed.
+    Raises:
+        InputError: it is not installed.
     """
     try:
-        import onnxruntime
+        return importlib.import_module(package)
     except ImportError as error:
-        raise missing_extra("An encoder on ONNX Runtime", "onnxruntime", "onnx") from error
-    return onnxruntime
+        raise missing_extra("An encoder on ONNX Runtime", package, "onnx") from error
