@@ -27,8 +27,11 @@ _PART_ROWS = {
 def print_report(report: Report, console: Console, *, places: int, texts: Texts | None) -> None:
     """Print findings, places, counts, labels and imbalance, and last a line with the verdict.
 
-    places: most places to print per finding.
-    texts: of the documents, to quote at the places; None to show no text.
+    Args:
+        report: of all checks.
+        console: where it is printed.
+        places: most places to print per finding.
+        texts: of the documents, to quote at the places; None to show no text.
     """
     if report.findings:
         console.print(_finding_table(report))

@@ -72,7 +72,9 @@ def _folds_table(reports: Sequence[Mapping[str, Any]], start: int, end: int) -> 
 def gap_lines(records: Sequence[Mapping[str, Any]], *, parts: str) -> list[str]:
     """One line per reason: the types that are not in every part.
 
-    parts: what they are called, as in "part" or "test of a fold".
+    Args:
+        records: what is missing, see ``gap_records``.
+        parts: what they are called, as in "part" or "test of a fold".
     """
     by_reason: dict[str, list[str]] = {}
     for record in records:

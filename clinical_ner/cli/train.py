@@ -84,7 +84,8 @@ def train_cli(
 def _overrides(arguments: Sequence[str]) -> dict[str, Any]:
     """Settings of the recipe among the arguments of the command.
 
-    RAISES typer.BadParameter: something else, or a setting for which there is an option.
+    Raises:
+        typer.BadParameter: something else, or a setting for which there is an option.
     """
     has_value = True
     for argument in arguments:

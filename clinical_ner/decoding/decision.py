@@ -16,8 +16,9 @@ from ..types import EntityOffsets, LogProbs
 class Decoded(NamedTuple):
     """The entities of a document under a decision.
 
-    spans: in the order of the text.
-    scores: the probability of each, None where the loss has no posterior.
+    Attributes:
+        spans: in the order of the text.
+        scores: the probability of each, None where the loss has no posterior.
     """
 
     spans: list[EntityOffsets]

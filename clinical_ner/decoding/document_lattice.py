@@ -14,9 +14,11 @@ from .lattice import Lattice
 class Candidate(NamedTuple):
     """A span that may be an entity.
 
-    start, end: first token and one past the last.
-    label: the entity type.
-    probability: P(exactly this span with this label | text), of the lattice.
+    Attributes:
+        start: first token and one past the last.
+        end: see `start`.
+        label: the entity type.
+        probability: P(exactly this span with this label | text), of the lattice.
     """
 
     start: int
@@ -28,9 +30,10 @@ class Candidate(NamedTuple):
 class DocumentLattice:
     """Probabilities of the spans of a document.
 
-    tokens: True for the tokens that carry a tag. *Shape:* ``(n,)``.
-    lattice: that of these tokens.
-    labels: the entity types, in the order of their tags.
+    Attributes:
+        tokens: True for the tokens that carry a tag. *Shape:* ``(n,)``.
+        lattice: that of these tokens.
+        labels: the entity types, in the order of their tags.
     """
 
     def __init__(self, tokens: TokenMask, lattice: Lattice, labels: Sequence[str]) -> None:
@@ -45,17 +48,24 @@ class DocumentLattice:
     def of(cls, tokens: TokenMask, log_probs: LogProbs, labels: Sequence[str]) -> DocumentLattice:
         """The lattice of a document from the probabilities of its tokens.
 
-        log_probs: log p(tag | text), on the CPU. *Shape:* ``(n, K)``.
+        Args:
+            tokens: True for the tokens that carry a tag.
+            log_probs: log p(tag | text), on the CPU. *Shape:* ``(n, K)``.
+            labels: the entity types, in the order of their tags.
         """
         return cls(tokens, Lattice.of(log_probs[tokens]), labels)
 
     def probability(self, start: int, end: int, label: str) -> float:
         """P(exactly this span is an entity with this label | text).
 
-        start, end: first token and one past the last.
+        Args:
+            start: first token and one past the last.
+            end: see `start`.
+            label: the entity type.
 
-        RETURNS: 0 for a label that there is not, and for a span that begins or ends with
-            whitespace, which no entity does.
+        Returns:
+            0 for a label that there is not, and for a span that begins or ends with whitespace,
+            which no entity does.
         """
         first, last = self._positions.get(start), self._positions.get(end - 1)
         index = self._indices.get(label)

@@ -22,13 +22,15 @@ from .packing import Packing
 class Sums(NamedTuple):
     """Log masses of the tag sequences of a text of n tokens, for T types.
 
-    begin, inside: log p of B and of I. *Shape:* ``(n, T)``.
-    steps: mass of the first i + 1 tokens over that of the first i. Kept apart, since differences of
-        their sums would lose digits in a long text. *Shape:* ``(n,)``.
-    after: mass of the tokens from i on, if they begin with O or a B, over their mass in the whole
-        (the total over the mass of the first i tokens). *Shape:* ``(n + 1,)``.
-    open_after: the same where an entity of the type is open, which may go on. *Shape:*
-        ``(n + 1, T)``.
+    Attributes:
+        begin: log p of B and of I. *Shape:* ``(n, T)``.
+        inside: see `begin`.
+        steps: mass of the first i + 1 tokens over that of the first i. Kept apart, since
+            differences of their sums would lose digits in a long text. *Shape:* ``(n,)``.
+        after: mass of the tokens from i on, if they begin with O or a B, over their mass in the
+            whole (the total over the mass of the first i tokens). *Shape:* ``(n + 1,)``.
+        open_after: the same where an entity of the type is open, which may go on. *Shape:* ``(n +
+            1, T)``.
     """
 
     begin: NDArray[np.float64]
@@ -49,7 +51,8 @@ class Lattice:
     all that a span's probability needs of the tokens outside is the mass before its start, and that
     after its end of sequences which begin with O or a B.
 
-    sums: masses of the text's tokens; ``of`` and ``of_all`` compute them.
+    Attributes:
+        sums: masses of the text's tokens; ``of`` and ``of_all`` compute them.
     """
 
     def __init__(self, sums: Sums) -> None:
@@ -69,16 +72,19 @@ class Lattice:
     def of_all(cls, texts: Sequence[LogProbs]) -> list[Lattice]:
         """The lattices of texts, computed side by side.
 
-        texts: log p(tag | text) of the tokens of each that carry a tag; -inf where it is
-            impossible. *Shape of each:* ``(n, K)``, K = 2 T + 1 for T types.
+        Args:
+            texts: log p(tag | text) of the tokens of each that carry a tag; -inf where it is
+                impossible. *Shape of each:* ``(n, K)``, K = 2 T + 1 for T types.
         """
         return [cls(sums) for sums in _sums(texts)]
 
     def probability(self, start: int, end: int, type_index: int) -> float:
         """P(exactly this span is an entity of exactly this type | text).
 
-        start, end: first token and one past the last, 0 <= start < end <= n.
-        type_index: position of the type among the labels.
+        Args:
+            start: first token and one past the last, 0 <= start < end <= n.
+            end: see `start`.
+            type_index: position of the type among the labels.
         """
         log_weight = self._begin[start, type_index] - self._steps[start]
         log_weight += (
@@ -93,9 +99,11 @@ class Lattice:
         The probability that an entity of a type begins at a token and holds another one only falls
         with their distance, and bounds that of every longer span: the search ends there.
 
-        min_probability: above 0; at most 1 / min_probability spans of a token can reach it.
+        Args:
+            min_probability: above 0; at most 1 / min_probability spans of a token can reach it.
 
-        YIELDS: start, end, type index and probability, by start, then type, then end.
+        Yields:
+            Start, end, type index and probability, by start, then type, then end.
         """
         n = len(self._begin)
         log_weights = self._begin - self._steps[:, None]
@@ -178,10 +186,12 @@ def best_sequences(texts: Sequence[LogProbs]) -> list[NDArray[np.int64]]:
     Ties go to the smaller tag id at the earliest position from the end, so the result is one and
     the same on every run.
 
-    texts: log scores of the tags of each text's tokens; -inf forbids a tag. *Shape of each:*
-        ``(n, K)``.
+    Args:
+        texts: log scores of the tags of each text's tokens; -inf forbids a tag. *Shape of each:*
+            ``(n, K)``.
 
-    RETURNS: tag ids. *Shape of each:* ``(n,)``.
+    Returns:
+        Tag ids. *Shape of each:* ``(n,)``.
     """
     if not texts:
         return []
@@ -235,11 +245,13 @@ def entities_of(
 
     An entity may hold whitespace tokens inside, never at an edge.
 
-    path: tag ids of the taggable tokens. *Shape:* ``(tokens.sum(),)``.
-    labels: the entity types, in the order of their tags.
-    tokens: True for the tokens that carry a tag. *Shape:* ``(n,)``.
+    Args:
+        path: tag ids of the taggable tokens. *Shape:* ``(tokens.sum(),)``.
+        labels: the entity types, in the order of their tags.
+        tokens: True for the tokens that carry a tag. *Shape:* ``(n,)``.
 
-    RETURNS: (first token, one past the last, label) in the order of the text.
+    Returns:
+        (first token, one past the last, label) in the order of the text.
     """
     entities: list[EntityOffsets] = []
     positions = np.flatnonzero(tokens)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 class Packing:
     """Where the tokens of texts stand: the first of each text, then the second of each, and so on.
 
-    lengths: tokens of each text.
+    Attributes:
+        lengths: tokens of each text.
     """
 
     def __init__(self, lengths: Sequence[int]) -> None:
@@ -34,9 +35,11 @@ class Packing:
     def pack(self, texts: Sequence[NDArray]) -> NDArray[np.float64]:
         """The rows of all texts in one array.
 
-        texts: at least one. *Shape of each:* ``(n, ...)``.
+        Args:
+            texts: at least one. *Shape of each:* ``(n, ...)``.
 
-        RETURNS: *Shape:* ``(all tokens, ...)``.
+        Returns:
+            *Shape:* ``(all tokens, ...)``.
         """
         packed = np.empty((int(self._starts[-1]), *texts[0].shape[1:]))
         for rank, text in enumerate(self._order):

@@ -89,8 +89,14 @@ def predict(
     """Run a pipeline over the texts of annotated documents and count.
 
     Args:
-        model, data, gpu_id, training_mentions, track: see `evaluate`.
+        model: the pipeline's folder, or the name of an installed package.
+        data: the documents.
+        gpu_id: the GPU to use, -1 for the CPU.
+        training_mentions: mentions by type in the training data; by default those that the
+            recognizer was trained on.
         prior_strengths: further strengths to decide at, for a pipeline with a posterior.
+        track: wraps what is iterated over, to show progress.
+        model, data, gpu_id, training_mentions, track: see `evaluate`.
 
     Raises:
         ClinicalNerError: the pipeline cannot be loaded, has no entity recognizer, or cannot be
@@ -136,6 +142,10 @@ def metrics_of(
 
     Args:
         evaluation: what was counted.
+        model: the pipeline's folder, or the name of an installed package.
+        data: the documents.
+        resamples: of the bootstrap over documents.
+        seed: of the random choices.
         model, data: named in the result.
         resamples, seed: of the bootstrap over documents.
 

@@ -19,10 +19,12 @@ def has_all_mentions(references: Iterable[Doc]) -> bool:
 def document_mentions(reference: Doc, predicted: Doc) -> dict[str, list[int]]:
     """Count the mentions of a document that has them; see `count_mentions`.
 
-    reference: gold, with ``doc.spans["gold_all"]``.
-    predicted: entities over the same text.
+    Args:
+        reference: gold, with ``doc.spans["gold_all"]``.
+        predicted: entities over the same text.
 
-    RAISES ClinicalNerError: the attributes of the group of mentions do not fit it.
+    Raises:
+        ClinicalNerError: the attributes of the group of mentions do not fit it.
     """
     text = reference.text
     mentions = {_statement(text, gold.label, gold.fragments) for gold in get_gold(reference)}

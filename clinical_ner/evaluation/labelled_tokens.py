@@ -18,9 +18,11 @@ from ..tags.encode import encode_example
 class LabelledTokens(NamedTuple):
     """The tokens of a document that have a gold tag; arrays of the CPU.
 
-    vectors: what the head sees. *Shape:* ``(n, width)``.
-    log_probs: log p(tag | text), with neighbours where the component has some. *Shape:* ``(n, K)``.
-    gold: tag ids, none masked. *Shape:* ``(n,)``.
+    Attributes:
+        vectors: what the head sees. *Shape:* ``(n, width)``.
+        log_probs: log p(tag | text), with neighbours where the component has some. *Shape:* ``(n,
+            K)``.
+        gold: tag ids, none masked. *Shape:* ``(n,)``.
     """
 
     vectors: NDArray[np.floating]
@@ -37,11 +39,13 @@ def labelled_tokens(
     it, so only what is yielded can fill the memory. Exhaust or close the iterator before the
     pipeline is used again: components are disabled until then.
 
-    nlp: the pipeline; its tokenizer makes the tokens, unless gold has words without spaces.
-    name: the recognizer's.
-    references: gold; documents without tokens are left out.
+    Args:
+        nlp: the pipeline; its tokenizer makes the tokens, unless gold has words without spaces.
+        name: the recognizer's.
+        references: gold; documents without tokens are left out.
 
-    RAISES ClinicalNerError: gold holds a label that the recognizer lacks.
+    Raises:
+        ClinicalNerError: gold holds a label that the recognizer lacks.
     """
     component = nlp.get_pipe(name)
     assert isinstance(component, ClinicalNer)

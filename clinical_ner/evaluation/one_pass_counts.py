@@ -28,15 +28,16 @@ from .recording import Recorder
 class Evaluation:
     """What became of one pass.
 
-    counts: under the pipeline's own decision.
-    prior_strength: that of this decision, None where the pipeline has no probabilities.
-    decisions: counts under the other prior strengths that were asked for, by strength.
-    tokens: as the pipeline made them.
-    entities: number of those that were predicted.
-    seconds: wall time of the pipeline, from text to entities, without that of counting.
-    mentions: all that is annotated, see `ceiling.count_mentions`, and found under the pipeline's
-        own decision; None where the references do not tell.
-        *Shape of its counts:* ``(documents, labels, 3)``.
+    Attributes:
+        counts: under the pipeline's own decision.
+        prior_strength: that of this decision, None where the pipeline has no probabilities.
+        decisions: counts under the other prior strengths that were asked for, by strength.
+        tokens: as the pipeline made them.
+        entities: number of those that were predicted.
+        seconds: wall time of the pipeline, from text to entities, without that of counting.
+        mentions: all that is annotated, see `ceiling.count_mentions`, and found under the
+            pipeline's own decision; None where the references do not tell. *Shape of its counts:*
+            ``(documents, labels, 3)``.
     """
 
     counts: EvaluationCounts
@@ -51,8 +52,9 @@ class Evaluation:
 def recognizer_of(nlp: Language) -> tuple[str, ClinicalNer] | None:
     """The component whose probabilities are scored, and its name.
 
-    RETURNS: None if no component, or more than one, is a ``ClinicalNer`` with a posterior: then
-        there is not one p(tag | text) that the entities come from.
+    Returns:
+        None if no component, or more than one, is a ``ClinicalNer`` with a posterior: then there is
+        not one p(tag | text) that the entities come from.
     """
     found = [
         (name, component)
@@ -83,12 +85,14 @@ def evaluate_pipeline(
     decodes in that pass, taken from it on the way, so nothing is computed twice, and the
     decisions at other prior strengths cost a decoding each.
 
-    references: gold; empty documents are counted too.
-    prior_strengths: further strengths in [0, 1] to decide at, if the pipeline has a posterior; no
-        component after the recognizer may set entities (see `sets_entities_later`).
-    training_mentions: mentions by type in the training data; by default those that the recognizer
-        was trained on, if the pipeline has probabilities.
-    track: wraps the references, to show progress.
+    Args:
+        nlp: the pipeline.
+        references: gold; empty documents are counted too.
+        prior_strengths: further strengths in [0, 1] to decide at, if the pipeline has a posterior;
+            no component after the recognizer may set entities (see `sets_entities_later`).
+        training_mentions: mentions by type in the training data; by default those that the
+            recognizer was trained on, if the pipeline has probabilities.
+        track: wraps the references, to show progress.
     """
     found = recognizer_of(nlp)
     recorder = None if found is None else Recorder(found[1])

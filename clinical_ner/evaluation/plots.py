@@ -51,12 +51,14 @@ def missing(metrics: Mapping[str, Any]) -> dict[str, str]:
 def draw(metrics: Mapping[str, Any], name: str, path: Path, *, kind: str) -> None:
     """Draw one picture. The same metrics give the same file.
 
-    metrics: what metrics.json holds.
-    name: a key of `FIGURES`, none of those that are `missing`.
-    path: the file to write.
-    kind: "png" or "svg".
+    Args:
+        metrics: what metrics.json holds.
+        name: a key of `FIGURES`, none of those that are `missing`.
+        path: the file to write.
+        kind: "png" or "svg".
 
-    RAISES ClinicalNerError: matplotlib is missing.
+    Raises:
+        ClinicalNerError: matplotlib is missing.
     """
     check_can_draw(path.name)
     import matplotlib

@@ -38,8 +38,9 @@ class Recorder:
     Asking the component again afterwards would search its neighbours twice, and would find the
     output of the transformer gone where a later component cleans it away.
 
-    component: has a posterior.
-    seconds: wall time of the recording itself.
+    Attributes:
+        component: has a posterior.
+        seconds: wall time of the recording itself.
     """
 
     def __init__(self, component: ClinicalNer) -> None:
@@ -77,8 +78,8 @@ class Recorder:
     def take(self, reference: Doc) -> tuple[LogProbs, Doc]:
         """Count the next document, whose gold is `reference`.
 
-        RETURNS: its log-probabilities, *shape* ``(n, K)``, and its tokens as the component got
-            them.
+        Returns:
+            Its log-probabilities, *shape* ``(n, K)``, and its tokens as the component got them.
         """
         log_probs, bare, decoded = self._taken.popleft()
         example = Example(bare, reference)

@@ -52,9 +52,11 @@ def add_neighbours(
         output: folder of the new pipeline; an existing pipeline is replaced. If neighbours do not
             help, it is written without them.
         max_k: the largest number of neighbours to try.
-        outside_ratio, seed: see ``Datastore.build``.
+        outside_ratio: see ``Datastore.build``.
+        seed: of the random choices.
         gpu_id: the GPU to use, -1 for the CPU; the search is always on the CPU.
         track: shows progress.
+        outside_ratio, seed: see ``Datastore.build``.
 
     Returns:
         Whether ``neighbours_help``, and ``calibration_dropped``; the number of vectors by kind,

@@ -30,10 +30,11 @@ KEPT = 1.0
 class Predicted(NamedTuple):
     """A document before the decision.
 
-    doc: its tokens as the recognizer gets them.
-    log_probs: *Shape:* ``(len(doc), K)``.
-    gold: what its entities are held against.
-    others: entities of earlier components that stay.
+    Attributes:
+        doc: its tokens as the recognizer gets them.
+        log_probs: *Shape:* ``(len(doc), K)``.
+        gold: what its entities are held against.
+        others: entities of earlier components that stay.
     """
 
     doc: Doc
@@ -46,8 +47,9 @@ class Predicted(NamedTuple):
 class SearchedDecision:
     """A prior strength, and thresholds for the entities that it gives.
 
-    entities: by label, those below their threshold included.
-    choices: where the thresholds come from.
+    Attributes:
+        entities: by label, those below their threshold included.
+        choices: where the thresholds come from.
     """
 
     prior_strength: float
@@ -89,11 +91,13 @@ def search_decisions(
 ) -> list[SearchedDecision]:
     """The thresholds of every prior strength.
 
-    component: its own decision does not matter.
-    documents: what ``predict`` gave.
-    prior_strengths: in [0, 1].
-    objective, min_support: see ``choose_thresholds``; labels about as common in training share a
-        threshold.
+    Args:
+        component: its own decision does not matter.
+        documents: what ``predict`` gave.
+        prior_strengths: in [0, 1].
+        objective: see ``choose_thresholds``; labels about as common in training share a threshold.
+        min_support: see ``choose_thresholds``; labels about as common in training share a
+            threshold.
     """
     decisions = []
     for strength in prior_strengths:
@@ -143,7 +147,8 @@ def _entities(
 ) -> dict[str, LabelEntities]:
     """Entities under a prior strength and no threshold, by label.
 
-    RETURNS: of the component's labels and of those of gold and of other components, sorted.
+    Returns:
+        Of the component's labels and of those of gold and of other components, sorted.
     """
     judged: list[tuple[str, float, bool]] = []
     support: Counter[str] = Counter()
@@ -197,10 +202,13 @@ def _groups(
 def per_label(before: SearchedDecision, after: SearchedDecision) -> dict[str, dict[str, Any]]:
     """Scores of every label before and after, its threshold, and where that comes from.
 
-    before, after: of the same documents.
+    Args:
+        before: of the same documents.
+        after: see `before`.
 
-    RETURNS: by label its ``threshold``, 0 where it has none; the ``source`` of it (see ``Choice``),
-        None for a label that the component lacks; ``before`` and ``after`` as `spans.label_scores`.
+    Returns:
+        By label its ``threshold``, 0 where it has none; the ``source`` of it (see ``Choice``), None
+        for a label that the component lacks; ``before`` and ``after`` as `spans.label_scores`.
     """
     old = label_scores(tuple(before.entities), before.totals())
     new = label_scores(tuple(after.entities), after.totals())

@@ -40,9 +40,11 @@ class HeldOutDocument(Protocol):
     def spans(self, log_probs: LogProbs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Probabilities of the spans decoded from calibrated tokens, and which are right.
 
-        log_probs: *Shape:* ``(n, K)``.
+        Args:
+            log_probs: *Shape:* ``(n, K)``.
 
-        RETURNS: *Shape of both:* ``(m,)``.
+        Returns:
+            *Shape of both:* ``(m,)``.
         """
 
 
@@ -54,11 +56,13 @@ Document = TypeVar("Document", bound=HeldOutDocument)
 class CalibrationFit(Generic[Document]):
     """What was fitted.
 
-    calibration: both steps.
-    tokens: the fit of the token step on all documents.
-    documents: those that were fitted on; others have no gold token of positive probability.
-    held_out: for each of them the calibration fitted without its fold; none for a single one.
-    spans, right_spans: number of spans for the entity step, and of those that are right.
+    Attributes:
+        calibration: both steps.
+        tokens: the fit of the token step on all documents.
+        documents: those that were fitted on; others have no gold token of positive probability.
+        held_out: for each of them the calibration fitted without its fold; none for a single one.
+        spans: number of spans for the entity step, and of those that are right.
+        right_spans: see `spans`.
     """
 
     calibration: Calibration
@@ -81,11 +85,13 @@ def fit_calibration(
     out flatters in one small way: the spans that fit a fold's entity step come from token steps
     that have seen the fold's tokens.
 
-    documents: none of which the model was trained on.
-    counts: training tokens by tag. *Shape:* ``(K,)``.
-    min_support: see ``fit_tokens``.
+    Args:
+        documents: none of which the model was trained on.
+        counts: training tokens by tag. *Shape:* ``(K,)``.
+        min_support: see ``fit_tokens``.
 
-    RAISES ClinicalNerError: no gold token has a tag of positive probability.
+    Raises:
+        ClinicalNerError: no gold token has a tag of positive probability.
     """
     usable = [document for document in documents if _can_be_fitted_on(document)]
     complete = len(usable) >= FOLDS

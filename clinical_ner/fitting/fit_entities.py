@@ -27,13 +27,15 @@ def fit_entities(
     prior around the step that changes nothing keeps it finite where the spans are separable, and
     is outweighed by some dozens of others.
 
-    probabilities: of spans under the lattice, from tokens that did not fit their own step.
-        *Shape:* ``(m,)``.
-    right: whether gold holds exactly this span with this label. *Shape:* ``(m,)``.
-    min_spans: right ones, and wrong ones, without which nothing is fitted.
-    sd: standard deviation of the prior of every coefficient; infinite for none.
+    Args:
+        probabilities: of spans under the lattice, from tokens that did not fit their own step.
+            *Shape:* ``(m,)``.
+        right: whether gold holds exactly this span with this label. *Shape:* ``(m,)``.
+        min_spans: right ones, and wrong ones, without which nothing is fitted.
+        sd: standard deviation of the prior of every coefficient; infinite for none.
 
-    RETURNS: None if there are too few of either.
+    Returns:
+        None if there are too few of either.
     """
     if min(right.sum(), (~right).sum()) < min_spans:
         return None

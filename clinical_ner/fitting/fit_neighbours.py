@@ -24,13 +24,14 @@ TEMPERATURES = tuple(2.0**power for power in range(-6, 7))
 class NeighboursFit:
     """The best settings.
 
-    neighbours: with them; ``mixing`` is 0 where the datastore does not help.
-    nll_before: mean of -log p(gold tag) of the model alone, in nats per token; infinite where a
-        gold tag has probability 0.
-    nll_after: the same with the neighbours; nowhere larger.
-    tokens: number of tokens that the means are over.
-    unseen: tokens left out, since their tag is not in the datastore and the model gives it
-        probability 0, so that no setting could help.
+    Attributes:
+        neighbours: with them; ``mixing`` is 0 where the datastore does not help.
+        nll_before: mean of -log p(gold tag) of the model alone, in nats per token; infinite where a
+            gold tag has probability 0.
+        nll_after: the same with the neighbours; nowhere larger.
+        tokens: number of tokens that the means are over.
+        unseen: tokens left out, since their tag is not in the datastore and the model gives it
+            probability 0, so that no setting could help.
     """
 
     neighbours: Neighbours
@@ -59,14 +60,16 @@ def fit_neighbours(
     Of settings that are equally good, that with the smallest T, then k, then r is taken, and r is
     0 unless a larger one is better.
 
-    datastore: vectors of tokens other than those below.
-    log_probs: log p of the model for held-out tokens. *Shape:* ``(n, K)``.
-    vectors: of the same tokens. *Shape:* ``(n, width)``.
-    gold: their tag ids, none masked. *Shape:* ``(n,)``.
-    max_k: the largest k to try.
+    Args:
+        datastore: vectors of tokens other than those below.
+        log_probs: log p of the model for held-out tokens. *Shape:* ``(n, K)``.
+        vectors: of the same tokens. *Shape:* ``(n, width)``.
+        gold: their tag ids, none masked. *Shape:* ``(n,)``.
+        max_k: the largest k to try.
 
-    RAISES ClinicalNerError: max_k is larger than the datastore, or no token has a tag that model
-        or datastore know.
+    Raises:
+        ClinicalNerError: max_k is larger than the datastore, or no token has a tag that model or
+            datastore know.
     """
     if max_k > len(datastore):
         raise InputError(

@@ -33,13 +33,14 @@ SHARPNESS_BOUNDS = (1e-2, 1e2)
 class TokenFit:
     """What was fitted.
 
-    calibration: the temperature, and the biases.
-    tokens: gold tokens that it was fitted on.
-    left_out: gold tokens whose tag has probability 0, which no calibration changes.
-    nll_before: mean of -log p(gold tag) of these tokens, in nats per token.
-    nll_after: the same, calibrated.
-    own_biases: tags with a bias of their own.
-    shared_biases: biases of groups of tags.
+    Attributes:
+        calibration: the temperature, and the biases.
+        tokens: gold tokens that it was fitted on.
+        left_out: gold tokens whose tag has probability 0, which no calibration changes.
+        nll_before: mean of -log p(gold tag) of these tokens, in nats per token.
+        nll_after: the same, calibrated.
+        own_biases: tags with a bias of their own.
+        shared_biases: biases of groups of tags.
     """
 
     calibration: TokenCalibration
@@ -55,8 +56,9 @@ class TokenFit:
 class BiasTerms:
     """What the bias of every tag is the sum of.
 
-    membership: which free terms each tag has, those of groups first. *Shape:* ``(K, terms)``.
-    shared: number of groups.
+    Attributes:
+        membership: which free terms each tag has, those of groups first. *Shape:* ``(K, terms)``.
+        shared: number of groups.
     """
 
     membership: NDArray[np.float64]
@@ -81,9 +83,10 @@ class BiasTerms:
         Groups with too few gold tokens join the next commoner; if all together have too few, no
         tag but O's, which is 0, is known well enough to differ from it.
 
-        counts: training tokens by tag. *Shape:* ``(K,)``.
-        support: gold tokens to fit on. *Shape:* ``(K,)``.
-        min_support: what a tag, or a group, needs.
+        Args:
+            counts: training tokens by tag. *Shape:* ``(K,)``.
+            support: gold tokens to fit on. *Shape:* ``(K,)``.
+            min_support: what a tag, or a group, needs.
         """
         tags = {str(tag): tag for tag in range(len(counts)) if tag != OUTSIDE}
         groups = merge_small_groups(
@@ -117,14 +120,19 @@ def fit_tokens(
     prior of 1 / T around 1 weighs as much as one token, and keeps a model that has every tag right
     from a temperature of 0.
 
-    log_probs: log p of held-out tokens, by document. *Shape of each:* ``(n, K)``.
-    gold: their tag ids, below 0 where masked, which leaves a token out. *Shape of each:* ``(n,)``.
-    counts: training tokens by tag. *Shape:* ``(K,)``.
-    min_support: gold tokens that a tag needs for a bias of its own, and a group for a shared one.
-    biases: False fits the temperature only.
-    group_sd, own_sd: see ``GROUP_SD`` and ``OWN_SD``; infinite for no prior.
+    Args:
+        log_probs: log p of held-out tokens, by document. *Shape of each:* ``(n, K)``.
+        gold: their tag ids, below 0 where masked, which leaves a token out. *Shape of each:*
+            ``(n,)``.
+        counts: training tokens by tag. *Shape:* ``(K,)``.
+        min_support: gold tokens that a tag needs for a bias of its own, and a group for a shared
+            one.
+        biases: False fits the temperature only.
+        group_sd: see ``GROUP_SD`` and ``OWN_SD``; infinite for no prior.
+        own_sd: see ``GROUP_SD`` and ``OWN_SD``; infinite for no prior.
 
-    RAISES ClinicalNerError: no gold token has a tag of positive probability.
+    Raises:
+        ClinicalNerError: no gold token has a tag of positive probability.
     """
     if not len(log_probs):
         raise InputError(
@@ -173,10 +181,11 @@ class Objective:
 
     Its argument is 1 / T and then the terms of the biases. *Shape:* ``(1 + terms,)``.
 
-    scores: log p. *Shape:* ``(n, K)``.
-    gold: tag ids, each of positive probability. *Shape:* ``(n,)``.
-    membership: see ``BiasTerms``. *Shape:* ``(K, terms)``.
-    sds: standard deviation of the prior of every parameter. *Shape:* ``(1 + terms,)``.
+    Attributes:
+        scores: log p. *Shape:* ``(n, K)``.
+        gold: tag ids, each of positive probability. *Shape:* ``(n,)``.
+        membership: see ``BiasTerms``. *Shape:* ``(K, terms)``.
+        sds: standard deviation of the prior of every parameter. *Shape:* ``(1 + terms,)``.
     """
 
     def __init__(

@@ -19,10 +19,12 @@ def frequency_groups(
     5 times is another thing than one seen 500 times), so the bounds are fixed powers of ten, not
     shares of the names, and mean the same for every corpus.
 
-    counts: training tokens of each tag, or training mentions of each type, by name.
-    bounds: where the next commoner group begins, rising.
+    Args:
+        counts: training tokens of each tag, or training mentions of each type, by name.
+        bounds: where the next commoner group begins, rising.
 
-    RETURNS: the groups that hold a name, the rarest first; the names of a group in the order of
+    Returns:
+        The groups that hold a name, the rarest first; the names of a group in the order of
         ``counts``.
     """
     names = list(counts)
@@ -42,11 +44,13 @@ def merge_small_groups(
     The commonest has none beyond it and is merged with the next rarer, so nothing stays alone
     unless all together have too little.
 
-    groups: from ``frequency_groups``, the rarest first.
-    support: held-out tokens, or mentions, by name; a name that is not in it has none.
-    min_support: what a group needs.
+    Args:
+        groups: from ``frequency_groups``, the rarest first.
+        support: held-out tokens, or mentions, by name; a name that is not in it has none.
+        min_support: what a group needs.
 
-    RETURNS: the groups, the rarest first; empty if all together have less than ``min_support``.
+    Returns:
+        The groups, the rarest first; empty if all together have less than ``min_support``.
     """
     merged: list[tuple[str, ...]] = []
     open_: tuple[str, ...] = ()

@@ -35,11 +35,12 @@ STRENGTHS = (1.0, 0.5, 0.0)
 class AnnotatedDocument:
     """A document and its gold; see ``calibration_fit.HeldOutDocument``.
 
-    component: its own decision does not matter.
-    doc: its tokens as the component gets them.
-    log_probs: log p(tag | text) without calibration. *Shape:* ``(len(doc), K)``.
-    gold: tag ids, -1 where masked. *Shape:* ``(len(doc),)``.
-    gold_spans: what spans are held against.
+    Attributes:
+        component: its own decision does not matter.
+        doc: its tokens as the component gets them.
+        log_probs: log p(tag | text) without calibration. *Shape:* ``(len(doc), K)``.
+        gold: tag ids, -1 where masked. *Shape:* ``(len(doc),)``.
+        gold_spans: what spans are held against.
     """
 
     component: ClinicalNer
@@ -55,10 +56,12 @@ class AnnotatedDocument:
 
         Spans are left out that are neither right nor wrong; see ``GoldSpans.judge``.
 
-        log_probs: calibrated or not. *Shape:* ``(len(doc), K)``.
-        strengths: prior strengths to decode at.
+        Args:
+            log_probs: calibrated or not. *Shape:* ``(len(doc), K)``.
+            strengths: prior strengths to decode at.
 
-        RETURNS: *Shape of both:* ``(m,)``.
+        Returns:
+            *Shape of both:* ``(m,)``.
         """
         component, judged = self.component, []
         for strength in strengths:
@@ -73,9 +76,13 @@ def annotated_documents(
 ) -> Iterator[AnnotatedDocument]:
     """Run a pipeline over the texts of gold documents, up to its recognizer.
 
-    name: the recognizer's, which must not be calibrated.
+    Args:
+        nlp: the pipeline.
+        name: the recognizer's, which must not be calibrated.
+        references: gold documents.
 
-    RAISES ClinicalNerError: gold holds a label that the recognizer lacks.
+    Raises:
+        ClinicalNerError: gold holds a label that the recognizer lacks.
     """
     component = nlp.get_pipe(name)
     assert isinstance(component, ClinicalNer)
@@ -93,7 +100,8 @@ def reliability(
 
     Spans are those at the component's own prior strength, without its thresholds.
 
-    RETURNS: ``token_ece``, ``token_nll``, ``ents_ece`` and ``ents_brier``, NaN where undefined; see
+    Returns:
+        ``token_ece``, ``token_nll``, ``ents_ece`` and ``ents_brier``, NaN where undefined; see
         ``scoring.reliability.token_statistics`` and ``scoring.entities``.
     """
     log_probs, gold, entities = [], [], []

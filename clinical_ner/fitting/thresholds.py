@@ -29,10 +29,12 @@ DIGITS = 7
 class Objective:
     """What a threshold is chosen for.
 
-    min_precision: None for the best F1; else the lowest threshold, that is the best recall, at
-        which at least this share of the entities is right.
+    Attributes:
+        min_precision: None for the best F1; else the lowest threshold, that is the best recall, at
+            which at least this share of the entities is right.
 
-    RAISES ClinicalNerError: a precision outside (0, 1].
+    Raises:
+        ClinicalNerError: a precision outside (0, 1].
     """
 
     min_precision: float | None = None
@@ -46,7 +48,8 @@ class Objective:
     def parse(cls, text: str) -> Objective:
         """Read ``macro_f`` or, for instance, ``recall@precision=0.9``.
 
-        RAISES ClinicalNerError: it is neither, or the precision is out of range.
+        Raises:
+            ClinicalNerError: it is neither, or the precision is out of range.
         """
         if text == "macro_f":
             return cls()
@@ -76,9 +79,10 @@ class Objective:
 class LabelEntities(NamedTuple):
     """The predicted entities of a label, or of a group of labels, and how many gold has.
 
-    scores: their probabilities. *Shape:* ``(m,)``.
-    right: which of them gold has. *Shape:* ``(m,)``.
-    support: number of gold entities.
+    Attributes:
+        scores: their probabilities. *Shape:* ``(m,)``.
+        right: which of them gold has. *Shape:* ``(m,)``.
+        support: number of gold entities.
     """
 
     scores: NDArray[np.float64]
@@ -89,9 +93,10 @@ class LabelEntities(NamedTuple):
 class Choice(NamedTuple):
     """The threshold of a label and where it comes from.
 
-    threshold: 0 where all entities are kept.
-    source: the label's own entities; those of its group; or silenced, since on the held-out
-        documents no threshold of either has the precision that is asked for.
+    Attributes:
+        threshold: 0 where all entities are kept.
+        source: the label's own entities; those of its group; or silenced, since on the held-out
+            documents no threshold of either has the precision that is asked for.
     """
 
     threshold: float
@@ -103,9 +108,13 @@ def best_f_threshold(
 ) -> float | None:
     """The lowest of the thresholds with the best F1 = 2 TP / (kept + support).
 
-    scores, right, support: see ``LabelEntities``.
+    Args:
+        scores: see ``LabelEntities``.
+        right: see ``LabelEntities``.
+        support: see ``LabelEntities``.
 
-    RETURNS: None where nothing is predicted or gold has none, so that nothing is learned.
+    Returns:
+        None where nothing is predicted or gold has none, so that nothing is learned.
     """
     if not len(scores) or not support:
         return None
@@ -118,9 +127,13 @@ def precision_threshold(
 ) -> float | None:
     """The lowest threshold at which the share of right entities is at least ``min_precision``.
 
-    scores, right: see ``LabelEntities``.
+    Args:
+        scores: see ``LabelEntities``.
+        right: see ``LabelEntities``.
+        min_precision: that the entities kept should have.
 
-    RETURNS: None if there is none that keeps an entity.
+    Returns:
+        None if there is none that keeps an entity.
     """
     thresholds, kept, found = _cuts(scores, right)
     reached = np.flatnonzero(found / kept >= min_precision)
@@ -136,10 +149,11 @@ def choose_thresholds(
 ) -> dict[str, Choice]:
     """A threshold for every label.
 
-    entities: by label.
-    groups: of labels, each in one of them.
-    objective: what to search for.
-    min_support: labels with fewer predicted entities share the threshold of their group.
+    Args:
+        entities: by label.
+        groups: of labels, each in one of them.
+        objective: what to search for.
+        min_support: labels with fewer predicted entities share the threshold of their group.
     """
     choices: dict[str, Choice] = {}
     for members in groups:
@@ -163,8 +177,9 @@ def _cuts(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Every threshold that keeps something else, rising from 0, short of one that keeps nothing.
 
-    RETURNS: thresholds, midway between two scores that are told apart; how many entities each
-        keeps, and how many of these are right. *Shape of each:* ``(thresholds,)``.
+    Returns:
+        Thresholds, midway between two scores that are told apart; how many entities each keeps, and
+        how many of these are right. *Shape of each:* ``(thresholds,)``.
     """
     order = np.argsort(scores)
     ordered = scores[order]

@@ -18,11 +18,15 @@ class Asymmetric(TokenLoss):
     B = p [p^b - b (1-p) p^(b-1) log(1-p)], so that log pi = log sigmoid(log B - log A) exactly. A
     margin leaves p below it without gradient, hence no way back.
 
-    gamma_positive, gamma_negative: a and b, >= 0. Of the source's values, 0 and 4.
-    margin: in [0, 1); above 0 the loss has no posterior. The source has 0.05.
-    reduction, tokens_per_batch: see ``EntityLoss``.
+    Attributes:
+        gamma_positive: a and b, >= 0. Of the source's values, 0 and 4.
+        gamma_negative: see `gamma_positive`.
+        margin: in [0, 1); above 0 the loss has no posterior. The source has 0.05.
+        reduction: see ``EntityLoss``.
+        tokens_per_batch: see ``EntityLoss``.
 
-    RAISES ClinicalNerError: a number outside its range.
+    Raises:
+        ClinicalNerError: a number outside its range.
     """
 
     #: A sigmoid of 0 for which, unlike at -inf, gradient and loss come out as 0.
@@ -58,7 +62,8 @@ class Asymmetric(TokenLoss):
     def posterior_logits(self, logits: Logits) -> Logits:
         """log pi of each tag, not normalised over the tags. *Shape:* ``(n, K)``.
 
-        RAISES ClinicalNerError: the loss has a margin.
+        Raises:
+            ClinicalNerError: the loss has a margin.
         """
         return self._without_unseen(log_sigmoid(self._posterior_odds(logits)))
 

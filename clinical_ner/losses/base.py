@@ -33,14 +33,16 @@ class EntityLoss(Loss):
     Tokens with such a tag in gold, which only data that was not counted can hold, are masked: a
     probability that is 0 by definition cannot be learned.
 
-    reduction: tokens, documents, classes or weights; see ``REDUCTIONS``. The last two have no way
-        back to the empirical probability.
-    tokens_per_batch: the labelled tokens that a batch is expected to hold: sums are divided by this
-        constant, because dividing by what the batch holds would change the optimum, and with it the
-        way back to the prior.
+    Attributes:
+        reduction: tokens, documents, classes or weights; see ``REDUCTIONS``. The last two have no
+            way back to the empirical probability.
+        tokens_per_batch: the labelled tokens that a batch is expected to hold: sums are divided by
+            this constant, because dividing by what the batch holds would change the optimum, and
+            with it the way back to the prior.
 
-    RAISES ClinicalNerError: an unknown reduction, one that the loss cannot have, or a number
-        outside its range.
+    Raises:
+        ClinicalNerError: an unknown reduction, one that the loss cannot have, or a number outside
+            its range.
     """
 
     #: The reductions that the loss can have.
@@ -67,7 +69,8 @@ class EntityLoss(Loss):
     def statistics(self) -> TagStatistics:
         """The live statistics that the loss is bound to.
 
-        RAISES ClinicalNerError: the loss was not initialized.
+        Raises:
+            ClinicalNerError: the loss was not initialized.
         """
         if self._statistics is None:
             raise NotFittedError(
@@ -79,9 +82,11 @@ class EntityLoss(Loss):
     def initialize(self, statistics: TagStatistics) -> None:
         """Bind the loss to the counts of the training data, at training and again after loading.
 
-        statistics: counts per tag; see ``TagStatistics``.
+        Args:
+            statistics: counts per tag; see ``TagStatistics``.
 
-        RAISES ClinicalNerError: the settings do not fit the labels.
+        Raises:
+            ClinicalNerError: the settings do not fit the labels.
         """
         self._statistics = statistics
 
@@ -105,13 +110,15 @@ class EntityLoss(Loss):
     ) -> tuple[Logits, float]:
         """Gradient and loss, in thinc's order.
 
-        guesses: logits. *Shape:* ``(n, K)``.
-        truths: gold tag ids, -1 where masked. *Shape:* ``(n,)``.
-        lengths: tokens per document, for losses that average per document. *Shape:* ``(D,)``.
-        batch: what a sampling batcher said of the batch.
+        Args:
+            guesses: logits. *Shape:* ``(n, K)``.
+            truths: gold tag ids, -1 where masked. *Shape:* ``(n,)``.
+            lengths: tokens per document, for losses that average per document. *Shape:* ``(D,)``.
+            batch: what a sampling batcher said of the batch.
 
-        RETURNS: the gradient with respect to the logits in their dtype, *shape* ``(n, K)``, and the
-        loss.
+        Returns:
+            The gradient with respect to the logits in their dtype, *shape* ``(n, K)``, and the
+            loss.
         """
         xp = get_array_module(guesses)
         if guesses.shape[0] == 0:
@@ -185,12 +192,16 @@ class EntityLoss(Loss):
     ) -> NDArray[np.float64]:
         """Factor of every token's loss that the weights and the reduction make, 0 where masked.
 
-        truths: gold tag ids. *Shape:* ``(n,)``.
-        lengths: tokens per document. *Shape:* ``(D,)``.
-        weights: weight of each tag. *Shape:* ``(K,)``.
+        Args:
+            truths: gold tag ids. *Shape:* ``(n,)``.
+            lengths: tokens per document. *Shape:* ``(D,)``.
+            weights: weight of each tag. *Shape:* ``(K,)``.
 
-        RETURNS: *Shape:* ``(n,)``, on the CPU.
-        RAISES ClinicalNerError: the mean per document without lengths.
+        Returns:
+            *Shape:* ``(n,)``, on the CPU.
+
+        Raises:
+            ClinicalNerError: the mean per document without lengths.
         """
         gold = to_numpy(truths)
         labelled = gold >= 0

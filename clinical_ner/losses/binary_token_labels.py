@@ -26,19 +26,21 @@ class BinaryTokenLabels(TokenLoss):
     signal p_c / p_O is (w_c / w_O) odds_c, so that z - log(w_c / w_O) leads back to these odds,
     and the sampling shift from them to the prior. A type that never had a batch has probability 0.
 
-    weights: paper (1 - share: w_O is the share of m among the kept tokens, w_B-m = w_I-m that of O,
-        arXiv 2409.03238) or none.
-    scale_types: divide the loss by the expected weight of a kept token, so that batches of all
-        types pull alike; without it, paper weights make a batch for type m weigh
-        2 share_O share_m, as many as its mentions. A constant per type, it leaves the inverse
-        exact. Tried on 41 types of real reports: the few tokens of the rarest types then weigh
-        hundreds of times as much as others, and nothing was learned in the first epochs.
-    others: what tokens of other types are: masked, or "outside", which counts them as O and has no
-        way back to the empirical probability.
-    reduction: see ``EntityLoss``; a document's mean is over its kept tokens.
-    tokens_per_batch: see ``EntityLoss``.
+    Attributes:
+        weights: paper (1 - share: w_O is the share of m among the kept tokens, w_B-m = w_I-m that
+            of O, arXiv 2409.03238) or none.
+        scale_types: divide the loss by the expected weight of a kept token, so that batches of all
+            types pull alike; without it, paper weights make a batch for type m weigh 2 share_O
+            share_m, as many as its mentions. A constant per type, it leaves the inverse exact.
+            Tried on 41 types of real reports: the few tokens of the rarest types then weigh
+            hundreds of times as much as others, and nothing was learned in the first epochs.
+        others: what tokens of other types are: masked, or "outside", which counts them as O and has
+            no way back to the empirical probability.
+        reduction: see ``EntityLoss``; a document's mean is over its kept tokens.
+        tokens_per_batch: see ``EntityLoss``.
 
-    RAISES ClinicalNerError: an unknown setting.
+    Raises:
+        ClinicalNerError: an unknown setting.
     """
 
     def __init__(
@@ -76,7 +78,8 @@ class BinaryTokenLabels(TokenLoss):
     def posterior_logits(self, logits: Logits) -> Logits:
         """Logits minus log(w_c / w_O), -inf for types that had no batch. *Shape:* ``(n, K)``.
 
-        RAISES ClinicalNerError: other types count as O.
+        Raises:
+            ClinicalNerError: other types count as O.
         """
         if self.others == "outside":
             raise self._no_posterior()
@@ -156,7 +159,8 @@ class BinaryTokenLabels(TokenLoss):
 def _tags_of(statistics: TagStatistics, label: str | None) -> list[int]:
     """Ids of the begin and inside tags of a type.
 
-    RAISES ClinicalNerError: the corpus lacks the type.
+    Raises:
+        ClinicalNerError: the corpus lacks the type.
     """
     if label not in statistics.labels:
         known = ", ".join(statistics.labels)

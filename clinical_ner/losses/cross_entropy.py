@@ -16,7 +16,8 @@ class WeightedCrossEntropy(WeightedLoss):
     beta: b of the scheme effective_number, in [0, 1).
     reduction, tokens_per_batch: see ``EntityLoss``.
 
-    RAISES ClinicalNerError: an unknown scheme or a weight that is not positive and finite.
+    Raises:
+        ClinicalNerError: an unknown scheme or a weight that is not positive and finite.
     """
 
     def posterior_logits(self, logits: Logits) -> Logits:

@@ -17,11 +17,15 @@ class Focal(WeightedLoss):
     is proportional to p_c / (w_c A(p_c)) (without weights: Charoenphakdee et al. 2021,
     arXiv 2011.09172).
 
-    gamma: exponent g >= 0; 0 is weighted cross-entropy, 2 the source's choice.
-    weights, beta: see ``WeightedLoss``.
-    reduction, tokens_per_batch: see ``EntityLoss``.
+    Attributes:
+        gamma: exponent g >= 0; 0 is weighted cross-entropy, 2 the source's choice.
+        weights: see ``WeightedLoss``.
+        beta: see ``WeightedLoss``.
+        reduction: see ``EntityLoss``.
+        tokens_per_batch: see ``EntityLoss``.
 
-    RAISES ClinicalNerError: gamma is negative or not finite, or see ``WeightedLoss``.
+    Raises:
+        ClinicalNerError: gamma is negative or not finite, or see ``WeightedLoss``.
     """
 
     def __init__(

@@ -24,12 +24,16 @@ class LDAM(WeightedLoss):
     the empirical probability is proportional to p_c [1 - p_c (1 - exp(-s D_c))] / w_c, p the
     softmax of s z.
 
-    max_margin: the largest D, >= 0; 0 with s = 1 is weighted cross-entropy.
-    scale: the factor s > 0.
-    weights, beta: see ``WeightedLoss``.
-    reduction, tokens_per_batch: see ``EntityLoss``.
+    Attributes:
+        max_margin: the largest D, >= 0; 0 with s = 1 is weighted cross-entropy.
+        scale: the factor s > 0.
+        weights: see ``WeightedLoss``.
+        beta: see ``WeightedLoss``.
+        reduction: see ``EntityLoss``.
+        tokens_per_batch: see ``EntityLoss``.
 
-    RAISES ClinicalNerError: a margin or scale outside its range, or see ``WeightedLoss``.
+    Raises:
+        ClinicalNerError: a margin or scale outside its range, or see ``WeightedLoss``.
     """
 
     def __init__(

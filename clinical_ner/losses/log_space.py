@@ -18,10 +18,12 @@ def log_probabilities(logits: Logits) -> tuple[Logits, Logits]:
     Both keep their relative precision for p close to 0 and close to 1, where 1 - p in plain
     arithmetic is 0.
 
-    logits: -inf in columns that take no part. *Shape:* ``(n, K)``.
+    Args:
+        logits: -inf in columns that take no part. *Shape:* ``(n, K)``.
 
-    RETURNS: log p, -inf in columns of -inf, and log(1 - p), ``LOG_ZERO`` where no other column
-    takes part. *Shape of each:* ``(n, K)``.
+    Returns:
+        Log p, -inf in columns of -inf, and log(1 - p), ``LOG_ZERO`` where no other column takes
+        part. *Shape of each:* ``(n, K)``.
     """
     xp = get_array_module(logits)
     rows = xp.arange(logits.shape[0])
@@ -48,10 +50,13 @@ def backprop_log_odds(log_p: Logits, log_not_p: Logits, d_odds: Logits) -> Logit
     dt_k / dz_j is 1 for j = k and -p_j / (1 - p_k) else. The last is at most 1, though both of its
     parts may underflow, so that the one tag with most of the mass is divided in log space.
 
-    log_p, log_not_p: what ``log_probabilities`` gives. *Shape of each:* ``(n, K)``.
-    d_odds: *Shape:* ``(n, K)``.
+    Args:
+        log_p: what ``log_probabilities`` gives. *Shape of each:* ``(n, K)``.
+        log_not_p: see `log_p`.
+        d_odds: *Shape:* ``(n, K)``.
 
-    RETURNS: *Shape:* ``(n, K)``.
+    Returns:
+        *Shape:* ``(n, K)``.
     """
     xp = get_array_module(log_p)
     rows = xp.arange(log_p.shape[0])

@@ -16,10 +16,13 @@ class LogitAdjusted(TokenLoss):
     The prior is put in by hand, so that the network has only to learn what the text adds to it.
     What is trained is softmax(z + t log pi), which is therefore the empirical probability.
 
-    tau: the factor t >= 0. 0 is plain cross-entropy, 1 the balanced loss of the source.
-    reduction, tokens_per_batch: see ``EntityLoss``.
+    Attributes:
+        tau: the factor t >= 0. 0 is plain cross-entropy, 1 the balanced loss of the source.
+        reduction: see ``EntityLoss``.
+        tokens_per_batch: see ``EntityLoss``.
 
-    RAISES ClinicalNerError: tau is negative or not finite.
+    Raises:
+        ClinicalNerError: tau is negative or not finite.
     """
 
     def __init__(

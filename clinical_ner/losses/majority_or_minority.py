@@ -16,10 +16,13 @@ class MajorityOrMinority(TokenLoss):
     token outside weighs 1 and one of an entity l: the loss guards the majority. The inverse is that
     of any weights, log p = z - log w.
 
-    lam: the share l of the loss of all tokens, in (0, 1]; 1 is plain cross-entropy.
-    reduction, tokens_per_batch: see ``EntityLoss``.
+    Attributes:
+        lam: the share l of the loss of all tokens, in (0, 1]; 1 is plain cross-entropy.
+        reduction: see ``EntityLoss``.
+        tokens_per_batch: see ``EntityLoss``.
 
-    RAISES ClinicalNerError: lam outside (0, 1].
+    Raises:
+        ClinicalNerError: lam outside (0, 1].
     """
 
     def __init__(

@@ -35,12 +35,14 @@ class PriorMatching(EntityLoss):
     is about one mean over tokens (its sum / ``tokens_per_batch``). b = 1 lets a nat of
     divergence weigh as much as a nat of mean token loss.
 
-    base: the loss, with a way back to the empirical probability; reduction and tokens_per_batch are
-        its settings.
-    strength: the factor b >= 0.
-    momentum: m in [0, 1).
+    Attributes:
+        base: the loss, with a way back to the empirical probability; reduction and tokens_per_batch
+            are its settings.
+        strength: the factor b >= 0.
+        momentum: m in [0, 1).
 
-    RAISES ClinicalNerError: a base without posterior or BTL, or a number outside its range.
+    Raises:
+        ClinicalNerError: a base without posterior or BTL, or a number outside its range.
     """
 
     def __init__(self, *, base: EntityLoss, strength: float = 0.1, momentum: float = 0.9):
@@ -139,9 +141,13 @@ class PriorMatching(EntityLoss):
     def _running_log_mean(self, log_part: Logits, batch_type: str | None) -> Logits:
         """Take a batch into the running mean of its type.
 
-        log_part: log of each token's probabilities times its share of the mean. *Shape:* (n, K).
+        Args:
+            log_part: log of each token's probabilities times its share of the mean. *Shape:* (n,
+                K).
+            batch_type: the entity type of the batch, None without one.
 
-        RETURNS: log q, ``LOG_ZERO`` for tags without a training token. *Shape:* ``(K,)``.
+        Returns:
+            Log q, ``LOG_ZERO`` for tags without a training token. *Shape:* ``(K,)``.
         """
         xp = get_array_module(log_part)
         largest = xp.maximum(log_part.max(axis=0), LOG_ZERO)

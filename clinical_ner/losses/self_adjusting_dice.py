@@ -20,12 +20,15 @@ class SelfAdjustingDice(TokenLoss):
 
     Its scale is that of a sum of token losses, each at most about 1 once the mass lies on few tags.
 
-    alpha: exponent a >= 0 of the damping. At 1, a gold probability of 0 costs as much as one of 1,
-        and training from equal probabilities stayed at O (tried on real reports).
-    smoothing: g > 0; without it the terms of y = 0 have no gradient.
-    reduction, tokens_per_batch: see ``EntityLoss``.
+    Attributes:
+        alpha: exponent a >= 0 of the damping. At 1, a gold probability of 0 costs as much as one of
+            1, and training from equal probabilities stayed at O (tried on real reports).
+        smoothing: g > 0; without it the terms of y = 0 have no gradient.
+        reduction: see ``EntityLoss``.
+        tokens_per_batch: see ``EntityLoss``.
 
-    RAISES ClinicalNerError: a number outside its range.
+    Raises:
+        ClinicalNerError: a number outside its range.
     """
 
     def __init__(
@@ -52,7 +55,8 @@ class SelfAdjustingDice(TokenLoss):
     def posterior_logits(self, logits: Logits) -> Logits:
         """None.
 
-        RAISES ClinicalNerError: always.
+        Raises:
+            ClinicalNerError: always.
         """
         raise self._no_posterior()
 

@@ -27,12 +27,14 @@ class SoftDice(EntityLoss):
     function of the probabilities. Adam, which divides by the size of gradients, trains it at the
     same rates.
 
-    smoothing: e >= 0; the source has 0. It steadies tags with a handful of tokens.
-    reduction: tokens (the batch as a whole) or documents (the sum over documents / the documents
-        that a batch is expected to hold).
-    tokens_per_batch: see ``EntityLoss``.
+    Attributes:
+        smoothing: e >= 0; the source has 0. It steadies tags with a handful of tokens.
+        reduction: tokens (the batch as a whole) or documents (the sum over documents / the
+            documents that a batch is expected to hold).
+        tokens_per_batch: see ``EntityLoss``.
 
-    RAISES ClinicalNerError: another reduction, or a number outside its range.
+    Raises:
+        ClinicalNerError: another reduction, or a number outside its range.
     """
 
     reductions = ("tokens", "documents")
@@ -53,7 +55,8 @@ class SoftDice(EntityLoss):
     def posterior_logits(self, logits: Logits) -> Logits:
         """None.
 
-        RAISES ClinicalNerError: always.
+        Raises:
+            ClinicalNerError: always.
         """
         raise self._no_posterior()
 

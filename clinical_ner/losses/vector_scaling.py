@@ -19,12 +19,16 @@ class VectorScaling(WeightedLoss):
     boundary moves; i_c = tau log pi_c per tag. What is trained is softmax(D z + i), so that the
     empirical probability is softmax(D z + i - log w).
 
-    gamma: exponent >= 0 of the scaling; 0 leaves the logits as they are.
-    tau: factor >= 0 of the log prior; with gamma = 0, ``LogitAdjusted``.
-    weights, beta: see ``WeightedLoss``.
-    reduction, tokens_per_batch: see ``EntityLoss``.
+    Attributes:
+        gamma: exponent >= 0 of the scaling; 0 leaves the logits as they are.
+        tau: factor >= 0 of the log prior; with gamma = 0, ``LogitAdjusted``.
+        weights: see ``WeightedLoss``.
+        beta: see ``WeightedLoss``.
+        reduction: see ``EntityLoss``.
+        tokens_per_batch: see ``EntityLoss``.
 
-    RAISES ClinicalNerError: gamma or tau is negative or not finite, or see ``WeightedLoss``.
+    Raises:
+        ClinicalNerError: gamma or tau is negative or not finite, or see ``WeightedLoss``.
     """
 
     def __init__(

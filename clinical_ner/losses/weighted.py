@@ -8,12 +8,15 @@ from .weights import check_weights, tag_weights
 class WeightedLoss(TokenLoss):
     """Base of the losses in which the tokens of class c weigh w_c.
 
-    weights: one of the schemes none, paper (1 - N_c/N, arXiv 2409.03238), inverse, sqrt_inverse,
-        effective_number (arXiv 1901.05555), or a table {label or "O": weight}.
-    beta: b of the scheme effective_number, in [0, 1).
-    reduction, tokens_per_batch: see ``EntityLoss``.
+    Attributes:
+        weights: one of the schemes none, paper (1 - N_c/N, arXiv 2409.03238), inverse,
+            sqrt_inverse, effective_number (arXiv 1901.05555), or a table {label or "O": weight}.
+        beta: b of the scheme effective_number, in [0, 1).
+        reduction: see ``EntityLoss``.
+        tokens_per_batch: see ``EntityLoss``.
 
-    RAISES ClinicalNerError: an unknown scheme or a weight that is not positive and finite.
+    Raises:
+        ClinicalNerError: an unknown scheme or a weight that is not positive and finite.
     """
 
     def __init__(

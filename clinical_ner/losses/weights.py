@@ -55,8 +55,9 @@ SCHEMES: dict[str, Callable[..., Counts]] = {
 def check_weights(weights: str | Mapping[str, float], beta: float) -> None:
     """Check what can be checked before the corpus is known.
 
-    RAISES ClinicalNerError: an unknown scheme, a weight that is not positive and finite, or a beta
-        outside [0, 1).
+    Raises:
+        ClinicalNerError: an unknown scheme, a weight that is not positive and finite, or a beta
+            outside [0, 1).
     """
     if not 0.0 <= beta < 1.0:
         raise out_of_range("beta", "in [0, 1)", beta)
@@ -79,14 +80,17 @@ def tag_weights(
 ) -> Counts:
     """Weight of every tag.
 
-    statistics: counts of the training data.
-    weights: the name of a scheme, or a table {label or "O": weight}; what the table leaves out has
-        1.
-    beta: b of the scheme effective_number, in [0, 1).
+    Args:
+        statistics: counts of the training data.
+        weights: the name of a scheme, or a table {label or "O": weight}; what the table leaves out
+            has 1.
+        beta: b of the scheme effective_number, in [0, 1).
 
-    RETURNS: 1 for tags without a training token, which take no part in the loss. *Shape:* ``(K,)``.
-    RAISES ClinicalNerError: an unknown label in the table, or a scheme that leaves a class no
-    weight.
+    Returns:
+        1 for tags without a training token, which take no part in the loss. *Shape:* ``(K,)``.
+
+    Raises:
+        ClinicalNerError: an unknown label in the table, or a scheme that leaves a class no weight.
     """
     check_weights(weights, beta)
     names = ["O", *statistics.labels]

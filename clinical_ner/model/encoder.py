@@ -34,10 +34,11 @@ class InstalledEncoder:
     It exists because training must not download: the package manager has brought the weights
     already.
 
-    package: name of the distribution.
-    module: its module, in which ``folder`` holds the files.
-    sha256: checksum of model.safetensors.
-    license: of the weights, as an SPDX identifier.
+    Attributes:
+        package: name of the distribution.
+        module: its module, in which ``folder`` holds the files.
+        sha256: checksum of model.safetensors.
+        license: of the weights, as an SPDX identifier.
     """
 
     package: str
@@ -98,11 +99,15 @@ def configure_restore_encoder_name() -> Callable[[Language], Language]:
 def use_installed_encoders(nlp: Language) -> Language:
     """Load every transformer from the installed copy of its weights, where there is one.
 
-    nlp: the pipeline, not initialized yet; transformers that have weights keep them.
+    Args:
+        nlp: the pipeline, not initialized yet; transformers that have weights keep them.
 
-    RETURNS: the same pipeline.
-    RAISES ClinicalNerError: an encoder is neither installed, nor a folder, nor in reach; it cannot
-    be loaded; or the installed weights are not the original ones.
+    Returns:
+        The same pipeline.
+
+    Raises:
+        ClinicalNerError: an encoder is neither installed, nor a folder, nor in reach; it cannot be
+            loaded; or the installed weights are not the original ones.
     """
     for model, name in _transformers(nlp):
         if not model.attrs["has_transformer"]:
@@ -116,9 +121,11 @@ def restore_encoder_names(nlp: Language) -> Language:
     Also for a pipeline that was read from disk: spacy-transformers unpacks it into a temporary
     folder, whose name stays behind. See ``published_name`` for encoders that were a folder.
 
-    nlp: the pipeline, initialized or loaded.
+    Args:
+        nlp: the pipeline, initialized or loaded.
 
-    RETURNS: the same pipeline.
+    Returns:
+        The same pipeline.
     """
     for model, name in _transformers(nlp):
         if model.transformer is None:

@@ -10,7 +10,8 @@ from ..errors import InputError
 def use_gpu(gpu_id: int) -> None:
     """Compute on a GPU from now on; nothing happens for an id below 0, which means the CPU.
 
-    RAISES ClinicalNerError: there is no such GPU, or the packages that it needs are missing.
+    Raises:
+        ClinicalNerError: there is no such GPU, or the packages that it needs are missing.
     """
     if gpu_id < 0:
         return

@@ -28,7 +28,7 @@ def limit_threads() -> None:
     number of cores in use.
 
     A forked worker always gets one: the threads that PyTorch had in the parent are not in the
-    child, which waits for them forever. One that was started anew keeps what the environment says.
+    child, which waits for them forever. A new process keeps what the environment says.
     In any other process nothing changes.
     """
     forked = os.getpid() != _IMPORTED_IN
@@ -46,9 +46,12 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> I
     1.36 times as fast. So each of these threads gets one thread of PyTorch. They end with the
     iteration: none is there to be lost by a fork.
 
-    function: must be safe to call in several threads at a time.
+    Args:
+        function: must be safe to call in several threads at a time.
+        items: what is handed to the function, one after the other.
 
-    YIELDS: one result for each item, in their order.
+    Yields:
+        One result for each item, in their order.
     """
     threads = min(torch.get_num_threads(), len(items))
     if threads < 2:

@@ -13,11 +13,13 @@ def build_token_classifier(
     Token vectors pass a dropout first, at the rate of ``training.dropout``. The head starts at
     zero, so that training starts from the prior of a logit-adjusted loss.
 
-    tok2vec: token vectors: a Tok2Vec, or a listener to one or to a transformer. *Output shape, per
-        document:* ``(n, width)``.
-    nO: number of tags K; set from the labels at initialization.
+    Args:
+        tok2vec: token vectors: a Tok2Vec, or a listener to one or to a transformer. *Output shape,
+            per document:* ``(n, width)``.
+        nO: number of tags K; set from the labels at initialization.
 
-    RETURNS: a model from documents to logits. *Output shape, per document:* ``(n, K)``.
+    Returns:
+        A model from documents to logits. *Output shape, per document:* ``(n, K)``.
     """
     head = Linear(nO, init_W=zero_init)
     per_token: Model[Floats2d, Floats2d] = chain(Dropout(), head)

@@ -22,10 +22,14 @@ def build_onnx_encoder(transformer: Model[list[Doc], Any]) -> Model[list[Doc], A
 
     Register name: ``clinical_ner.OnnxEncoder.v1`` (``@architectures``).
 
-    transformer: a model that is, or holds, the stock transformer or one made from it.
+    Args:
+        transformer: a model that is, or holds, the stock transformer or one made from it.
 
-    RETURNS: the same model, its encoder to be loaded.
-    RAISES ClinicalNerError: it holds no transformer.
+    Returns:
+        The same model, its encoder to be loaded.
+
+    Raises:
+        ClinicalNerError: it holds no transformer.
     """
     found = [node for node in transformer.walk() if isinstance(node, TransformerModel)]
     if not found:
@@ -56,7 +60,8 @@ def use_onnx(model: TransformerModel) -> None:
 def refuse_transformer(model: TransformerModel, loaded: HFObjects) -> None:
     """Refuse a pretrained encoder of PyTorch, as training from a config would give it.
 
-    RAISES ClinicalNerError: always.
+    Raises:
+        ClinicalNerError: always.
     """
     raise ConfigError(
         "An encoder on ONNX Runtime predicts and cannot be trained: train the pipeline that it "
@@ -69,7 +74,10 @@ def replace_listener_cfg(
 ) -> dict[str, Any]:
     """Config of a component's own transformer after ``nlp.replace_listeners``.
 
-    of_transformer: the same function of the transformer inside.
+    Args:
+        transformer: the architecture of the transformer.
+        listener: the architecture of the listener.
+        of_transformer: the same function of the transformer inside.
     """
     own = of_transformer(transformer["transformer"], listener)
     return {**transformer, "transformer": own}

@@ -53,10 +53,12 @@ def optimize(
         references: gold documents to measure on, none of them trained on.
         output: folder of the new pipeline; an existing pipeline is replaced.
         precision: "int8" or "fp32".
-        max_f_loss, max_macro_f_loss: largest loss of micro-F1 and of macro-F1, in points.
+        max_f_loss: most points of micro-F on DEV that may be lost.
+        max_macro_f_loss: most points of macro-F on DEV that may be lost.
         max_ece_loss: largest growth of the calibration error of tokens, where there is one.
         rounds: how often each pipeline reads the documents for its speed.
         track: gives the documents on, and may show progress; also gets a title.
+        max_f_loss, max_macro_f_loss: largest loss of micro-F1 and of macro-F1, in points.
 
     Returns:
         What meta.json holds under "optimization". ``before`` and ``after`` have the SCORES, None

@@ -18,11 +18,15 @@ def corpus_card(folder: Path) -> dict[str, str]:
     The front matter is that of dataset cards: "key: value" lines between two lines "---", of which
     pretty_name, license and url are read.
 
-    folder: the corpus.
+    Args:
+        folder: the corpus.
 
-    RETURNS: name, license and url; the folder's name and "license not stated" without a README.md.
-    RAISES ClinicalNerError: no such folder, front matter that does not end, or a line in it without
-        a colon.
+    Returns:
+        Name, license and url; the folder's name and "license not stated" without a README.md.
+
+    Raises:
+        ClinicalNerError: no such folder, front matter that does not end, or a line in it without a
+            colon.
     """
     if not folder.is_dir():
         raise InputError(
@@ -61,8 +65,9 @@ def corpus_card(folder: Path) -> dict[str, str]:
 def sources(card: dict[str, str], encoders: list[str]) -> list[dict[str, str]]:
     """What a model was made of, as spaCy's meta.json lists it.
 
-    card: the corpus; see ``corpus_card``.
-    encoders: names of the pretrained weights, public ones or those of folders.
+    Args:
+        card: the corpus; see ``corpus_card``.
+        encoders: names of the pretrained weights, public ones or those of folders.
     """
     found = [{**card, "author": ""}]
     for name in encoders:
@@ -82,9 +87,10 @@ def sources(card: dict[str, str], encoders: list[str]) -> list[dict[str, str]]:
 def model_readme(meta: dict[str, Any], scores: dict[str, Any], card: dict[str, str]) -> str:
     """The README.md of a packaged model.
 
-    meta: the pipeline's meta.json.
-    scores: metrics.json of the held-out documents.
-    card: the corpus; see ``corpus_card``.
+    Args:
+        meta: the pipeline's meta.json.
+        scores: metrics.json of the held-out documents.
+        card: the corpus; see ``corpus_card``.
     """
     package = f"{meta['lang']}_{meta['name']}"
     rows = "\n".join(

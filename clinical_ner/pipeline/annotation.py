@@ -22,9 +22,13 @@ def annotate(
 ) -> None:
     """Set ``doc.ents`` and ``doc.spans[spans_key]``, the latter without entities of others.
 
-    overwrite: whether the entities of others give way; if not, those of ours that overlap them are
-        left out. Entities that an earlier call made are replaced in any case.
-    calibrated: what the group says of its scores: whether they are calibrated as entities.
+    Args:
+        doc: the document.
+        decoded: the entities and their probabilities.
+        spans_key: key of ``doc.spans`` for our entities.
+        overwrite: whether the entities of others give way; if not, those of ours that overlap them
+            are left out. Entities that an earlier call made are replaced in any case.
+        calibrated: what the group says of its scores: whether they are calibrated as entities.
     """
     ours = set(_offsets(doc, spans_key))
     others = [
@@ -47,7 +51,8 @@ def annotate(
 def probability_of(span: Span) -> float | None:
     """The probability that a component gave to a span when it made it an entity.
 
-    RETURNS: None if it made no such entity, or its loss has no posterior.
+    Returns:
+        None if it made no such entity, or its loss has no posterior.
     """
     wanted = (span.start, span.end, span.label_)
     for group in span.doc.spans.values():
@@ -62,9 +67,12 @@ def probability_of(span: Span) -> float | None:
 def register_probability(attribute: str, *, name: str) -> None:
     """Make ``span._.ATTRIBUTE`` the probability of the entity, if it is not that already.
 
-    name: the component's, for the message of an error.
+    Args:
+        attribute: its name.
+        name: the component's, for the message of an error.
 
-    RAISES ClinicalNerError: the attribute is something else.
+    Raises:
+        ClinicalNerError: the attribute is something else.
     """
     if not Span.has_extension(attribute):
         Span.set_extension(attribute, getter=probability_of)

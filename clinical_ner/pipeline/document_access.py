@@ -70,10 +70,13 @@ class DocumentAccess:
     def complete(self, doc: Doc, component: Any) -> Doc:
         """A document with the same tokens that holds what a component's model needs.
 
-        RETURNS: the document itself if it does; else a copy of its tokens, on which the components
-            of the pipeline before this one ran.
-        RAISES ClinicalNerError: the pipeline is gone or lacks the component, or those before it
-            do not leave what the model needs, for instance since they are disabled.
+        Returns:
+            The document itself if it does; else a copy of its tokens, on which the components of
+            the pipeline before this one ran.
+
+        Raises:
+            ClinicalNerError: the pipeline is gone or lacks the component, or those before it do not
+                leave what the model needs, for instance since they are disabled.
         """
         if len(doc) == 0 or holds_inputs(component.model, doc):
             return doc

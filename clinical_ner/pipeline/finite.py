@@ -21,12 +21,15 @@ def check_rows(
 ) -> None:
     """Check the numbers that an update has for the tokens of its documents.
 
-    rows: of each document, the logits or the gradient. *Shape of each:* ``(len(doc), K)``.
-    what: the beginning of "... not finite" in the message.
-    name: of the component.
-    update: its number in the training, from 1 on.
+    Args:
+        docs: the documents.
+        rows: of each document, the logits or the gradient. *Shape of each:* ``(len(doc), K)``.
+        what: the beginning of "... not finite" in the message.
+        name: of the component.
+        update: its number in the training, from 1 on.
 
-    RAISES ClinicalNerError: some are infinite or no number, with the documents where they are.
+    Raises:
+        ClinicalNerError: some are infinite or no number, with the documents where they are.
     """
     broken = [
         doc
@@ -40,9 +43,14 @@ def check_rows(
 def check_loss(docs: Sequence[Doc], loss: float, *, name: str, update: int) -> None:
     """Check the loss of a batch.
 
-    docs: the batch. name, update: see ``check_rows``.
+    Args:
+        docs: the batch. name, update: see ``check_rows``.
+        loss: of the batch.
+        name: the component's.
+        update: its number in the training.
 
-    RAISES ClinicalNerError: it is infinite or no number.
+    Raises:
+        ClinicalNerError: it is infinite or no number.
     """
     if not math.isfinite(loss):
         raise _error(docs, what="the loss is", name=name, update=update)
@@ -51,10 +59,13 @@ def check_loss(docs: Sequence[Doc], loss: float, *, name: str, update: int) -> N
 def check_probabilities(doc: Doc, log_probs: Floats2d, *, name: str) -> None:
     """Check the log-probabilities of a document, which may be -inf: a tag that cannot be.
 
-    log_probs: *Shape:* ``(len(doc), K)``.
-    name: of the component.
+    Args:
+        doc: the document.
+        log_probs: *Shape:* ``(len(doc), K)``.
+        name: of the component.
 
-    RAISES ClinicalNerError: some are no numbers.
+    Raises:
+        ClinicalNerError: some are no numbers.
     """
     if get_array_module(log_probs).isnan(log_probs).any():
         raise ClinicalNerError(

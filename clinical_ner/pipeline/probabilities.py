@@ -40,8 +40,11 @@ class ProbableEntities(StoredRecognizer):
     def predict(self, docs: Iterable[Doc]) -> list[LogProbs]:
         """Log-probabilities log p(tag | text) of each document's tokens, calibrated if possible.
 
-        RETURNS: one array per document. *Shape of each:* ``(len(doc), K)``.
-        RAISES ClinicalNerError: the component is not initialized.
+        Returns:
+            One array per document. *Shape of each:* ``(len(doc), K)``.
+
+        Raises:
+            ClinicalNerError: the component is not initialized.
         """
         docs = list(docs)
         if not self.is_initialized:
@@ -56,7 +59,8 @@ class ProbableEntities(StoredRecognizer):
         Of a document that has lost what the model listens to, or never had it, the components
         before this one make it again on a copy.
 
-        RAISES ClinicalNerError: they do not, for instance since they are disabled.
+        Raises:
+            ClinicalNerError: they do not, for instance since they are disabled.
         """
         complete = [self._access.complete(doc, self) for doc in docs]
         return self.model.get_ref("tok2vec").predict(complete)
@@ -64,7 +68,8 @@ class ProbableEntities(StoredRecognizer):
     def log_probs(self, vectors: list[Floats2d]) -> list[LogProbs]:
         """The chain from token vectors to log p(tag | text), as ``predict`` returns it.
 
-        vectors: of each document; see ``token_vectors``.
+        Args:
+            vectors: of each document; see ``token_vectors``.
         """
         ops = self.model.ops
         log_probs = [self._empirical(logits) for logits in self.model.layers[-1].predict(vectors)]
@@ -120,13 +125,19 @@ class ProbableEntities(StoredRecognizer):
         shows as its probability has, in a calibrated pipeline, another step behind it: that of the
         entities, which are chosen for being probable.
 
-        doc: any document; where it does not hold what the model needs, as after a round trip
-            through bytes, the components before this one run on its tokens again.
-        start, end: first token and one past the last.
+        Args:
+            doc: any document; where it does not hold what the model needs, as after a round trip
+                through bytes, the components before this one run on its tokens again.
+            start: first token and one past the last.
+            end: see `start`.
+            label: the entity type.
 
-        RETURNS: 0 for a span that begins or ends with whitespace, which no entity does.
-        RAISES ClinicalNerError: no such span or label, the loss has no posterior, or the document
-            can not be run again.
+        Returns:
+            0 for a span that begins or ends with whitespace, which no entity does.
+
+        Raises:
+            ClinicalNerError: no such span or label, the loss has no posterior, or the document can
+                not be run again.
         """
         if not 0 <= start < end <= len(doc):
             raise ConfigError(
@@ -143,10 +154,15 @@ class ProbableEntities(StoredRecognizer):
         Spans of the list may overlap; the probabilities of those that share a token sum to at most
         1. See ``span_probability`` for what they are, and for documents.
 
-        min_probability: in (0, 1].
+        Args:
+            doc: the document.
+            min_probability: in (0, 1].
 
-        RETURNS: in the order of their starts, at one start by label, then by end.
-        RAISES ClinicalNerError: see ``span_probability``, or min_probability out of range.
+        Returns:
+            In the order of their starts, at one start by label, then by end.
+
+        Raises:
+            ClinicalNerError: see ``span_probability``, or min_probability out of range.
         """
         check_number("min_probability", min_probability, above=0, most=1)
         return self._lattice_of(doc).candidates(min_probability)

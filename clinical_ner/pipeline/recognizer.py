@@ -135,27 +135,32 @@ class ClinicalNer(ProbableEntities):
     ) -> None:
         """Create the component.
 
-        model: from documents to logits: a chain of two layers, of which the first gives the token
-            vectors and is the reference "tok2vec"; "head" is the last linear one. See
-            ``build_token_classifier``.
-        name: the instance name, the key of its loss in training.
-        loss: the training loss and its way back to the probability.
-        learn_rate_factor: the head learns at this multiple (> 0) of the optimizer's rate.
-        prior_strength: s in [0, 1]; 1 decodes the empirical probability, 0 treats all tags alike.
-        prior_smoothing: pseudo-count a >= 0 of every tag in the prior that s < 1 takes away.
-        thresholds: by label, the smallest probability of an entity that is made.
-        overwrite: whether entities replace those already in ``doc.ents``; if not, these stay, and
-            entities that overlap them are left out. Its own of an earlier call are replaced always.
-        spans_key: key of ``doc.spans`` under which its entities stand, with their probabilities in
-            ``attrs["scores"]``.
-        probability_attribute: name under which ``span._`` gives the probability of an entity.
-        keep_transformer_output: whether ``doc._.trf_data`` stays when the entities are made. If
-            not, it is set to None where no other component listens to a transformer: it holds
-            hundreds of numbers for each token. What is asked for later makes it again.
-        scorer: the scoring function.
+        Args:
+            nlp: the pipeline.
+            model: from documents to logits: a chain of two layers, of which the first gives the
+                token vectors and is the reference "tok2vec"; "head" is the last linear one. See
+                ``build_token_classifier``.
+            name: the instance name, the key of its loss in training.
+            loss: the training loss and its way back to the probability.
+            learn_rate_factor: the head learns at this multiple (> 0) of the optimizer's rate.
+            prior_strength: s in [0, 1]; 1 decodes the empirical probability, 0 treats all tags
+                alike.
+            prior_smoothing: pseudo-count a >= 0 of every tag in the prior that s < 1 takes away.
+            thresholds: by label, the smallest probability of an entity that is made.
+            overwrite: whether entities replace those already in ``doc.ents``; if not, these stay,
+                and entities that overlap them are left out. Its own of an earlier call are replaced
+                always.
+            spans_key: key of ``doc.spans`` under which its entities stand, with their probabilities
+                in ``attrs["scores"]``.
+            probability_attribute: name under which ``span._`` gives the probability of an entity.
+            keep_transformer_output: whether ``doc._.trf_data`` stays when the entities are made. If
+                not, it is set to None where no other component listens to a transformer: it holds
+                hundreds of numbers for each token. What is asked for later makes it again.
+            scorer: the scoring function.
 
-        RAISES ClinicalNerError: a number outside its range, prior_strength < 1 or thresholds with a
-            loss that has no posterior, or an attribute of ``span._`` that is taken.
+        Raises:
+            ClinicalNerError: a number outside its range, prior_strength < 1 or thresholds with a
+                loss that has no posterior, or an attribute of ``span._`` that is taken.
         """
         self.vocab = nlp.vocab
         self.model = model
@@ -187,10 +192,12 @@ class ClinicalNer(ProbableEntities):
     def add_label(self, label: str) -> int:
         """Add a label before initialization.
 
-        RETURNS: 0 if the label is there already, else 1.
-        RAISES ClinicalNerError: not a usable name, or the component is initialized: the losses need
-        the
-            counts of every tag, which a later label has not.
+        Returns:
+            0 if the label is there already, else 1.
+
+        Raises:
+            ClinicalNerError: not a usable name, or the component is initialized: the losses need
+                the counts of every tag, which a later label has not.
         """
         if not isinstance(label, str) or not label or any(c.isspace() for c in label):
             raise ConfigError(
@@ -216,13 +223,16 @@ class ClinicalNer(ProbableEntities):
     ) -> None:
         """Take labels and tag counts from the training data, then initialize loss and model.
 
-        get_examples: gives the whole training data; a sample would make the prior that of the
-            sample.
-        nlp: the pipeline.
-        labels: the entity types; by default those that were added and those of the data, sorted.
+        Args:
+            get_examples: gives the whole training data; a sample would make the prior that of the
+                sample.
+            nlp: the pipeline.
+            labels: the entity types; by default those that were added and those of the data,
+                sorted.
 
-        RAISES ClinicalNerError: no entity in the data, a label that ``labels`` lacks, or a model
-            that was built for another number of tags.
+        Raises:
+            ClinicalNerError: no entity in the data, a label that ``labels`` lacks, or a model that
+                was built for another number of tags.
         """
         validate_get_examples(get_examples, "ClinicalNer.initialize")
         self._forget_fits()
@@ -253,7 +263,8 @@ class ClinicalNer(ProbableEntities):
 
         Then the output of the transformer leaves the documents, unless it is to be kept.
 
-        RAISES ClinicalNerError: what should be a probability is no number.
+        Raises:
+            ClinicalNerError: what should be a probability is no number.
         """
         releases = not self.keep_transformer_output and self._access.listens_alone(self)
         # A temperature alone leaves entities too sure, which were chosen for being probable.
@@ -285,14 +296,18 @@ class ClinicalNer(ProbableEntities):
         A batch whose logits, loss or gradient are not finite is refused before the backward pass,
         so neither the head nor what it listens to learns from it.
 
-        examples: the batch.
-        drop: dropout rate.
-        sgd: the optimizer, or None to only accumulate gradients.
-        losses: record of the losses, to which this batch's is added under the component's name.
+        Args:
+            examples: the batch.
+            drop: dropout rate.
+            sgd: the optimizer, or None to only accumulate gradients.
+            losses: record of the losses, to which this batch's is added under the component's name.
 
-        RETURNS: the record of the losses.
-        RAISES ClinicalNerError: not initialized, a gold label that is unknown, or a number that is
-            not finite.
+        Returns:
+            The record of the losses.
+
+        Raises:
+            ClinicalNerError: not initialized, a gold label that is unknown, or a number that is not
+                finite.
         """
         losses = {} if losses is None else losses
         losses.setdefault(self.name, 0.0)
@@ -321,10 +336,12 @@ class ClinicalNer(ProbableEntities):
     ) -> tuple[float, list[Floats2d]]:
         """Loss of a batch and its gradient.
 
-        examples: the batch.
-        scores: logits of each document. *Shape of each:* ``(len(doc), K)``.
+        Args:
+            examples: the batch.
+            scores: logits of each document. *Shape of each:* ``(len(doc), K)``.
 
-        RETURNS: the loss, and the gradient with respect to the logits, shaped like ``scores``.
+        Returns:
+            The loss, and the gradient with respect to the logits, shaped like ``scores``.
         """
         examples = list(examples)
         ops = self.model.ops

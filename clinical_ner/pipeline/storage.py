@@ -47,8 +47,9 @@ class StoredRecognizer(DecisionSettings, TrainablePipe):
         A calibration is that of the probabilities without, or with, neighbours; setting this to
         others drops it, with a warning.
 
-        RAISES ClinicalNerError: set with a loss that has no posterior to mix with, or to a
-            datastore of other tags or of vectors of another width.
+        Raises:
+            ClinicalNerError: set with a loss that has no posterior to mix with, or to a datastore
+                of other tags or of vectors of another width.
         """
         return self._neighbours
 
@@ -88,8 +89,9 @@ class StoredRecognizer(DecisionSettings, TrainablePipe):
 
         It belongs to the weights that it was fitted for; see ``neighbours``.
 
-        RAISES ClinicalNerError: set with a loss that has no posterior to calibrate, or to one of
-            other tags.
+        Raises:
+            ClinicalNerError: set with a loss that has no posterior to calibrate, or to one of other
+                tags.
         """
         return self._calibration
 
@@ -116,7 +118,8 @@ class StoredRecognizer(DecisionSettings, TrainablePipe):
     def to_bytes(self, *, exclude: Sequence[str] = ()) -> bytes:
         """Serialize the component, with all that decoding needs.
 
-        exclude: names of what is left out: cfg, vocab, model, neighbours.
+        Args:
+            exclude: names of what is left out: cfg, vocab, model, neighbours.
         """
         self._write_cfg()
         fields = srsly.msgpack_loads(super().to_bytes(exclude=exclude))
@@ -127,8 +130,10 @@ class StoredRecognizer(DecisionSettings, TrainablePipe):
     def from_bytes(self, bytes_data: bytes, *, exclude: Sequence[str] = ()) -> StoredRecognizer:
         """Load the component from bytes.
 
-        exclude: names of what is not read; see ``to_bytes``. Neighbours that the component has are
-            dropped all the same: they belong to the weights that are replaced.
+        Args:
+            bytes_data: what ``to_bytes`` gave.
+            exclude: names of what is not read; see ``to_bytes``. Neighbours that the component has
+                are dropped all the same: they belong to the weights that are replaced.
         """
         self._forget_fits()
         super().from_bytes(bytes_data, exclude=exclude)
@@ -144,7 +149,9 @@ class StoredRecognizer(DecisionSettings, TrainablePipe):
     def to_disk(self, path: str | Path, *, exclude: Sequence[str] = ()) -> None:
         """Serialize the component to a folder, with all that decoding needs.
 
-        exclude: see ``to_bytes``.
+        Args:
+            path: the file or folder.
+            exclude: see ``to_bytes``.
         """
         self._write_cfg()
         super().to_disk(path, exclude=exclude)
@@ -161,7 +168,9 @@ class StoredRecognizer(DecisionSettings, TrainablePipe):
     def from_disk(self, path: str | Path, *, exclude: Sequence[str] = ()) -> StoredRecognizer:
         """Load the component from a folder.
 
-        exclude: see ``from_bytes``.
+        Args:
+            path: the file or folder.
+            exclude: see ``from_bytes``.
         """
         self._forget_fits()
         super().from_disk(path, exclude=exclude)

@@ -36,9 +36,10 @@ NEIGHBOURS = "+neighbours"
 class Recipe:
     """What is trained, under the name that its runs have.
 
-    path: the file that it was read from.
-    config: complete, not interpolated.
-    neighbours: whether the trained model gets a memory of its training tokens.
+    Attributes:
+        path: the file that it was read from.
+        config: complete, not interpolated.
+        neighbours: whether the trained model gets a memory of its training tokens.
     """
 
     name: str
@@ -115,10 +116,13 @@ def list_recipes(folder: Path = BASE.parent) -> dict[str, str]:
 def merge_overlay(base: Config, overlay: Config, *, path: Path) -> Config:
     """Merge an overlay over a complete config.
 
-    base, overlay: not interpolated; neither is changed.
-    path: file of the overlay, for the messages of errors.
+    Args:
+        base: not interpolated; neither is changed.
+        overlay: see `base`.
+        path: file of the overlay, for the messages of errors.
 
-    RAISES ClinicalNerError: the overlay names a setting or a registered function that there is not.
+    Raises:
+        ClinicalNerError: the overlay names a setting or a registered function that there is not.
     """
     merged = Config(_merged(base, overlay))
     filled = Config(DEFAULT_CONFIG).merge(base)
@@ -199,9 +203,10 @@ def _merged(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, An
 class _Known:
     """Which keys a config may have.
 
-    merged: base and overlay together, which says what each block makes.
-    filled: the base with spaCy's defaults.
-    path: file of the overlay, for the messages of errors.
+    Attributes:
+        merged: base and overlay together, which says what each block makes.
+        filled: the base with spaCy's defaults.
+        path: file of the overlay, for the messages of errors.
     """
 
     def __init__(self, merged: Config, filled: Config, path: Path) -> None:

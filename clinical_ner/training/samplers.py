@@ -1,6 +1,6 @@
 """Batchers that draw documents at other rates than the corpus holds them, and say so.
 
-What they say (``labels.sampling.BatchSampling``) stands in ``user_data`` of each gold document of a
+What they say (``tags.batch_sampling.BatchSampling``) is in ``user_data`` of each gold document of a
 batch from just before the batch is yielded, so batches must be used one by one, as spaCy's loop
 does. A batcher lives as long as the training, and so do its queues: an epoch goes on where the last
 one ended. It holds all examples of an epoch in memory, so it cannot serve an endless stream.
@@ -40,7 +40,7 @@ class SamplingBatcher(ABC):
     """What the batchers share: knowing the documents again, and telling how they are drawn.
 
     Documents are known by the identity of their gold Doc, since spaCy shuffles its list of examples
-    before every epoch. When others come, queues and counts start anew, the generator goes on.
+    before every epoch. When others come, queues and counts start again, the generator goes on.
     Documents without tokens are left out, and one that is given twice counts once.
     """
 
@@ -82,8 +82,9 @@ class SamplingBatcher(ABC):
         A document that is in the batch already, or too long for it, stays where it is in the queue,
         so the next batch takes it first.
 
-        queue: row numbers; emptied only together with what ``more`` gives.
-        more: gives further row numbers when the queue is empty.
+        Args:
+            queue: row numbers; emptied only together with what ``more`` gives.
+            more: gives further row numbers when the queue is empty.
         """
         batch: list[int] = []
         words = 0

@@ -26,9 +26,10 @@ RATES = {"uniform": 0.0, "sqrt": 0.5, "proportional": 1.0}
 class CorpusCounts:
     """What drawing needs to know of D documents, so that tags are counted once and not per epoch.
 
-    labels: the L entity types of the documents, sorted.
-    counts: labelled tokens per document and tag. *Shape:* ``(D, 1 + 2 L)``.
-    words: tokens of each document, with or without a tag.
+    Attributes:
+        labels: the L entity types of the documents, sorted.
+        counts: labelled tokens per document and tag. *Shape:* ``(D, 1 + 2 L)``.
+        words: tokens of each document, with or without a tag.
     """
 
     labels: list[str]
@@ -51,9 +52,12 @@ class CorpusCounts:
 def count_corpus(examples: Sequence[Example], *, batcher: str) -> CorpusCounts:
     """Count the tags of the documents, on the tokens of ``example.predicted``.
 
-    batcher: registered name, for the message of an error.
+    Args:
+        examples: the training documents.
+        batcher: registered name, for the message of an error.
 
-    RAISES ClinicalNerError: no document holds a labelled token of an entity.
+    Raises:
+        ClinicalNerError: no document holds a labelled token of an entity.
     """
     labels = sorted({ent.label_ for example in examples for ent in example.reference.ents})
     index = {label: i for i, label in enumerate(labels)}
@@ -73,9 +77,12 @@ def count_corpus(examples: Sequence[Example], *, batcher: str) -> CorpusCounts:
 def type_shares(corpus: CorpusCounts, rates: str) -> NDArray[np.float64]:
     """Share of the words that each entity type gets.
 
-    rates: a key of ``RATES``.
+    Args:
+        corpus: what was counted of the training documents.
+        rates: a key of ``RATES``.
 
-    RETURNS: 0 for a type without a labelled token; sums to 1. *Shape:* ``(L,)``.
+    Returns:
+        0 for a type without a labelled token; sums to 1. *Shape:* ``(L,)``.
     """
     tokens = corpus.type_counts.sum(axis=0)
     weights = np.where(tokens > 0, tokens ** RATES[rates], 0.0)
@@ -83,7 +90,7 @@ def type_shares(corpus: CorpusCounts, rates: str) -> NDArray[np.float64]:
 
 
 def document_rates(corpus: CorpusCounts, power: float) -> NDArray[np.float64]:
-    """How often each document is drawn, relative to others, so that rare types are drawn oftener.
+    """How often each document is drawn, relative to others; rare types are drawn more often.
 
     A document has the highest of the rates (1 / f)^power of its types, where f is the share of
     documents that hold a type; without entities it has the lowest rate of any document.
@@ -91,9 +98,12 @@ def document_rates(corpus: CorpusCounts, power: float) -> NDArray[np.float64]:
     Repeat-factor sampling (Gupta, Dollár and Girshick 2019, arXiv 1908.03195, section 5), without
     its threshold, below which a type counts as rare.
 
-    power: in [0, 1]; the source has 0.5, and 0 draws all documents alike.
+    Args:
+        corpus: what was counted of the training documents.
+        power: in [0, 1]; the source has 0.5, and 0 draws all documents alike.
 
-    RETURNS: *Shape:* ``(D,)``.
+    Returns:
+        *Shape:* ``(D,)``.
     """
     holds = corpus.type_counts > 0
     share = np.maximum(holds.mean(axis=0), 1.0 / len(holds))
@@ -108,9 +118,12 @@ def draws_per_word(corpus: CorpusCounts, shares: NDArray[np.float64]) -> NDArray
     A type's share of the words is spread evenly over the documents that hold it:
     q_d = sum over the types m of d of share_m / words of the documents that hold m.
 
-    shares: of the words, per type. *Shape:* ``(L,)``.
+    Args:
+        corpus: what was counted of the training documents.
+        shares: of the words, per type. *Shape:* ``(L,)``.
 
-    RETURNS: *Shape:* ``(D,)``.
+    Returns:
+        *Shape:* ``(D,)``.
     """
     holds = corpus.type_counts > 0
     pool_words = np.asarray(corpus.words, dtype=np.float64) @ holds
@@ -120,7 +133,9 @@ def draws_per_word(corpus: CorpusCounts, shares: NDArray[np.float64]) -> NDArray
 def batch_sampling(corpus: CorpusCounts, draws: NDArray[np.float64]) -> BatchSampling:
     """What to say of batches without a type.
 
-    draws: how often each document is drawn, up to a constant. *Shape:* ``(D,)``.
+    Args:
+        corpus: what was counted of the training documents.
+        draws: how often each document is drawn, up to a constant. *Shape:* ``(D,)``.
     """
     tokens, documents = _shares(corpus, draws)
     return {
@@ -137,10 +152,13 @@ def batch_sampling(corpus: CorpusCounts, draws: NDArray[np.float64]) -> BatchSam
 def type_sampling(corpus: CorpusCounts, draws: NDArray[np.float64], index: int) -> BatchSampling:
     """What to say of batches for one type, in which all documents that hold it are drawn alike.
 
-    draws: how often each document is drawn, over all batches. *Shape:* ``(D,)``.
-    index: of the type.
+    Args:
+        corpus: what was counted of the training documents.
+        draws: how often each document is drawn, over all batches. *Shape:* ``(D,)``.
+        index: of the type.
 
-    RAISES ClinicalNerError: its documents hold no token outside entities, so there are no odds.
+    Raises:
+        ClinicalNerError: its documents hold no token outside entities, so there are no odds.
     """
     pool = (corpus.type_counts[:, index] > 0).astype(np.float64)
     # Only the type's own tags and O, as a loss sees them that leaves all others out.

@@ -37,19 +37,24 @@ def warmup_linear_epochs(
 
     Register name: ``clinical_ner.warmup_linear_epochs.v1`` (``@schedules``).
 
-    path: the training corpus, a .spacy file or a folder of them.
-    epochs: passes over the corpus, as in ``training.max_epochs``.
-    warmup: share of the steps during which the rate rises, in [0, 1).
-    words_per_batch, tolerance: ``size`` and ``tolerance`` of ``spacy.batch_by_words.v1``, the
-        batcher of the training unless ``batcher`` is given.
-    initial_rate: the highest rate, > 0.
-    batcher: any other batcher of the training, in place of the two numbers; in a config
-        ``batcher = ${training.batcher}``, which makes one of its own with equal settings.
+    Args:
+        path: the training corpus, a .spacy file or a folder of them.
+        epochs: passes over the corpus, as in ``training.max_epochs``.
+        warmup: share of the steps during which the rate rises, in [0, 1).
+        words_per_batch: ``size`` and ``tolerance`` of ``spacy.batch_by_words.v1``, the batcher of
+            the training unless ``batcher`` is given.
+        tolerance: see `words_per_batch`.
+        initial_rate: the highest rate, > 0.
+        batcher: any other batcher of the training, in place of the two numbers; in a config
+            ``batcher = ${training.batcher}``, which makes one of its own with equal settings.
 
-    YIELDS: one rate per step, 0 from the last planned step on, and ``initial_rate`` in a training
-        of a single step.
-    RAISES ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that
-        the batcher refuses.
+    Yields:
+        One rate per step, 0 from the last planned step on, and ``initial_rate`` in a training of a
+        single step.
+
+    Raises:
+        ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that the
+            batcher refuses.
     """
     if not 0.0 <= warmup < 1.0:
         raise out_of_range("warmup", "in [0, 1)", warmup)
@@ -81,8 +86,9 @@ def evaluation_interval(
     Register name: ``clinical_ner.evaluation_interval.v1`` (``@misc``), for
     ``training.eval_frequency``. The arguments are those of ``warmup_linear_epochs``.
 
-    RAISES ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that
-        the batcher refuses.
+    Raises:
+        ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that the
+            batcher refuses.
     """
     steps = _epoch_steps(
         path,
@@ -119,11 +125,16 @@ def patience(
 
     Register name: ``clinical_ner.patience.v1`` (``@misc``), for ``training.patience``.
 
-    patience_epochs: passes over the corpus, 0 to never stop early.
-    path, words_per_batch, tolerance, batcher: as for ``warmup_linear_epochs``.
+    Args:
+        patience_epochs: passes over the corpus, 0 to never stop early.
+        path: as for ``warmup_linear_epochs``.
+        words_per_batch: see `path`.
+        tolerance: see `path`.
+        batcher: see `path`.
 
-    RAISES ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that
-        the batcher refuses.
+    Raises:
+        ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that the
+            batcher refuses.
     """
     if patience_epochs < 0:
         raise out_of_range("patience_epochs", ">= 0", patience_epochs)
@@ -150,8 +161,9 @@ def planned_steps(
 ) -> int:
     """Expected number of steps in training. The arguments are those of ``warmup_linear_epochs``.
 
-    RAISES ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that
-        the batcher refuses.
+    Raises:
+        ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that the
+            batcher refuses.
     """
     steps = _epoch_steps(
         path,

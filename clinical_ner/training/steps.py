@@ -36,9 +36,11 @@ def count_steps(
 def document_lengths(path: Path) -> list[int]:
     """Tokens of every document of a corpus, without the empty ones, which spaCy leaves out.
 
-    path: a .spacy file or a folder of them.
+    Args:
+        path: a .spacy file or a folder of them.
 
-    RAISES ClinicalNerError: nothing there, not a .spacy file, or no document with tokens.
+    Raises:
+        ClinicalNerError: nothing there, not a .spacy file, or no document with tokens.
     """
     return _read(path, lambda found: [len(rows) for rows in found.tokens if len(rows)])
 
@@ -46,7 +48,7 @@ def document_lengths(path: Path) -> list[int]:
 def read_examples(path: Path) -> list[Example]:
     """The documents of a corpus as examples on their gold tokens, without the empty ones.
 
-    No pipeline is at hand that could tokenize the text anew. The gold documents are read for this
+    No pipeline is at hand that could tokenize the text again. The gold documents are read for this
     call alone, so what a batcher writes into them reaches no training.
 
     path, errors: as for ``document_lengths``.

@@ -21,9 +21,10 @@ RECORD = "training.json"
 class TrainingRun:
     """Counts the words that a pipeline learns from, and ends a failed training in order.
 
-    nlp: the pipeline, whose methods ``update`` and ``evaluate`` are wrapped: the loop offers no
-        hook that sees the batch, nor one for errors.
-    words: learned from by now; a run may end before its last epoch.
+    Attributes:
+        nlp: the pipeline, whose methods ``update`` and ``evaluate`` are wrapped: the loop offers no
+            hook that sees the batch, nor one for errors.
+        words: learned from by now; a run may end before its last epoch.
     """
 
     def __init__(self, nlp: Language) -> None:
@@ -44,9 +45,11 @@ class TrainingRun:
         A training that fails leaves model-best, if it had an evaluation. The loop saves model-last
         even then: the weights of a training that came to nothing, which no evaluation has seen.
 
-        output: the folder, which is made.
+        Args:
+            output: the folder, which is made.
 
-        RAISES ClinicalNerError: what ended the training, with what is left.
+        Raises:
+            ClinicalNerError: what ended the training, with what is left.
         """
         is_new = not output.exists()
         output.mkdir(parents=True, exist_ok=True)

@@ -34,8 +34,11 @@ CALL_COST = 40
 class Windows(NamedTuple):
     """The windows of a text, in its order. *Shape of each:* ``(w,)``.
 
-    starts, ends: first piece of a window, and one past the last.
-    core_starts, core_ends: the same of its core; cores follow one another without a gap.
+    Attributes:
+        starts: first piece of a window, and one past the last.
+        ends: see `starts`.
+        core_starts: the same of its core; cores follow one another without a gap.
+        core_ends: see `core_starts`.
     """
 
     starts: NDArray[np.int64]
@@ -51,14 +54,16 @@ def cut_windows(cuts: NDArray[np.int8], size: int, context: int, *, first: int =
     last quarter of what fits; or else at the latest such end in its second half; or else between
     two tokens. A token that no core can hold is cut inside, into as many cores as it takes.
 
-    cuts: INSIDE, BETWEEN, END or GAP for the place before each piece, and for that after the last.
-        *Shape:* ``(n + 1,)``.
-    size: largest number of pieces in a window.
-    context: pieces that a window shows on both sides of its core, 0 <= 2 * context < size.
-    first: largest number of pieces in the first core, where it is to be smaller than what fits; at
-        least ``context`` + 1. It moves all cuts that follow.
+    Args:
+        cuts: INSIDE, BETWEEN, END or GAP for the place before each piece, and for that after the
+            last. *Shape:* ``(n + 1,)``.
+        size: largest number of pieces in a window.
+        context: pieces that a window shows on both sides of its core, 0 <= 2 * context < size.
+        first: largest number of pieces in the first core, where it is to be smaller than what fits;
+            at least ``context`` + 1. It moves all cuts that follow.
 
-    RETURNS: no window for a text without pieces, one for a text that fits.
+    Returns:
+        No window for a text without pieces, one for a text that fits.
     """
     n = len(cuts) - 1
     edges = [0] if n else []
@@ -104,7 +109,10 @@ def tokens_cut_inside(
 ) -> NDArray[np.int64]:
     """Indices of the tokens whose pieces lie in more than one core.
 
-    starts, ends: first piece of each token, and one past the last. *Shape:* ``(tokens,)``.
+    Args:
+        windows: of the texts.
+        starts: first piece of each token, and one past the last. *Shape:* ``(tokens,)``.
+        ends: see `starts`.
     """
     edges = windows.core_starts[1:]
     return np.flatnonzero(
@@ -115,10 +123,12 @@ def tokens_cut_inside(
 def batches_by_length(lengths: NDArray[np.int64], max_items: int) -> list[NDArray[np.int64]]:
     """Put rows of similar length together.
 
-    lengths: of the rows. *Shape:* ``(rows,)``.
-    max_items: largest number of rows times the length of the longest, where a row is not alone.
+    Args:
+        lengths: of the rows. *Shape:* ``(rows,)``.
+        max_items: largest number of rows times the length of the longest, where a row is not alone.
 
-    RETURNS: indices of the rows of each batch, from the longest to the shortest; of what a batch
+    Returns:
+        Indices of the rows of each batch, from the longest to the shortest; of what a batch
         computes, at most MAX_PADDING is padding, or CALL_COST wordpieces.
     """
     order = np.argsort(-lengths, kind="stable")

@@ -32,7 +32,8 @@ CPU_CALL = 512
 class Window(NamedTuple):
     """A window of a document: see ``windows.Windows``.
 
-    doc: index of the document in the batch.
+    Attributes:
+        doc: index of the document in the batch.
     """
 
     doc: int
@@ -49,8 +50,9 @@ Backprop = Callable[[torch.Tensor], None]
 class EncoderCall(NamedTuple):
     """One call of the encoder that is done.
 
-    windows: its rows.
-    output: vectors of the wordpieces. *Shape:* ``(rows, length, width)``.
+    Attributes:
+        windows: its rows.
+        output: vectors of the wordpieces. *Shape:* ``(rows, length, width)``.
     """
 
     windows: list[Window]
@@ -61,8 +63,9 @@ class EncoderCall(NamedTuple):
 class Encoder:
     """An encoder that is called on windows.
 
-    model: the stock wrapper around the encoder.
-    special: the special tokens that it wants around a window.
+    Attributes:
+        model: the stock wrapper around the encoder.
+        special: the special tokens that it wants around a window.
     """
 
     def __init__(
@@ -84,9 +87,12 @@ class Encoder:
 
         On a CPU, calls are small, and several are made at a time.
 
-        vectors: to be filled, of each document. *Shape of each:* ``(wordpieces, width)``.
+        Args:
+            windows: of the texts.
+            vectors: to be filled, of each document. *Shape of each:* ``(wordpieces, width)``.
 
-        RAISES ClinicalNerError: out of memory, after a batch was halved.
+        Raises:
+            ClinicalNerError: out of memory, after a batch was halved.
         """
 
         def store(batch: list[Window]) -> None:
@@ -114,7 +120,8 @@ class Encoder:
         wordpieces together than ``max_batch_items``; later ones compute it again. So a batch of any
         size needs no more memory than that, and one of usual size nothing twice.
 
-        RAISES ClinicalNerError: out of memory, after a batch was halved.
+        Raises:
+            ClinicalNerError: out of memory, after a batch was halved.
         """
         kept = 0
         for batch in self._batches(windows, self._settings.max_batch_items):
@@ -272,7 +279,8 @@ class Encoder:
     def cores(self, windows: list[Window]) -> Iterator[tuple[int, slice, slice]]:
         """Where the vectors of a call's cores stand, one row after the other.
 
-        YIELDS: index of the document, the wordpieces in the document, and in the row.
+        Yields:
+            Index of the document, the wordpieces in the document, and in the row.
         """
         first = len(self._special.prefix)
         for window in windows:
@@ -303,7 +311,9 @@ def on_cpu() -> bool:
 def cpu_items(wordpieces: int, max_batch_items: int) -> int:
     """Most wordpieces of a call in prediction on the CPU, so that all its threads have work.
 
-    wordpieces: those of all windows.
+    Args:
+        wordpieces: those of all windows.
+        max_batch_items: the setting of the transformer.
     """
     share = -(-wordpieces // torch.get_num_threads())
     return min(max_batch_items, CPU_CALL, max(share, 1))
@@ -341,8 +351,10 @@ def _scaled_apart(shim: Any) -> Iterator[None]:
 def gradient_like(output: torch.Tensor, cores: Iterator[tuple[Any, slice]]) -> torch.Tensor:
     """Gradient of a call's output: zero but for what belongs to a core.
 
-    cores: gradient of each row's core and where it stands in the row. *Shape of the gradient:*
-        ``(wordpieces, width)``.
+    Args:
+        output: of the encoder.
+        cores: gradient of each row's core and where it is in the row. *Shape of the gradient:*
+            ``(wordpieces, width)``.
     """
     gradient = torch.zeros_like(output)
     for row, (values, in_row) in enumerate(cores):

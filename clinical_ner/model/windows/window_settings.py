@@ -18,15 +18,17 @@ UNUSED_OUTPUTS = ("output_hidden_states", "output_attentions")
 class WindowSettings:
     """The settings of the windows, in wordpieces.
 
-    max_wordpieces: longest window, special tokens included.
-    context: wordpieces that a window shows on both sides of those it gives vectors for.
-    training_context: the same in training.
-    max_batch_items: largest number of windows times the length of the longest, in one call of the
-        encoder.
-    training_shift: whether training cuts a document elsewhere each time.
+    Attributes:
+        max_wordpieces: longest window, special tokens included.
+        context: wordpieces that a window shows on both sides of those it gives vectors for.
+        training_context: the same in training.
+        max_batch_items: largest number of windows times the length of the longest, in one call of
+            the encoder.
+        training_shift: whether training cuts a document elsewhere each time.
 
-    RAISES ClinicalNerError: a number out of range, a context that fills the window, or a batch that
-        cannot hold one window.
+    Raises:
+        ClinicalNerError: a number out of range, a context that fills the window, or a batch that
+            cannot hold one window.
     """
 
     max_wordpieces: int
@@ -73,10 +75,12 @@ class WindowSettings:
 class SpecialTokens:
     """The special tokens that a tokenizer puts around a text.
 
-    prefix, suffix: their ids.
-    pad: id that fills up shorter rows.
-    types: token type ids of the prefix, of a wordpiece and of the suffix, or None if the encoder
-        takes none.
+    Attributes:
+        prefix: their ids.
+        suffix: see `prefix`.
+        pad: id that fills up shorter rows.
+        types: token type ids of the prefix, of a wordpiece and of the suffix, or None if the
+            encoder takes none.
     """
 
     prefix: NDArray[np.int64]
@@ -110,7 +114,11 @@ class SpecialTokens:
 def check_encoder(name: str, tokenizer: Any, transformer: Any, settings: WindowSettings) -> None:
     """Raise ClinicalNerError unless an encoder can read windows of these settings.
 
-    name: the encoder's, for messages.
+    Args:
+        name: the encoder's, for messages.
+        tokenizer: the encoder's own.
+        transformer: the encoder.
+        settings: of the windows.
     """
     if not tokenizer.is_fast:
         raise ConfigError(

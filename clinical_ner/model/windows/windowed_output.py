@@ -74,8 +74,9 @@ class WindowedOutput(FullTransformerBatch):
     def unsplit_by_doc(self, arrays: list[list[Any]]) -> "WindowedOutput":
         """The gradient that listeners give back.
 
-        arrays: one list of one array for each document that has a token. *Shape of each:* that of
-            the document's output.
+        Args:
+            arrays: one list of one array for each document that has a token. *Shape of each:* that
+                of the document's output.
         """
         gradients = iter(arrays)
         doc_data = [
@@ -103,10 +104,13 @@ def document_output(
 ) -> TransformerData:
     """The output for a document.
 
-    vectors: of its wordpieces; of a document without any, a single row of zeros, since listeners
-        take an output without rows for a document without tokens. *Shape:* ``(n, width)``.
-    types: token type id of wordpieces, None for encoders that take none.
-    pad: id that stands for a missing wordpiece.
+    Args:
+        pieces: the wordpieces of the document.
+        vectors: of its wordpieces; of a document without any, a single row of zeros, since
+            listeners take an output without rows for a document without tokens. *Shape:* ``(n,
+            width)``.
+        types: token type id of wordpieces, None for encoders that take none.
+        pad: id that stands for a missing wordpiece.
     """
     n = len(vectors)
     ids: Any = pieces.ids if len(pieces.ids) else np.array([pad])

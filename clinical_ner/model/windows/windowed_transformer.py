@@ -52,24 +52,30 @@ def build_windowed_transformer(
 
     Register name: ``clinical_ner.WindowedTransformer.v1`` (``@architectures``).
 
-    name: public name or folder of the pretrained model.
-    max_wordpieces: longest window, special tokens included; at most what the encoder has places.
-    context: wordpieces that a window shows, on both sides, beyond those it gives vectors for.
-    training_context: the same in training, where every wordpiece costs three times as much.
-    max_batch_items: largest number of windows times the length of the longest, in one call of the
-        encoder. It bounds the memory, in training as in prediction.
-    tokenizer_config, transformer_config: settings for Hugging Face's tokenizer, which must be a
-        fast one, and model.
-    mixed_precision: whether to compute in half precision where that is safe, on a GPU. On a CPU it
-        changes nothing.
-    grad_scaler_config: settings of the gradient scaler for mixed precision.
-    training_shift: whether training cuts a document that does not fit into one window at other
-        places each time, so that the encoder learns a text at many places of a window, and beside
-        many cuts. The draws are those of numpy, which spaCy's seed sets.
+    Args:
+        name: public name or folder of the pretrained model.
+        max_wordpieces: longest window, special tokens included; at most what the encoder has
+            places.
+        context: wordpieces that a window shows, on both sides, beyond those it gives vectors for.
+        training_context: the same in training, where every wordpiece costs three times as much.
+        max_batch_items: largest number of windows times the length of the longest, in one call of
+            the encoder. It bounds the memory, in training as in prediction.
+        tokenizer_config: settings for Hugging Face's tokenizer, which must be a fast one, and
+            model.
+        transformer_config: see `tokenizer_config`.
+        mixed_precision: whether to compute in half precision where that is safe, on a GPU. On a CPU
+            it changes nothing.
+        grad_scaler_config: settings of the gradient scaler for mixed precision.
+        training_shift: whether training cuts a document that does not fit into one window at other
+            places each time, so that the encoder learns a text at many places of a window, and
+            beside many cuts. The draws are those of numpy, which spaCy's seed sets.
 
-    RETURNS: a model from documents to the transformer's output.
-    RAISES ClinicalNerError: numbers that do not fit together. When the encoder is loaded: they do
-        not fit the encoder, or its tokenizer is a slow one.
+    Returns:
+        A model from documents to the transformer's output.
+
+    Raises:
+        ClinicalNerError: numbers that do not fit together. When the encoder is loaded: they do not
+            fit the encoder, or its tokenizer is a slow one.
     """
     settings = WindowSettings(
         max_wordpieces, context, training_context, max_batch_items, training_shift
@@ -105,10 +111,22 @@ def build_windowed_tok2vec(
 
     Register name: ``clinical_ner.WindowedTok2VecTransformer.v1`` (``@architectures``).
 
-    pooling: from the vectors of a token's wordpieces to that of the token.
-    grad_factor: multiple of the gradient that goes to the encoder.
+    Args:
+        name: see ``build_windowed_transformer``.
+        max_wordpieces: see ``build_windowed_transformer``.
+        context: see ``build_windowed_transformer``.
+        training_context: see ``build_windowed_transformer``.
+        max_batch_items: see ``build_windowed_transformer``.
+        tokenizer_config: see ``build_windowed_transformer``.
+        transformer_config: see ``build_windowed_transformer``.
+        mixed_precision: see ``build_windowed_transformer``.
+        grad_scaler_config: see ``build_windowed_transformer``.
+        pooling: from the vectors of a token's wordpieces to that of the token.
+        grad_factor: multiple of the gradient that goes to the encoder.
+        training_shift: see ``build_windowed_transformer``.
 
-    RETURNS: a model from documents to token vectors. *Output shape, per document:* ``(n, width)``.
+    Returns:
+        A model from documents to token vectors. *Output shape, per document:* ``(n, width)``.
     """
     transformer = build_windowed_transformer(
         name,
@@ -165,7 +183,8 @@ class WindowedTransformer(TransformerModel):
     def special_tokens(self) -> SpecialTokens:
         """The special tokens of the encoder.
 
-        RAISES ClinicalNerError: the settings do not fit the encoder.
+        Raises:
+            ClinicalNerError: the settings do not fit the encoder.
         """
         tokenizer = self.tokenizer
         if self._checked is None or self._checked[0] is not tokenizer:
@@ -207,7 +226,8 @@ class WindowedTransformer(TransformerModel):
 def set_transformer(model: WindowedTransformer, loaded: HFObjects) -> None:
     """Give a model its encoder.
 
-    RAISES ClinicalNerError: the settings do not fit the encoder.
+    Raises:
+        ClinicalNerError: the settings do not fit the encoder.
     """
     check_encoder(model.attrs["name"], loaded.tokenizer, loaded.transformer, model.settings)
     set_pytorch_transformer(model, loaded)

@@ -24,12 +24,15 @@ SPACES = np.array([code for code in range(0x3001) if chr(code).isspace()], dtype
 class Wordpieces(NamedTuple):
     """The wordpieces of a document, without special tokens.
 
-    ids, strings: of each wordpiece, n of them.
-    starts, ends: the wordpieces of each token, first and one past the last. A token without any
-        (whitespace, or characters that the tokenizer drops) has none of either. *Shape:*
-        ``(tokens,)``.
-    cuts: how good it is to cut before each wordpiece; see ``windows.cut_windows``. *Shape:*
-        ``(n + 1,)``.
+    Attributes:
+        ids: of each wordpiece, n of them.
+        strings: see `ids`.
+        starts: the wordpieces of each token, first and one past the last. A token without any
+            (whitespace, or characters that the tokenizer drops) has none of either. *Shape:*
+            ``(tokens,)``.
+        ends: see `starts`.
+        cuts: how good it is to cut before each wordpiece; see ``windows.cut_windows``. *Shape:*
+            ``(n + 1,)``.
     """
 
     ids: NDArray[np.int64]

@@ -40,21 +40,25 @@ def bias(
 ) -> dict[str, Any]:
     """Run the test for bias and write its four files, all or none.
 
-    output: folder of the files; existing ones are replaced.
-    shares: of O and of the types of random text; of no use with a corpus.
-    losses: keys of ``LOSSES``.
-    corpus: a .spacy file with gold entities in place of random text.
-    encoder: public name or folder of a transformer.
-    words: to train on.
-    seed: of texts, weights and order. Equal arguments give equal results but for seconds.
-    gpu_id: the GPU to use, -1 for the CPU.
-    start_progress: called with the name of each loss and its words before its training; gives what
-        is told of the words of each batch.
-    add_encoder: another way to add the encoder than as a transformer of this name.
+    Args:
+        output: folder of the files; existing ones are replaced.
+        shares: of O and of the types of random text; of no use with a corpus.
+        losses: keys of ``LOSSES``.
+        corpus: a .spacy file with gold entities in place of random text.
+        encoder: public name or folder of a transformer.
+        words: to train on.
+        seed: of texts, weights and order. Equal arguments give equal results but for seconds.
+        gpu_id: the GPU to use, -1 for the CPU.
+        start_progress: called with the name of each loss and its words before its training; gives
+            what is told of the words of each batch.
+        add_encoder: another way to add the encoder than as a transformer of this name.
 
-    RETURNS: what bias.json holds.
-    RAISES ClinicalNerError: shares, losses, corpus, encoder, GPU or folder do not fit, or
-        matplotlib is missing; nothing is written then.
+    Returns:
+        What bias.json holds.
+
+    Raises:
+        ClinicalNerError: shares, losses, corpus, encoder, GPU or folder do not fit, or matplotlib
+            is missing; nothing is written then.
     """
     check_can_draw("bias.png")
     check_losses(losses)

@@ -49,11 +49,13 @@ def draw(bias: Mapping[str, Any], path: Path, *, kind: str) -> None:
     tag, a square that of O. A ratio of 0 stands left of the axis. The same JSON gives the same
     file.
 
-    bias: what bias.json holds.
-    path: the file to write.
-    kind: "png" or "svg".
+    Args:
+        bias: what bias.json holds.
+        path: the file to write.
+        kind: "png" or "svg".
 
-    RAISES ClinicalNerError: matplotlib is missing.
+    Raises:
+        ClinicalNerError: matplotlib is missing.
     """
     check_can_draw(path.name)
     import matplotlib

@@ -70,16 +70,24 @@ def run_bias_test(
 ) -> dict[str, Any]:
     """Train with every loss on the same texts and measure what it predicts.
 
-    data: texts without signal.
-    names: keys of ``losses``.
-    add_encoder, seed, learn_rate, learn_rate_factor, words_per_batch: see ``train_one_pass``.
-    losses: the losses by name.
-    start_progress: called with each loss's name and its words before its training, gives what is
-        told of its batches.
+    Args:
+        data: texts without signal.
+        names: keys of ``losses``.
+        add_encoder: see ``train_one_pass``.
+        seed: see ``train_one_pass``.
+        learn_rate: see ``train_one_pass``.
+        learn_rate_factor: see ``train_one_pass``.
+        words_per_batch: see ``train_one_pass``.
+        losses: the losses by name.
+        start_progress: called with each loss's name and its words before its training, gives what
+            is told of its batches.
 
-    RETURNS: ``training`` (how), ``tags`` (the training tokens, share and fresh share of each, the
+    Returns:
+        ``training`` (how), ``tags`` (the training tokens, share and fresh share of each, the
         commonest first), ``losses`` (the ratios of each loss and tag) and ``verdict``.
-    RAISES ClinicalNerError: the encoder cannot be loaded, or a loss does not fit the data.
+
+    Raises:
+        ClinicalNerError: the encoder cannot be loaded, or a loss does not fit the data.
     """
     tags: list[dict[str, Any]] = []
     results = []
@@ -122,8 +130,9 @@ def run_bias_test(
 def measure(nlp: Language, data: RandomisedData) -> tuple[list[dict[str, Any]], list[dict]]:
     """Compare what a pipeline predicts on the fresh texts with its training shares.
 
-    RETURNS: the tags that occur in training, the commonest first, and the ratios of each, which are
-        None after the inverse where the loss has none.
+    Returns:
+        The tags that occur in training, the commonest first, and the ratios of each, which are None
+        after the inverse where the loss has none.
     """
     component = recognizer(nlp)
     statistics: TagStatistics = component.statistics
@@ -166,9 +175,11 @@ def measure(nlp: Language, data: RandomisedData) -> tuple[list[dict[str, Any]], 
 def shares_of(probabilities: Array) -> tuple[Array, Array]:
     """Mean probability of every tag, and the share of the tokens for which it is the largest.
 
-    probabilities: *Shape:* ``(n, K)``.
+    Args:
+        probabilities: *Shape:* ``(n, K)``.
 
-    RETURNS: two arrays. *Shape of each:* ``(K,)``.
+    Returns:
+        Two arrays. *Shape of each:* ``(K,)``.
     """
     largest = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1])
     return probabilities.mean(axis=0), largest / len(probabilities)
@@ -177,9 +188,11 @@ def shares_of(probabilities: Array) -> tuple[Array, Array]:
 def verdict(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Judge the promised inverses.
 
-    results: ``losses`` of what ``run_bias_test`` gives.
+    Args:
+        results: ``losses`` of what ``run_bias_test`` gives.
 
-    RETURNS: ``passed``, and ``sentence``, which names the worst where one is off.
+    Returns:
+        ``passed``, and ``sentence``, which names the worst where one is off.
     """
     low, high = TOLERANCE
     promised = [result for result in results if result["has_posterior"]]

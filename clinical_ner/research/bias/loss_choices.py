@@ -16,11 +16,12 @@ DEFAULT_LOSSES = ("plain", "paper", "inverse", "logit_adjusted", "btl")
 class LossChoice:
     """A loss with settings, as a user names it.
 
-    title: for tables and pictures.
-    registered: its name in the registry ``losses``.
-    settings: its settings but ``tokens_per_batch``.
-    by_entity: whether every batch is for one entity type, drawn among the texts that hold it.
-    base: the loss that it is added to, and takes ``tokens_per_batch`` from.
+    Attributes:
+        title: for tables and pictures.
+        registered: its name in the registry ``losses``.
+        settings: its settings but ``tokens_per_batch``.
+        by_entity: whether every batch is for one entity type, drawn among the texts that hold it.
+        base: the loss that it is added to, and takes ``tokens_per_batch`` from.
     """
 
     title: str
@@ -69,7 +70,8 @@ LOSSES: dict[str, LossChoice] = {
 def check_losses(names: Sequence[str]) -> None:
     """Check names of losses.
 
-    RAISES ClinicalNerError: a name that ``LOSSES`` lacks, or one that is given twice.
+    Raises:
+        ClinicalNerError: a name that ``LOSSES`` lacks, or one that is given twice.
     """
     for position, name in enumerate(names):
         if name not in LOSSES:

@@ -59,7 +59,8 @@ Progress = Callable[[int], None]
 def transformer(name: str = ENCODER) -> AddEncoder:
     """A pretrained transformer, with the listener of the recipe minilm.cfg.
 
-    name: public name or folder of the encoder.
+    Args:
+        name: public name or folder of the encoder.
     """
 
     def add(nlp: Language) -> dict[str, Any]:
@@ -104,17 +105,21 @@ def train_one_pass(
 ) -> Language:
     """Build a pipeline and train it on as many words as the training texts have.
 
-    data: the texts; only those for training are used.
-    choice: the loss, and whether batches are drawn per entity type.
-    add_encoder: see ``transformer``.
-    seed: of weights, order and drawing.
-    learn_rate: the encoder's highest rate; see ``rate_at``.
-    learn_rate_factor: the head's multiple of it.
-    words_per_batch: about as many words are in a batch.
-    progress: told after every batch how many words it had.
+    Args:
+        data: the texts; only those for training are used.
+        choice: the loss, and whether batches are drawn per entity type.
+        add_encoder: see ``transformer``.
+        seed: of weights, order and drawing.
+        learn_rate: the encoder's highest rate; see ``rate_at``.
+        learn_rate_factor: the head's multiple of it.
+        words_per_batch: about as many words are in a batch.
+        progress: told after every batch how many words it had.
 
-    RETURNS: the trained pipeline.
-    RAISES ClinicalNerError: the encoder cannot be loaded, or the loss does not fit the data.
+    Returns:
+        The trained pipeline.
+
+    Raises:
+        ClinicalNerError: the encoder cannot be loaded, or the loss does not fit the data.
     """
     fix_random_seed(seed)
     nlp = spacy.blank("en")
@@ -149,7 +154,8 @@ def train_one_pass(
 def rate_at(passed: float) -> float:
     """Share of the highest rate: a linear rise during ``WARMUP``, then a linear fall to 0.
 
-    passed: share of the words that were learned from; beyond 1 the rate stays 0.
+    Args:
+        passed: share of the words that were learned from; beyond 1 the rate stays 0.
     """
     return max(0.0, min(passed / WARMUP, (1.0 - passed) / (1.0 - WARMUP)))
 

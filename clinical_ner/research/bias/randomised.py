@@ -31,10 +31,11 @@ class Text:
     It exists because a sampling batcher writes into the Docs that it is given, and the next loss
     must not find that there.
 
-    words: the tokens.
-    spaces: whether a space follows each token.
-    mentions: first token, one past the last token, and label of each; none overlaps another.
-    unknown: tokens whose annotation is missing.
+    Attributes:
+        words: the tokens.
+        spaces: whether a space follows each token.
+        mentions: first token, one past the last token, and label of each; none overlaps another.
+        unknown: tokens whose annotation is missing.
     """
 
     words: tuple[str, ...]
@@ -78,8 +79,11 @@ class RandomisedData:
 def check_shares(shares: Sequence[float]) -> None:
     """Check the shares of random text.
 
-    shares: of O, then of each type.
-    RAISES ClinicalNerError: fewer than two, one that is not above 0, or a sum other than 1.
+    Args:
+        shares: of O, then of each type.
+
+    Raises:
+        ClinicalNerError: fewer than two, one that is not above 0, or a sum other than 1.
     """
     if len(shares) < 2:
         raise ConfigError(f"Shares must be at least two, that of O first, got {len(shares)}.")
@@ -95,11 +99,13 @@ def random_text(shares: Sequence[float], *, words: int, seed: int) -> Randomised
 
     Every drawn label but O is a mention of one token, so that of a type's tags only B occurs.
 
-    shares: of O, then of the types L1, L2, ...
-    words: words to train on; fresh texts have ``FRESH_SHARE`` of that.
-    seed: of the drawing; equal arguments give equal texts.
+    Args:
+        shares: of O, then of the types L1, L2, ...
+        words: words to train on; fresh texts have ``FRESH_SHARE`` of that.
+        seed: of the drawing; equal arguments give equal texts.
 
-    RAISES ClinicalNerError: see ``check_shares``; or a type was not drawn at all.
+    Raises:
+        ClinicalNerError: see ``check_shares``; or a type was not drawn at all.
     """
     check_shares(shares)
     generator = np.random.default_rng(seed)
@@ -121,14 +127,16 @@ def permuted_corpus(docs: Sequence[Doc], *, words: int, seed: int, source: str) 
     Documents come in random order, first the fresh ones, and are cut into passages of about
     ``WORDS_PER_TEXT`` words, never inside a mention.
 
-    docs: annotated documents.
-    words: words to train on; all there are where the corpus has fewer. The last document is used
-        whole, so that there may be more.
-    seed: of the permutation and of the order.
-    source: the corpus, for the message of an error.
+    Args:
+        docs: annotated documents.
+        words: words to train on; all there are where the corpus has fewer. The last document is
+            used whole, so that there may be more.
+        seed: of the permutation and of the order.
+        source: the corpus, for the message of an error.
 
-    RAISES ClinicalNerError: fewer than two documents with tokens, or training documents whose
-        mentions have fewer than two labels.
+    Raises:
+        ClinicalNerError: fewer than two documents with tokens, or training documents whose mentions
+            have fewer than two labels.
     """
     texts = [_from_doc(doc) for doc in docs if len(doc)]
     if len(texts) < 2:

@@ -45,24 +45,31 @@ def compare(
 ) -> dict[str, Any]:
     """Train, evaluate and compare recipes, and write the results.
 
-    recipes: see `read_recipes`; the others are compared with the first.
-    corpus: a brat folder, or a folder that holds train.spacy, dev.spacy and test.spacy.
-    output: folder of the runs and results; finished runs in it are kept.
-    seeds: of training; every recipe is trained with each.
-    base: complete config that overlays are merged over.
-    epochs, encoder: in place of the recipes', if not 0 and not empty.
-    prior_strengths: further decisions in [0, 1], each a row for every recipe with a posterior.
-    dev, test, split_seed: of the division of a brat folder; 0.1, 0.2 and 0 by default.
-    score_on: "test" or "dev".
-    resamples: of the bootstrap over documents.
-    gpu_id: GPU, or -1 for the CPU.
-    say: told of every step.
+    Args:
+        recipes: see `read_recipes`; the others are compared with the first.
+        corpus: a brat folder, or a folder that holds train.spacy, dev.spacy and test.spacy.
+        output: folder of the runs and results; finished runs in it are kept.
+        seeds: of training; every recipe is trained with each.
+        base: complete config that overlays are merged over.
+        epochs: in place of the recipes', if not 0 and not empty.
+        encoder: see `epochs`.
+        prior_strengths: further decisions in [0, 1], each a row for every recipe with a posterior.
+        dev: of the division of a brat folder; 0.1, 0.2 and 0 by default.
+        test: see `dev`.
+        split_seed: see `dev`.
+        score_on: "test" or "dev".
+        resamples: of the bootstrap over documents.
+        gpu_id: GPU, or -1 for the CPU.
+        say: told of every step.
 
-    RETURNS: what comparison.json holds: the settings, ``documents`` scored, ``training_mentions``
-        by type, and the ``rows`` of `experiments.comparison.compare`.
-    RAISES ClinicalNerError: a recipe or the corpus is at fault, matplotlib is missing, or the
-        folder holds runs of other settings: nothing is trained then; or a run fails, after which
-        another call goes on with it.
+    Returns:
+        What comparison.json holds: the settings, ``documents`` scored, ``training_mentions`` by
+        type, and the ``rows`` of `experiments.comparison.compare`.
+
+    Raises:
+        ClinicalNerError: a recipe or the corpus is at fault, matplotlib is missing, or the folder
+            holds runs of other settings: nothing is trained then; or a run fails, after which
+            another call goes on with it.
     """
     suffix = part_suffix(score_on)
     pictures = [output / f"types{suffix}{end}" for end in (".png", ".svg")]

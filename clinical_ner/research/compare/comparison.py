@@ -35,11 +35,12 @@ SCORES = (
 class Entry:
     """A row of the table before anything is computed.
 
-    name: of the recipe, with the prior strength if that is not its own.
-    recipe: name of the recipe.
-    prior_strength: of the decision, None without probabilities.
-    counts: by seed.
-    words_per_second: of training, by seed.
+    Attributes:
+        name: of the recipe, with the prior strength if that is not its own.
+        recipe: name of the recipe.
+        prior_strength: of the decision, None without probabilities.
+        counts: by seed.
+        words_per_second: of training, by seed.
     """
 
     name: str
@@ -52,14 +53,17 @@ class Entry:
 def compare(entries: Sequence[Entry], *, resamples: int, seed: int) -> list[dict[str, Any]]:
     """Scores of every entry, and how they differ from those of the first.
 
-    entries: at least one; all counted on the same documents in the same order.
-    resamples, seed: of the bootstrap over documents.
+    Args:
+        entries: at least one; all counted on the same documents in the same order.
+        resamples: of the bootstrap over documents.
+        seed: see `resamples`.
 
-    RETURNS: a row per entry, ready for JSON: ``name``, ``recipe``, ``prior_strength``, ``seeds``,
+    Returns:
+        A row per entry, ready for JSON: ``name``, ``recipe``, ``prior_strength``, ``seeds``,
         ``words_per_second`` (mean over seeds), ``types`` (by type the mean F1 ``f``, None where
         gold has none, and the ``support``), and ``scores``: for each of `SCORES` the ``value``
-        (mean over seeds), those of the ``seeds`` and their range ``low`` to ``high``, the
-        95 % ``interval``, the ``difference`` from the first entry and its paired 95 %
+        (mean over seeds), those of the ``seeds`` and their range ``low`` to ``high``, the 95 %
+        ``interval``, the ``difference`` from the first entry and its paired 95 %
         ``difference_interval``. What is undefined is None.
     """
     documents = {counts.documents for entry in entries for counts in entry.counts.values()}
@@ -88,8 +92,9 @@ def compare(entries: Sequence[Entry], *, resamples: int, seed: int) -> list[dict
 class _Statistic:
     """A score as it is and on every resample.
 
-    seeds: of the documents as they are. *Shape:* ``(seeds,)``.
-    resampled: mean over seeds. *Shape:* ``(resamples,)``.
+    Attributes:
+        seeds: of the documents as they are. *Shape:* ``(seeds,)``.
+        resampled: mean over seeds. *Shape:* ``(resamples,)``.
     """
 
     seeds: NDArray[np.float64]

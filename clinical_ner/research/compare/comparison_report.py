@@ -52,8 +52,10 @@ def row_name(row: Mapping[str, Any]) -> str:
 def cell(name: str, row: Mapping[str, Any], *, is_first: bool) -> list[str]:
     """Lines of a cell: score, range over seeds, difference, interval of the difference.
 
-    name: of the score, a key of `COLUMNS`.
-    is_first: whether it is the row that others differ from.
+    Args:
+        name: of the score, a key of `COLUMNS`.
+        row: of the table.
+        is_first: whether it is the row that others differ from.
     """
     _, factor, decimals = COLUMNS[name]
     score = row["scores"][name]
@@ -114,11 +116,13 @@ def draw_types(comparison: Mapping[str, Any], path: Path, *, kind: str) -> None:
     Readable in black and white. The same JSON gives the same files. Rows at other prior strengths
     than a recipe's own are left out.
 
-    comparison: what comparison.json holds.
-    path: the file to write.
-    kind: "png" or "svg".
+    Args:
+        comparison: what comparison.json holds.
+        path: the file to write.
+        kind: "png" or "svg".
 
-    RAISES ClinicalNerError: matplotlib is missing.
+    Raises:
+        ClinicalNerError: matplotlib is missing.
     """
     check_can_draw(path.name)
     import matplotlib

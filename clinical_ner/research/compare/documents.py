@@ -30,13 +30,19 @@ def divide(
 ) -> tuple[dict[str, Path], dict[str, Any] | None]:
     """Find train, dev and test, or make them.
 
-    corpus: a brat folder, or a folder that holds train.spacy, dev.spacy and test.spacy.
-    folder: where the notes of a brat folder are converted and divided.
-    dev, test, seed: of that division.
+    Args:
+        corpus: a brat folder, or a folder that holds train.spacy, dev.spacy and test.spacy.
+        folder: where the notes of a brat folder are converted and divided.
+        dev: of that division.
+        test: see `dev`.
+        seed: see `dev`.
 
-    RETURNS: the three files by name, and the settings of the division, None if it was there.
-    RAISES ClinicalNerError: the folder is neither, its notes cannot be converted or divided, a
-        setting would do nothing, or two files hold the same documents.
+    Returns:
+        The three files by name, and the settings of the division, None if it was there.
+
+    Raises:
+        ClinicalNerError: the folder is neither, its notes cannot be converted or divided, a setting
+            would do nothing, or two files hold the same documents.
     """
     if not corpus.is_dir():
         raise InputError(
@@ -72,7 +78,8 @@ def divide(
 def keep(files: dict[str, Path], folder: Path, target: Path) -> dict[str, Path]:
     """Move what `divide` made from its folder to another; files of the user's stay.
 
-    RETURNS: the three files as they are to be used.
+    Returns:
+        The three files as they are to be used.
     """
     kept = {}
     for part, path in files.items():
@@ -89,7 +96,8 @@ def keep(files: dict[str, Path], folder: Path, target: Path) -> dict[str, Path]:
 def count_mentions(path: Path) -> dict[str, int]:
     """Mentions by type of a .spacy file.
 
-    RAISES ClinicalNerError: it cannot be read, or holds none.
+    Raises:
+        ClinicalNerError: it cannot be read, or holds none.
     """
     return dict(Counter(ent.label_ for doc in read_gold(path, Vocab()) for ent in doc.ents))
 

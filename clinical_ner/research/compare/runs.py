@@ -25,9 +25,10 @@ MODEL = "model-best"
 class Run:
     """One recipe trained with one seed.
 
-    folder: of its models and results.
-    parts: SHA-256 of the config's text and of the data files, by name, and the settings of the
-        training: what the fingerprint is made of.
+    Attributes:
+        folder: of its models and results.
+        parts: SHA-256 of the config's text and of the data files, by name, and the settings of the
+            training: what the fingerprint is made of.
     """
 
     recipe: Recipe
@@ -85,7 +86,8 @@ class Run:
     def begin(self) -> Path:
         """Write config and identity.
 
-        RETURNS: the file of the config.
+        Returns:
+            The file of the config.
         """
         with replacing(self.folder / IDENTITY) as temporary:
             identity = {"fingerprint": self.fingerprint, "parts": dict(self.parts)}
@@ -129,9 +131,11 @@ class Run:
     def read_counts(self, part: str) -> tuple[float | None, dict[float | None, EvaluationCounts]]:
         """Read what `write_result` wrote.
 
-        RETURNS: the recipe's own prior strength, None without probabilities, and the counts by
-            strength.
-        RAISES ClinicalNerError: the file does not hold them.
+        Returns:
+            The recipe's own prior strength, None without probabilities, and the counts by strength.
+
+        Raises:
+            ClinicalNerError: the file does not hold them.
         """
         path = self.counts_path(part)
         data = _read(path)
@@ -162,8 +166,13 @@ def plan_runs(
 ) -> list[Run]:
     """All runs of a comparison, recipe by recipe.
 
-    data: the .spacy files of train, dev and test.
-    epochs, encoder: in place of the recipes', if not 0 and not empty.
+    Args:
+        recipes: what is trained.
+        seeds: of the runs of each recipe.
+        output: folder of the runs.
+        data: the .spacy files of train, dev and test.
+        epochs: in place of the recipes', if not 0 and not empty.
+        encoder: see `epochs`.
     """
     content = {part: sha256(path.read_bytes()) for part, path in data.items()}
     return [

@@ -29,11 +29,13 @@ NEIGHBOURS_REPORT = "neighbours.json"
 class Work:
     """What all runs share.
 
-    files: the .spacy files of train, dev and test.
-    mentions: mentions by type in train.
-    epochs, encoder: in place of the recipes', if not 0 and not empty.
-    gpu_id: GPU, or -1 for the CPU.
-    say: told of every step.
+    Attributes:
+        files: the .spacy files of train, dev and test.
+        mentions: mentions by type in train.
+        epochs: in place of the recipes', if not 0 and not empty.
+        encoder: see `epochs`.
+        gpu_id: GPU, or -1 for the CPU.
+        say: told of every step.
     """
 
     files: Mapping[str, Path]
@@ -49,7 +51,8 @@ class Work:
         It takes seconds and finds what would otherwise end the comparison after hours: labels,
         losses, batchers or encoders that do not fit.
 
-        RAISES ClinicalNerError: one does not, with the recipe's file named.
+        Raises:
+            ClinicalNerError: one does not, with the recipe's file named.
         """
         checked: set[str] = set()
         for run in runs:
@@ -68,8 +71,10 @@ class Work:
     def finish(self, run: Run, part: str, prior_strengths: Sequence[float]) -> None:
         """Train and evaluate a run, as far as it is not done.
 
-        part: of the data, that is scored.
-        prior_strengths: further decisions.
+        Args:
+            run: that is trained.
+            part: of the data, that is scored.
+            prior_strengths: further decisions.
         """
         if run.recipe.neighbours:
             self._train(without_neighbours(run))
