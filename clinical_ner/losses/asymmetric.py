@@ -1,9 +1,8 @@
 """Asymmetric loss: one sigmoid per tag, with a focus of its own for presence and absence."""
 
-import numpy as np
 from thinc.api import get_array_module
 
-from ..errors import out_of_range
+from ..errors import check_number
 from ..types import Logits, TagIds
 from .base import TokenLoss
 from .log_space import LOG_ZERO, focal_factor_slope, log_focal_factor, log_sigmoid
@@ -46,10 +45,8 @@ class Asymmetric(TokenLoss):
             ("gamma_positive", gamma_positive),
             ("gamma_negative", gamma_negative),
         ):
-            if not (np.isfinite(value) and value >= 0):
-                raise out_of_range(setting, ">= 0", value)
-        if not 0.0 <= margin < 1.0:
-            raise out_of_range("margin", "in [0, 1)", margin)
+            check_number(setting, value, least=0)
+        check_number("margin", margin, least=0, below=1)
         self.gamma_positive = gamma_positive
         self.gamma_negative = gamma_negative
         self.margin = margin

@@ -11,7 +11,7 @@ from thinc.loss import Loss
 from thinc.util import get_array_module
 
 from ..arrays import log_softmax
-from ..errors import ClinicalNerError, ConfigError, NotFittedError, out_of_range
+from ..errors import ClinicalNerError, ConfigError, NotFittedError, check_number
 from ..tags.batch_sampling import BatchSampling
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
@@ -54,8 +54,7 @@ class EntityLoss(Loss):
                 f"The loss '{type(self).__name__}' cannot have the reduction '{reduction}': "
                 f"choose one of {', '.join(self.reductions)}."
             )
-        if not (np.isfinite(tokens_per_batch) and tokens_per_batch > 0):
-            raise out_of_range("tokens_per_batch", "above 0", tokens_per_batch)
+        check_number("tokens_per_batch", tokens_per_batch, above=0)
         self.reduction = reduction
         self.tokens_per_batch = float(tokens_per_batch)
         self._statistics: TagStatistics | None = None

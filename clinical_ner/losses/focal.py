@@ -1,9 +1,8 @@
 """Focal loss: less for tokens that are right already."""
 
-import numpy as np
 from thinc.api import get_array_module
 
-from ..errors import out_of_range
+from ..errors import check_number
 from ..types import Logits, TagIds
 from .log_space import backprop_log_odds, focal_factor_slope, log_focal_factor, log_probabilities
 from .weighted import WeightedLoss
@@ -40,8 +39,7 @@ class Focal(WeightedLoss):
         super().__init__(
             weights=weights, beta=beta, reduction=reduction, tokens_per_batch=tokens_per_batch
         )
-        if not (np.isfinite(gamma) and gamma >= 0):
-            raise out_of_range("gamma", ">= 0", gamma)
+        check_number("gamma", gamma, least=0)
         self.gamma = gamma
 
     def posterior_logits(self, logits: Logits) -> Logits:

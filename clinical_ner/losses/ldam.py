@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from ..errors import out_of_range
+from ..errors import check_number
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
@@ -49,10 +49,8 @@ class LDAM(WeightedLoss):
         super().__init__(
             weights=weights, beta=beta, reduction=reduction, tokens_per_batch=tokens_per_batch
         )
-        if not (np.isfinite(max_margin) and max_margin >= 0):
-            raise out_of_range("max_margin", ">= 0", max_margin)
-        if not (np.isfinite(scale) and scale > 0):
-            raise out_of_range("scale", "above 0", scale)
+        check_number("max_margin", max_margin, least=0)
+        check_number("scale", scale, above=0)
         self.max_margin = max_margin
         self.scale = scale
         self._margins: NDArray[np.float64] = np.zeros(1)

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from ..errors import out_of_range
+from ..errors import check_number
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
 from .base import TokenLoss, cross_entropy
@@ -29,8 +29,7 @@ class LogitAdjusted(TokenLoss):
         self, *, tau: float = 1.0, reduction: str = "tokens", tokens_per_batch: float = 500.0
     ):
         super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
-        if not (np.isfinite(tau) and tau >= 0):
-            raise out_of_range("tau", ">= 0", tau)
+        check_number("tau", tau, least=0)
         self.tau = tau
         self._offset: NDArray[np.float64] = np.zeros(1)
 

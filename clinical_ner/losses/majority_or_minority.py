@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import out_of_range
+from ..errors import check_number
 from ..tags.scheme import OUTSIDE
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
@@ -29,8 +29,7 @@ class MajorityOrMinority(TokenLoss):
         self, *, lam: float = 0.5, reduction: str = "tokens", tokens_per_batch: float = 500.0
     ):
         super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
-        if not 0.0 < lam <= 1.0:
-            raise out_of_range("lam", "in (0, 1]", lam)
+        check_number("lam", lam, above=0, most=1)
         self.lam = lam
 
     def initialize(self, statistics: TagStatistics) -> None:

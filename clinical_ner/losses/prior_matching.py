@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..arrays import log_softmax
-from ..errors import ConfigError, out_of_range
+from ..errors import ConfigError, check_number
 from ..tags.batch_sampling import BatchSampling
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
@@ -58,10 +58,8 @@ class PriorMatching(EntityLoss):
                 "reduction tokens or documents."
             )
         super().__init__(reduction=base.reduction, tokens_per_batch=base.tokens_per_batch)
-        if not (np.isfinite(strength) and strength >= 0):
-            raise out_of_range("strength", ">= 0", strength)
-        if not 0.0 <= momentum < 1.0:
-            raise out_of_range("momentum", "in [0, 1)", momentum)
+        check_number("strength", strength, least=0)
+        check_number("momentum", momentum, least=0, below=1)
         self.base = base
         self.strength = strength
         self.momentum = momentum

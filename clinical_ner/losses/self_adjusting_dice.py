@@ -1,9 +1,8 @@
 """Self-adjusting dice: a dice per token whose probabilities are damped where they are high."""
 
-import numpy as np
 from thinc.api import get_array_module
 
-from ..errors import out_of_range
+from ..errors import check_number
 from ..types import Logits, TagIds
 from .base import TokenLoss
 from .log_space import backprop_log_odds, log_probabilities
@@ -40,10 +39,8 @@ class SelfAdjustingDice(TokenLoss):
         tokens_per_batch: float = 500.0,
     ):
         super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
-        if not (np.isfinite(alpha) and alpha >= 0):
-            raise out_of_range("alpha", ">= 0", alpha)
-        if not (np.isfinite(smoothing) and smoothing > 0):
-            raise out_of_range("smoothing", "above 0", smoothing)
+        check_number("alpha", alpha, least=0)
+        check_number("smoothing", smoothing, above=0)
         self.alpha = alpha
         self.smoothing = smoothing
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module
 
 from ..arrays import log_softmax
-from ..errors import out_of_range
+from ..errors import check_number
 from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
 from .base import EntityLoss, to_numpy
@@ -43,8 +43,7 @@ class SoftDice(EntityLoss):
         self, *, smoothing: float = 1.0, reduction: str = "tokens", tokens_per_batch: float = 500.0
     ):
         super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
-        if not (np.isfinite(smoothing) and smoothing >= 0):
-            raise out_of_range("smoothing", ">= 0", smoothing)
+        check_number("smoothing", smoothing, least=0)
         self.smoothing = smoothing
 
     @property

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
-from ..errors import out_of_range
+from ..errors import check_number
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
@@ -45,8 +45,7 @@ class VectorScaling(WeightedLoss):
             weights=weights, beta=beta, reduction=reduction, tokens_per_batch=tokens_per_batch
         )
         for setting, value in (("gamma", gamma), ("tau", tau)):
-            if not (np.isfinite(value) and value >= 0):
-                raise out_of_range(setting, ">= 0", value)
+            check_number(setting, value, least=0)
         self.gamma = gamma
         self.tau = tau
         self._factor: NDArray[np.float64] = np.ones(1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, close_matches, out_of_range
+from ..errors import ConfigError, check_number, close_matches
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
 
@@ -59,8 +59,7 @@ def check_weights(weights: str | Mapping[str, float], beta: float) -> None:
         ClinicalNerError: an unknown scheme, a weight that is not positive and finite, or a beta
             outside [0, 1).
     """
-    if not 0.0 <= beta < 1.0:
-        raise out_of_range("beta", "in [0, 1)", beta)
+    check_number("beta", beta, least=0, below=1)
     if isinstance(weights, str):
         if weights not in SCHEMES:
             raise ConfigError(

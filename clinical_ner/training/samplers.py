@@ -8,7 +8,6 @@ one ended. It holds all examples of an epoch in memory, so it cannot serve an en
 
 from __future__ import annotations
 
-import math
 import random
 from abc import ABC, abstractmethod
 from collections import deque
@@ -18,7 +17,7 @@ import numpy as np
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..errors import ConfigError, out_of_range
+from ..errors import check_choice, check_number
 from ..tags.batch_sampling import BATCH_SAMPLING, BatchSampling
 from .sampling import (
     RATES,
@@ -48,8 +47,8 @@ class SamplingBatcher(ABC):
     registered_name: str
 
     def __init__(self, *, size: int, tolerance: float, seed: int) -> None:
-        _check("size", size, size >= 1, ">= 1")
-        _check("tolerance", tolerance, tolerance >= 0, ">= 0")
+        check_number("size", size, least=1)
+        check_number("tolerance", tolerance, least=0)
         self._size = size
         self._limit = size * (1.0 + tolerance)
         self._random = random.Random(seed)
@@ -137,8 +136,7 @@ class EntityBatcher(SamplingBatcher):
 
     def __init__(self, *, size: int, tolerance: float, rates: str, seed: int) -> None:
         super().__init__(size=size, tolerance=tolerance, seed=seed)
-        if rates not in RATES:
-            raise ConfigError(f"Unknown rates '{rates}': choose one of {', '.join(RATES)}.")
+        check_choice("rates", rates, RATES)
         self._rates = rates
         self._pools: list[_Pool] = []
         self._drawn = 0
@@ -190,7 +188,7 @@ class BalancedBatcher(SamplingBatcher):
 
     def __init__(self, *, size: int, tolerance: float, power: float, seed: int) -> None:
         super().__init__(size=size, tolerance=tolerance, seed=seed)
-        _check("power", power, 0 <= power <= 1, "in [0, 1]")
+        check_number("power", power, least=0, most=1)
         self._power = power
         self._expected = np.zeros(0)
 
@@ -213,8 +211,3 @@ class BalancedBatcher(SamplingBatcher):
         drawn = np.repeat(rows, np.diff(marks, prepend=0)).tolist()
         self._random.shuffle(drawn)
         return drawn
-
-
-def _check(setting: str, value: float, valid: bool, allowed: str) -> None:
-    if not (valid and math.isfinite(value)):
-        raise out_of_range(setting, allowed, value)

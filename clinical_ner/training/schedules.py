@@ -13,7 +13,7 @@ from pathlib import Path
 
 from spacy.training.batchers import minibatch_by_words
 
-from ..errors import out_of_range
+from ..errors import check_number
 from .steps import count_steps, document_lengths, read_examples
 
 #: Epochs over which the steps of one are averaged: batches depend on the order of the documents.
@@ -56,10 +56,8 @@ def warmup_linear_epochs(
         ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that the
             batcher refuses.
     """
-    if not 0.0 <= warmup < 1.0:
-        raise out_of_range("warmup", "in [0, 1)", warmup)
-    if not (math.isfinite(initial_rate) and initial_rate > 0):
-        raise out_of_range("initial_rate", "above 0", initial_rate)
+    check_number("warmup", warmup, least=0, below=1)
+    check_number("initial_rate", initial_rate, above=0)
     total = planned_steps(
         path,
         epochs=epochs,
@@ -136,8 +134,7 @@ def patience(
         ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that the
             batcher refuses.
     """
-    if patience_epochs < 0:
-        raise out_of_range("patience_epochs", ">= 0", patience_epochs)
+    check_number("patience_epochs", patience_epochs, least=0)
     if patience_epochs == 0:
         return 0
     steps = _epoch_steps(
@@ -191,12 +188,9 @@ def _epoch_steps(
     counted: int,
 ) -> list[int]:
     """Steps of each of ``counted`` epochs."""
-    if epochs < 1:
-        raise out_of_range("epochs", ">= 1", epochs)
-    if words_per_batch < 1:
-        raise out_of_range("words_per_batch", ">= 1", words_per_batch)
-    if not (math.isfinite(tolerance) and tolerance >= 0):
-        raise out_of_range("tolerance", ">= 0", tolerance)
+    check_number("epochs", epochs, least=1)
+    check_number("words_per_batch", words_per_batch, least=1)
+    check_number("tolerance", tolerance, least=0)
     if batcher is not None:
         return count_steps(read_examples(Path(path)), batcher, epochs=counted)
     by_words = partial(

@@ -330,7 +330,7 @@ def test_a_refused_corpus_leaves_a_usable_batcher() -> None:
         (
             configure_batch_by_entity,
             {"rates": "squared"},
-            "(?=.*Unknown rates).*squared.*uniform, sqrt",
+            "rates must be one of uniform, sqrt, proportional, got 'squared'",
         ),
         (configure_batch_balanced, {"size": -5}, "size must be a number"),
         (configure_batch_balanced, {"tolerance": float("nan")}, "tolerance must be a number"),
