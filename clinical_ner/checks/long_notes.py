@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..model.encoder import INSTALLED_ENCODERS
+from ..model.windows.window_settings import longest_window
 from .corpus import Part, all_documents
 from .findings import Finding, document_place, found
 
 #: That of the default recipe.
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-#: Tokenizers without a limit of their own say a number beyond all texts.
-_NO_LIMIT = 10**9
 _BATCH = 64
 
 
@@ -37,7 +35,7 @@ def find_long(parts: Sequence[Part], *, encoder: str = ENCODER) -> list[Finding]
     # The hub's client, the configuration and the tokenizer each raise whatever suits them.
     except Exception:
         return _not_counted(f"encoder {_shown(encoder)} is not installed, or cannot be read")
-    limit = _limit(tokenizer, config)
+    limit = longest_window(tokenizer, config)
     if limit is None:
         return _not_counted(f"encoder {_shown(encoder)} names no limit")
     pairs = list(all_documents(parts))
@@ -62,11 +60,3 @@ def _not_counted(reason: str) -> list[Finding]:
 
 def _shown(encoder: str) -> str:
     return Path(encoder).name if Path(encoder).is_dir() else encoder
-
-
-def _limit(tokenizer: Any, config: Any) -> int | None:
-    """Wordpieces that fit: what the tokenizer says, otherwise the positions of the encoder."""
-    if tokenizer.model_max_length < _NO_LIMIT:
-        return int(tokenizer.model_max_length)
-    positions = getattr(config, "max_position_embeddings", None)
-    return int(positions) if positions else None

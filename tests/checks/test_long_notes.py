@@ -12,7 +12,7 @@ from .examples import document, notes, part, where
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer that takes words apart into letters; two special tokens, 512 positions."""
+    """A tokenizer that takes words apart into letters; two special tokens, 12 positions."""
     from transformers import BertTokenizerFast
 
     folder = tmp_path_factory.mktemp("models") / "letters"
@@ -59,6 +59,12 @@ def test_the_positions_of_the_encoder_are_the_limit_where_the_tokenizer_has_none
     texts = [document("a", "x" * 10), document("b", "x" * 11)]
     [finding] = find_long([part("x", *texts)], encoder=str(encoder))
     assert where([finding], "C070") == [("b", None, None)]
+
+
+def test_no_tokenizer_lifts_the_limit_of_the_positions(encoder: Path) -> None:
+    set_limit(encoder, 100)
+    [finding] = find_long([part("x", document("a", "x" * 11))], encoder=str(encoder))
+    assert finding.detail == "over 12 wordpieces of letters"
 
 
 @pytest.mark.parametrize("name", ["nobody/has-this-encoder", "."])

@@ -141,15 +141,22 @@ def check_encoder(name: str, tokenizer: Any, transformer: Any, settings: WindowS
     settings.check_context(SpecialTokens.of(tokenizer).count)
 
 
-def longest_window(tokenizer: Any, transformer: Any) -> int | None:
-    """Places of an encoder, special tokens included; None where it has no limit.
+def longest_window(tokenizer: Any, encoder: Any) -> int | None:
+    """Longest window that an encoder reads, in wordpieces, special tokens included.
 
     The least of what the tokenizer says, what the configuration says, and the size of the table of
     positions. Models of the family of RoBERTa count positions from behind that of the padding.
+
+    Args:
+        tokenizer: of the encoder.
+        encoder: a transformer, or its configuration alone, which has no table of positions.
+
+    Returns:
+        None where no limit is known.
     """
     limits = [getattr(tokenizer, "model_max_length", None)]
-    limits.append(getattr(transformer.config, "max_position_embeddings", None))
-    for part, module in transformer.named_modules():
+    limits.append(getattr(getattr(encoder, "config", encoder), "max_position_embeddings", None))
+    for part, module in encoder.named_modules() if hasattr(encoder, "named_modules") else ():
         if part.endswith("position_embeddings") and hasattr(module, "num_embeddings"):
             padding = getattr(module, "padding_idx", None)
             limits.append(module.num_embeddings - (0 if padding is None else padding + 1))
