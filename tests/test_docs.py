@@ -113,6 +113,8 @@ def test_python_of_a_page_runs(
 
     monkeypatch.setattr(spacy, "load", load_small)
     monkeypatch.chdir(tmp_path)
+    # Recipes are found by name in the folder of the repository, where a reader works.
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "corpus").mkdir()
     (tmp_path / "my_notes").mkdir()
     for text in sorted((ROOT / "corpus" / "case_reports").glob("*.txt"))[:NOTES]:
