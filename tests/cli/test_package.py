@@ -166,7 +166,9 @@ class TestWheels:
         source = {
             path.relative_to(ROOT).as_posix() for path in (ROOT / "clinical_ner").rglob("*.py")
         }
-        assert {name for name in files if ".dist-info/" not in name} == source | {"clinical_ner/py.typed"}
+        assert {name for name in files if ".dist-info/" not in name} == source | {
+            "clinical_ner/py.typed"
+        }
 
 
 @pytest.mark.slow
