@@ -1,19 +1,42 @@
 """The component ``clinical_ner``: it wires tags, model, loss, decoding and scoring together."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from spacy.language import Language
+from spacy.pipeline.trainable_pipe import TrainablePipe
 from spacy.tokens import Doc
 from spacy.training import Example, validate_examples, validate_get_examples
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
-from ..errors import ClinicalNerError, ConfigError, InputError, check_number, not_initialized
+from ..arrays import log_softmax
+from ..calibration.calibration import Calibration
+from ..decoding.decision import (
+    Decision,
+    Decoded,
+    check_prior_smoothing,
+    check_prior_strength,
+    check_threshold,
+)
+from ..decoding.decode import EntityStep, decode_all
+from ..decoding.document_lattice import Candidate, DocumentLattice
+from ..errors import (
+    ClinicalNerError,
+    ConfigError,
+    InputError,
+    NotFittedError,
+    check_number,
+    close_matches,
+    no_posterior,
+    not_initialized,
+)
+from ..neighbours.mixing import Neighbours
 from ..scoring.scorers import score_entities
 from ..tags.batch_sampling import BATCH_SAMPLING, BatchSampling
 from ..tags.encode import encode_example, taggable
@@ -23,7 +46,16 @@ from ..types import LogProbs, TagLoss
 from .annotation import annotate, register_probability
 from .document_access import DocumentAccess, release_inputs
 from .finite import check_loss, check_probabilities, check_rows
-from .probabilities import ProbableEntities
+from .serialization import (
+    add_neighbours,
+    decision_settings,
+    read_calibration,
+    read_cfg,
+    read_neighbours,
+    warn_that_calibration_is_dropped,
+    write_cfg,
+    write_neighbours,
+)
 
 DEFAULT_CONFIG = Config().from_str(
     """
@@ -108,7 +140,7 @@ def make_clinical_ner(
     )
 
 
-class ClinicalNer(ProbableEntities):
+class ClinicalNer(TrainablePipe):
     """Named entity recognizer that keeps the probability apart from the decision.
 
     The loss may favour rare types in training; its inverse turns the logits back into the empirical
@@ -141,7 +173,7 @@ class ClinicalNer(ProbableEntities):
                 token vectors and is the reference "tok2vec"; "head" is the last linear one. See
                 ``build_token_classifier``.
             name: the instance name, the key of its loss in training.
-            loss: the training loss and its way back to the probability.
+            loss: the training loss and its inverse, which gives the probability.
             learn_rate_factor: the head learns at this multiple (> 0) of the optimizer's rate.
             prior_strength: s in [0, 1]; 1 decodes the empirical probability, 0 treats all tags
                 alike.
@@ -171,6 +203,8 @@ class ClinicalNer(ProbableEntities):
         self.cfg: dict[str, Any] = {"labels": []}
         self.statistics = TagStatistics()
         self._access = DocumentAccess(nlp)
+        self._neighbours: Neighbours | None = None
+        self._calibration: Calibration | None = None
         self._updates = 0
         check_number("learn_rate_factor", learn_rate_factor, above=0)
         self.learn_rate_factor = learn_rate_factor
@@ -182,7 +216,17 @@ class ClinicalNer(ProbableEntities):
         self.probability_attribute = probability_attribute
         self.keep_transformer_output = keep_transformer_output
         # What the config said, so that a stored attribute yields to an override at loading only.
-        self._configured = self._decision()
+        self._configured = decision_settings(self)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The entity types, in the order of their tags."""
+        return tuple(self.cfg["labels"])
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether the tag counts, and with them the size of the head, are known."""
+        return self.statistics.total > 0
 
     @property
     def label_data(self) -> list[str]:
@@ -214,49 +258,54 @@ class ClinicalNer(ProbableEntities):
         self.vocab.strings.add(label)
         return 1
 
-    def initialize(
-        self,
-        get_examples: Callable[[], Iterable[Example]],
-        *,
-        nlp: Language | None = None,
-        labels: Sequence[str] | None = None,
-    ) -> None:
-        """Take labels and tag counts from the training data, then initialize loss and model.
+    def predict(self, docs: Iterable[Doc]) -> list[LogProbs]:
+        """Log-probabilities log p(tag | text) of each document's tokens, calibrated if possible.
 
-        Args:
-            get_examples: gives the whole training data; a sample would make the prior that of the
-                sample.
-            nlp: the pipeline.
-            labels: the entity types; by default those that were added and those of the data,
-                sorted.
+        Returns:
+            One array per document. *Shape of each:* ``(len(doc), K)``.
 
         Raises:
-            ClinicalNerError: no entity in the data, a label that ``labels`` lacks, or a model that
-                was built for another number of tags.
+            ClinicalNerError: the component is not initialized.
         """
-        validate_get_examples(get_examples, "ClinicalNer.initialize")
-        self._forget_fits()
-        self._updates = 0
-        self.statistics.update_from_dict(TagStatistics().to_dict())
-        if labels is not None:
-            self.cfg["labels"] = []
-            names: Iterable[str] = labels
-        else:
-            names = sorted({ent.label_ for eg in get_examples() for ent in eg.reference.ents})
-        for label in names:
-            self.add_label(label)
-        self._check_threshold_labels(self.thresholds)
-        self._check_head()
-        try:
-            self._count_tags(get_examples)
-            self.loss.initialize(self.statistics)
-        except ClinicalNerError:
-            # Whoever catches it must not find a component that passes for an initialized one.
-            self.statistics.update_from_dict(TagStatistics().to_dict())
-            raise
-        self.model.get_ref("head").set_dim("nO", len(self.statistics.counts))
-        sample = islice((eg.predicted for eg in get_examples() if len(eg.predicted)), 10)
-        self.model.initialize(X=list(sample))
+        docs = list(docs)
+        if not self.is_initialized:
+            raise not_initialized(self.name)
+        if not any(len(doc) for doc in docs):
+            return [np.zeros((0, len(self.statistics.counts)), dtype="float32") for _ in docs]
+        return self.log_probs(self.token_vectors(docs))
+
+    def token_vectors(self, docs: Sequence[Doc]) -> list[Floats2d]:
+        """What the head sees of each document. *Shape of each:* ``(len(doc), width)``.
+
+        Of a document that has lost what the model listens to, or never had it, the components
+        before this one make it again on a copy.
+
+        Raises:
+            ClinicalNerError: they do not, for instance since they are disabled.
+        """
+        complete = [self._access.complete(doc, self) for doc in docs]
+        return self.model.get_ref("tok2vec").predict(complete)
+
+    def log_probs(self, vectors: list[Floats2d]) -> list[LogProbs]:
+        """The chain from token vectors to log p(tag | text), as ``predict`` returns it.
+
+        Args:
+            vectors: of each document; see ``token_vectors``.
+        """
+        ops = self.model.ops
+        log_probs = [self._empirical(logits) for logits in self.model.layers[-1].predict(vectors)]
+        if self.neighbours is not None:
+            # The search is on the CPU.
+            mixed = self.neighbours.mix(
+                ops.to_numpy(ops.flatten(log_probs)), ops.to_numpy(ops.flatten(vectors))
+            )
+            lengths = ops.asarray1i([len(rows) for rows in vectors])
+            log_probs = ops.unflatten(ops.asarray(mixed), lengths)
+        if self.calibration is not None:
+            log_probs = [
+                self.calibration.tokens.apply(rows) if len(rows) else rows for rows in log_probs
+            ]
+        return log_probs
 
     def set_annotations(self, docs: Iterable[Doc], scores: list[LogProbs]) -> None:
         """Decode the log-probabilities of ``predict``; set ``doc.ents`` and ``doc.spans``.
@@ -362,24 +411,13 @@ class ClinicalNer(ProbableEntities):
         """
         if self.neighbours is not None:
             warnings.warn(
-                (
-                    f"Component '{self.name}' was updated: its datastore of neighbours is of the "
-                    "old "
-                    "weights, and is dropped. Build it again with clinical-ner neighbours when "
-                    "training "
-                    "is done."
-                ),
+                f"Component '{self.name}' was updated: its datastore of neighbours is of the old "
+                "weights, and is dropped. Build it again with clinical-ner neighbours when "
+                "training is done.",
                 stacklevel=2,
             )
         if self.calibration is not None:
-            warnings.warn(
-                (
-                    f"Component '{self.name}' was changed: its calibration is that of other "
-                    "probabilities, and is dropped. Run clinical-ner calibrate when all else is "
-                    "done."
-                ),
-                stacklevel=2,
-            )
+            warn_that_calibration_is_dropped(self.name, stacklevel=3)
         self._forget_fits()
         head = {node.id for node in self.model.get_ref("head").walk()}
         for node in self.model.walk():
@@ -392,6 +430,326 @@ class ClinicalNer(ProbableEntities):
                         (node.id, name), node.get_param(name), node.get_grad(name), lr_scale=scale
                     )
                     node.set_param(name, param)
+
+    def initialize(
+        self,
+        get_examples: Callable[[], Iterable[Example]],
+        *,
+        nlp: Language | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        """Take labels and tag counts from the training data, then initialize loss and model.
+
+        Args:
+            get_examples: gives the whole training data; a sample would make the prior that of the
+                sample.
+            nlp: the pipeline.
+            labels: the entity types; by default those that were added and those of the data,
+                sorted.
+
+        Raises:
+            ClinicalNerError: no entity in the data, a label that ``labels`` lacks, or a model that
+                was built for another number of tags.
+        """
+        validate_get_examples(get_examples, "ClinicalNer.initialize")
+        self._forget_fits()
+        self._updates = 0
+        self.statistics.update_from_dict(TagStatistics().to_dict())
+        if labels is not None:
+            self.cfg["labels"] = []
+            names: Iterable[str] = labels
+        else:
+            names = sorted({ent.label_ for eg in get_examples() for ent in eg.reference.ents})
+        for label in names:
+            self.add_label(label)
+        # Checked again, since only now the labels are known.
+        self.thresholds = self.thresholds
+        self._check_head()
+        try:
+            self._count_tags(get_examples)
+            self.loss.initialize(self.statistics)
+        except ClinicalNerError:
+            # Whoever catches it must not find a component that passes for an initialized one.
+            self.statistics.update_from_dict(TagStatistics().to_dict())
+            raise
+        self.model.get_ref("head").set_dim("nO", len(self.statistics.counts))
+        sample = islice((eg.predicted for eg in get_examples() if len(eg.predicted)), 10)
+        self.model.initialize(X=list(sample))
+
+    @property
+    def decision(self) -> Decision:
+        """The present decision."""
+        prior = self.statistics.smoothed_prior(self.prior_smoothing)
+        return Decision(self.prior_strength, self.thresholds, prior)
+
+    @property
+    def entity_step(self) -> EntityStep | None:
+        """What the calibration does to the probabilities of entities, None where nothing."""
+        if self.calibration is None or self.calibration.entities is None:
+            return None
+        return self.calibration.entities.apply
+
+    def decode_all(self, docs: Sequence[Doc], log_probs: Sequence[LogProbs]) -> Iterator[Decoded]:
+        """Entities of documents under the present decision, and their probabilities.
+
+        Args:
+            docs: the documents.
+            log_probs: what ``predict`` gave for them. *Shape of each:* ``(len(doc), K)``.
+
+        Yields:
+            One after the other; those of the next ones are computed together.
+        """
+        return decode_all(
+            [self.model.ops.to_numpy(rows) for rows in log_probs],
+            [taggable(doc) for doc in docs],
+            self.labels,
+            self.decision,
+            entity_step=self.entity_step,
+            scored=self.loss.has_posterior,
+        )
+
+    @property
+    def prior_strength(self) -> float:
+        """How much of the empirical prior decoding keeps, in [0, 1]; changes no probability."""
+        return self._prior_strength
+
+    @prior_strength.setter
+    def prior_strength(self, value: float) -> None:
+        value = check_prior_strength(value)
+        if value != 1.0 and not self.loss.has_posterior:
+            raise ConfigError(
+                f"Loss '{type(self.loss).__name__}' does not lead back to the empirical "
+                "probability, so prior_strength must be 1."
+            )
+        self._prior_strength = value
+
+    @property
+    def prior_smoothing(self) -> float:
+        """Pseudo-count of every tag in the prior that a prior_strength below 1 takes away."""
+        return self._prior_smoothing
+
+    @prior_smoothing.setter
+    def prior_smoothing(self, value: float) -> None:
+        self._prior_smoothing = check_prior_smoothing(value)
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Smallest probability, by label, of an entity that is made; changes no probability.
+
+        A label without one keeps all its entities. To change them, set this to another mapping.
+        """
+        return MappingProxyType(self._thresholds)
+
+    @thresholds.setter
+    def thresholds(self, value: Mapping[str, float]) -> None:
+        checked = {label: check_threshold(label, number) for label, number in value.items()}
+        if checked and not self.loss.has_posterior:
+            raise no_posterior(type(self.loss).__name__)
+        # Before initialization, or loading, the labels are not known yet.
+        for label in checked if self.labels else ():
+            self._check_label(label)
+        self._thresholds = checked
+
+    @property
+    def neighbours(self) -> Neighbours | None:
+        """Training tokens whose tags are mixed into every probability, or None.
+
+        They belong to the weights that made their vectors: ``initialize``, every update and loading
+        drop them. Nothing is noticed where only another component is trained, to whose vectors
+        this one listens: then set this to None.
+
+        A calibration is that of the probabilities without, or with, neighbours; setting this to
+        others drops it, with a warning.
+
+        Raises:
+            ClinicalNerError: set with a loss that has no posterior to mix with, or to a datastore
+                of other tags or of vectors of another width.
+        """
+        return self._neighbours
+
+    @neighbours.setter
+    def neighbours(self, value: Neighbours | None) -> None:
+        if value is not None:
+            if not self.loss.has_posterior:
+                raise ConfigError(
+                    f"Loss '{type(self.loss).__name__}' does not lead back to the empirical "
+                    f"probability, so component '{self.name}' has none to mix with that of the "
+                    "neighbours: train with a loss, and a reduction, that does."
+                )
+            width = self.model.get_ref("head").maybe_get_dim("nI")
+            expected = f"{len(tag_names(self.cfg['labels']))} tags, vectors of {width}"
+            found = f"{value.datastore.n_tags} tags, vectors of {value.datastore.width}"
+            if found != expected:
+                raise NotFittedError(
+                    f"The datastore of component '{self.name}' was built for another model "
+                    f"({found}, expected {expected}): build it again with clinical-ner neighbours."
+                )
+        if value is not self._neighbours and self.calibration is not None:
+            self.calibration = None
+            warn_that_calibration_is_dropped(self.name, stacklevel=3)
+        self._neighbours = value
+        self._access.forget()
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The last step to every probability, fitted on held-out documents, or None.
+
+        It belongs to the weights that it was fitted for; see ``neighbours``.
+
+        Raises:
+            ClinicalNerError: set with a loss that has no posterior to calibrate, or to one of other
+                tags.
+        """
+        return self._calibration
+
+    @calibration.setter
+    def calibration(self, value: Calibration | None) -> None:
+        if value is not None:
+            if not self.loss.has_posterior:
+                raise no_posterior(type(self.loss).__name__)
+            found, expected = len(value.tokens.bias), len(tag_names(self.labels))
+            if found != expected:
+                raise NotFittedError(
+                    f"The calibration of component '{self.name}' was fitted for {found} tags, but "
+                    f"it has {expected}: run clinical-ner calibrate on this pipeline."
+                )
+        self._calibration = value
+        self._access.forget()
+
+    def span_probability(self, doc: Doc, start: int, end: int, label: str) -> float:
+        """P(exactly this span is an entity with this label | text), of the lattice.
+
+        It is exact under the tokens' probabilities, whichever span is asked for. What an entity
+        shows as its probability has, in a calibrated pipeline, another step behind it: that of the
+        entities, which are chosen for being probable.
+
+        Args:
+            doc: any document; where it does not hold what the model needs, as after a round trip
+                through bytes, the components before this one run on its tokens again.
+            start: first token and one past the last.
+            end: see `start`.
+            label: the entity type.
+
+        Returns:
+            0 for a span that begins or ends with whitespace, which no entity does.
+
+        Raises:
+            ClinicalNerError: no such span or label, the loss has no posterior, or the document can
+                not be run again.
+        """
+        if not 0 <= start < end <= len(doc):
+            raise ConfigError(
+                f"Tokens {start} to {end} are not a span of a document of {len(doc)} tokens."
+            )
+        self._check_label(label)
+        return self._lattice_of(doc).probability(start, end, label)
+
+    def candidates(self, doc: Doc, min_probability: float = 0.05) -> list[Candidate]:
+        """Every span with at least this probability, whether it was made an entity or not.
+
+        Spans of the list may overlap; the probabilities of those that share a token sum to at most
+        1. See ``span_probability`` for what they are, and for documents.
+
+        Args:
+            doc: the document.
+            min_probability: in (0, 1].
+
+        Returns:
+            In the order of their starts, at one start by label, then by end.
+
+        Raises:
+            ClinicalNerError: see ``span_probability``, or min_probability out of range.
+        """
+        check_number("min_probability", min_probability, above=0, most=1)
+        return self._lattice_of(doc).candidates(min_probability)
+
+    def _lattice_of(self, doc: Doc) -> DocumentLattice:
+        if not self.loss.has_posterior:
+            raise no_posterior(type(self.loss).__name__)
+        lattice = self._access.lattice(doc)
+        if lattice is None:
+            (log_probs,) = self.predict([self._access.complete(doc, self)])
+            on_cpu = self.model.ops.to_numpy(log_probs)
+            lattice = DocumentLattice.of(taggable(doc), on_cpu, self.labels)
+            self._access.keep(doc, lattice)
+        return lattice
+
+    def _empirical(self, logits: Floats2d) -> LogProbs:
+        """Undo what the loss and the sampling did. *Shape:* ``(n, K)``."""
+        if len(logits) == 0:
+            return logits
+        xp = self.model.ops.xp
+        if not self.loss.has_posterior:
+            possible = logits.copy()
+            possible[:, xp.asarray(~self.statistics.seen)] = -np.inf
+            return log_softmax(possible)
+        log_probs = log_softmax(self.loss.posterior_logits(logits))
+        shares = self.loss.training_odds()
+        if shares is None:
+            return log_probs
+        shift = self.statistics.sampling_shift(shares)
+        return log_softmax(log_probs + xp.asarray(shift, dtype=log_probs.dtype))
+
+    def to_bytes(self, *, exclude: Sequence[str] = ()) -> bytes:
+        """Serialize the component, with all that decoding needs.
+
+        Args:
+            exclude: names of what is left out: cfg, vocab, model, neighbours.
+        """
+        write_cfg(self, self._configured)
+        return add_neighbours(super().to_bytes(exclude=exclude), self.neighbours, exclude=exclude)
+
+    def from_bytes(self, bytes_data: bytes, *, exclude: Sequence[str] = ()) -> "ClinicalNer":
+        """Load the component from bytes.
+
+        Args:
+            bytes_data: what ``to_bytes`` gave.
+            exclude: names of what is not read; see ``to_bytes``. Neighbours that the component has
+                are dropped all the same: they belong to the weights that are replaced.
+        """
+        self._forget_fits()
+        super().from_bytes(bytes_data, exclude=exclude)
+        self._read(bytes_data, exclude)
+        return self
+
+    def to_disk(self, path: str | Path, *, exclude: Sequence[str] = ()) -> None:
+        """Serialize the component to a folder, with all that decoding needs.
+
+        Args:
+            path: the folder.
+            exclude: see ``to_bytes``.
+        """
+        write_cfg(self, self._configured)
+        super().to_disk(path, exclude=exclude)
+        write_neighbours(path, self.neighbours, exclude=exclude)
+
+    def from_disk(self, path: str | Path, *, exclude: Sequence[str] = ()) -> "ClinicalNer":
+        """Load the component from a folder.
+
+        Args:
+            path: the folder.
+            exclude: see ``from_bytes``.
+        """
+        self._forget_fits()
+        super().from_disk(path, exclude=exclude)
+        self._read(path, exclude)
+        return self
+
+    def _read(self, source: bytes | str | Path, exclude: Sequence[str]) -> None:
+        read_cfg(self, self._configured)
+        read_neighbours(self, source, exclude=exclude)
+        read_calibration(self)
+
+    def _forget_fits(self) -> None:
+        """Drop all that belongs to weights which are about to change."""
+        self._calibration = None
+        self._neighbours = None
+        self._access.forget()
+
+    def _check_label(self, label: str) -> None:
+        if label not in self.labels:
+            hint = close_matches(label, self.labels)
+            raise ConfigError(f"Component '{self.name}' has no label '{label}'. {hint}")
 
     def _label_index(self) -> dict[str, int]:
         return {label: i for i, label in enumerate(self.labels)}
@@ -435,12 +793,8 @@ class ClinicalNer(ProbableEntities):
             )
         if masked_tokens:
             warnings.warn(
-                (
-                    f"{masked_tokens} tokens of {masked_documents} documents in the training "
-                    "data of "
-                    f"'{self.name}' have no usable gold tag (unknown, or not aligned with the "
-                    "tokenizer); "
-                    "they are masked, never trained as O."
-                ),
+                f"{masked_tokens} tokens of {masked_documents} documents in the training data of "
+                f"'{self.name}' have no usable gold tag (unknown, or not aligned with the "
+                "tokenizer); they are masked, never trained as O.",
                 stacklevel=2,
             )
