@@ -28,8 +28,7 @@ from clinical_ner.data.read_gold import read_gold_for
 from clinical_ner.decoding.decision import Decoded, decision_scores
 from clinical_ner.decoding.lattice import Lattice, best_sequence, best_sequences, entities_of
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.evaluation.labelled_tokens import unannotated
-from clinical_ner.evaluation.one_pass_counts import recognizer_of
+from clinical_ner.evaluation.runner import recognizer_of, unannotated
 from clinical_ner.files import replacing
 from clinical_ner.fitting.decisions import predict
 from clinical_ner.pipeline.loading import load_pipeline

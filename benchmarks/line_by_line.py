@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc
 
 from clinical_ner.data.formats.docbin import read_docbin, write_docbin
-from clinical_ner.evaluation.labelled_tokens import unannotated
+from clinical_ner.evaluation.runner import unannotated
 from clinical_ner.scoring.bootstrap import percentile_interval, resample_weights
 
 RESAMPLES = 10_000

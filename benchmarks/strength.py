@@ -15,12 +15,9 @@ from typing import Any
 
 from clinical_ner.data.read_gold import read_gold_for
 from clinical_ner.errors import ClinicalNerError, InputError
-from clinical_ner.evaluation.one_pass_counts import (
-    evaluate_pipeline,
-    recognizer_of,
-    sets_entities_later,
-)
+from clinical_ner.evaluation.one_pass_counts import evaluate_pipeline
 from clinical_ner.evaluation.plots import check_can_draw
+from clinical_ner.evaluation.runner import recognizer_of, sets_entities_later
 from clinical_ner.files import replacing
 from clinical_ner.pipeline.loading import load_pipeline
 from clinical_ner.scoring.bootstrap import RESAMPLES, intervals, resample_weights

@@ -36,7 +36,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from clinical_ner.data.formats.docbin import read_docbin
-from clinical_ner.evaluation.labelled_tokens import unannotated
+from clinical_ner.evaluation.runner import unannotated
 from clinical_ner.model.windows import windowed_transformer
 from clinical_ner.model.windows.cutting import Windows, cut_windows
 from clinical_ner.model.windows.windowed_transformer import WindowedTransformer

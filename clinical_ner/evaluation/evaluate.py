@@ -17,8 +17,9 @@ from ..scoring.bootstrap import RESAMPLES, intervals, resample_weights
 from ..scoring.ceiling import mention_scores, mention_statistics
 from ..scoring.evaluation import evaluation_metrics
 from ..types import Track, untracked
-from .one_pass_counts import Evaluation, evaluate_pipeline, recognizer_of, sets_entities_later
+from .one_pass_counts import Evaluation, evaluate_pipeline
 from .plots import FIGURES, check_can_draw, draw, missing
+from .runner import recognizer_of, sets_entities_later
 
 
 def evaluate(

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..data.formats.docbin import DOCUMENT_ID
-from ..pipeline.recognizer import ClinicalNer
 from ..scoring import ceiling
 from ..scoring.counts import DocumentCounts
 from ..scoring.evaluation import EvaluationCounts
 from ..scoring.scorers import count_entities
 from ..tags.statistics import TagStatistics
 from .gold_mentions import document_mentions, has_all_mentions
-from .labelled_tokens import unannotated
 from .recording import Recorder
+from .runner import Runner
 
 
 @dataclass(frozen=True)
@@ -49,27 +46,6 @@ class Evaluation:
     mentions: DocumentCounts | None
 
 
-def recognizer_of(nlp: Language) -> tuple[str, ClinicalNer] | None:
-    """The component whose probabilities are scored, and its name.
-
-    Returns:
-        None if no component, or more than one, is a ``ClinicalNer`` with a posterior: then there is
-        not one p(tag | text) that the entities come from.
-    """
-    found = [
-        (name, component)
-        for name, component in nlp.pipeline
-        if isinstance(component, ClinicalNer) and component.loss.has_posterior
-    ]
-    return found[0] if len(found) == 1 else None
-
-
-def sets_entities_later(nlp: Language, name: str) -> str | None:
-    """The first component after ``name`` that declares to set ``doc.ents``, None without one."""
-    later = nlp.pipe_names[nlp.pipe_names.index(name) + 1 :]
-    return next((other for other in later if "doc.ents" in nlp.get_pipe_meta(other).assigns), None)
-
-
 def evaluate_pipeline(
     nlp: Language,
     references: Sequence[Doc],
@@ -80,10 +56,7 @@ def evaluate_pipeline(
 ) -> Evaluation:
     """Run a pipeline over the texts of annotated documents and count.
 
-    Documents are handed on one by one, since the transformer's output that each predicted document
-    carries would fill the memory if all were kept. Probabilities are those that the component
-    decodes in that pass, taken from it on the way, so nothing is computed twice, and the
-    decisions at other prior strengths cost a decoding each.
+    Nothing is computed twice, and the decisions at other prior strengths cost a decoding each.
 
     Args:
         nlp: the pipeline.
@@ -94,30 +67,30 @@ def evaluate_pipeline(
             recognizer was trained on, if the pipeline has probabilities.
         track: wraps the references, to show progress.
     """
-    found = recognizer_of(nlp)
-    recorder = None if found is None else Recorder(found[1])
-    own = None if found is None else found[1].prior_strength
-    further = [] if found is None else sorted({float(s) for s in prior_strengths} - {own})
-    if recorder is not None and training_mentions is None:
-        training_mentions = _mentions(recorder.component.statistics)
+    runner = Runner(nlp)
+    component = runner.component
+    recorder = None if component is None else Recorder(component)
+    own = None if component is None else component.prior_strength
+    further = [] if component is None else sorted({float(s) for s in prior_strengths} - {own})
+    if component is not None and training_mentions is None:
+        training_mentions = _mentions(component.statistics)
     decided: dict[float, list[Example]] = {strength: [] for strength in further}
-    meter = _Meter()
     knows_mentions = has_all_mentions(references)
     mentions: list[dict[str, list[int]]] = []
+    numbers: Counter[str] = Counter()
 
     def predict() -> Iterator[Example]:
-        for reference, predicted in meter.run(nlp, references, track):
-            if recorder is not None:
-                log_probs, bare = recorder.take(reference)
+        for reference, predicted, recognized in runner.run(references, track=track):
+            if recorder is not None and recognized is not None:
+                recorder.take(reference, recognized)
                 for strength, examples in decided.items():
-                    doc = recorder.decide(bare, log_probs, strength)
-                    examples.append(Example(doc, reference))
+                    examples.append(Example(recorder.decide(recognized, strength), reference))
             if knows_mentions:
                 mentions.append(document_mentions(reference, predicted))
+            numbers.update(tokens=len(predicted), entities=len(predicted.ents))
             yield Example(predicted, reference)
 
-    with _recording(recorder):
-        entities = count_entities(predict())
+    entities = count_entities(predict())
     probabilities, details = (None, None) if recorder is None else recorder.counts()
     counts = EvaluationCounts(
         documents=tuple(
@@ -135,50 +108,11 @@ def evaluate_pipeline(
             strength: replace(counts, entities=count_entities(examples), details=None)
             for strength, examples in decided.items()
         },
-        tokens=meter.tokens,
-        entities=meter.entities,
-        seconds=meter.seconds - (0.0 if recorder is None else recorder.seconds),
+        tokens=numbers["tokens"],
+        entities=numbers["entities"],
+        seconds=runner.seconds,
         mentions=DocumentCounts.stack(mentions, kinds=ceiling.KINDS) if knows_mentions else None,
     )
-
-
-class _Meter:
-    """Runs a pipeline and takes its time; the totals are complete when `run` is exhausted."""
-
-    def __init__(self) -> None:
-        self.tokens = 0
-        self.entities = 0
-        self.seconds = 0.0
-
-    def run(
-        self,
-        nlp: Language,
-        references: Sequence[Doc],
-        track: Callable[[Iterable[Doc]], Iterable[Doc]],
-    ) -> Iterator[tuple[Doc, Doc]]:
-        """Yield each reference with its prediction."""
-        predictions = nlp.pipe(unannotated(nlp, reference) for reference in references)
-        for reference in track(references):
-            start = time.perf_counter()
-            predicted = next(predictions)
-            self.seconds += time.perf_counter() - start
-            self.tokens += len(predicted)
-            self.entities += len(predicted.ents)
-            yield reference, predicted
-
-
-@contextmanager
-def _recording(recorder: Recorder | None) -> Iterator[None]:
-    """Put the recorder between a component and its decoding."""
-    if recorder is None:
-        yield
-        return
-    component: Any = recorder.component
-    component.set_annotations = recorder.set_annotations
-    try:
-        yield
-    finally:
-        del component.set_annotations
 
 
 def _mentions(statistics: TagStatistics) -> dict[str, int]:

@@ -1,16 +1,12 @@
-"""What a pass takes from a recognizer as it decodes, and counts against gold."""
+"""Counts of a recognizer's probabilities and entities against gold."""
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..calibration.calibration import Calibration
@@ -30,24 +26,18 @@ from ..scoring.tokens import gold_tags
 from ..tags.encode import taggable
 from ..tags.scheme import MASKED
 from ..types import LogProbs
+from .runner import Recognized, bare
 
 
 class Recorder:
-    """Takes the log-probabilities from a recognizer as it decodes them, document by document.
-
-    Asking the component again afterwards would search its neighbours twice, and would find the
-    output of the transformer gone where a later component cleans it away.
+    """Counts, document by document, what a recognizer made against gold.
 
     Attributes:
         component: has a posterior.
-        seconds: wall time of the recording itself.
     """
 
     def __init__(self, component: ClinicalNer) -> None:
         self.component = component
-        self.seconds = 0.0
-        self._decode = component.set_annotations
-        self._taken: deque[_Taken] = deque()
         self._tag_ids = {tag: i for i, tag in enumerate(component.statistics.tags)}
         # Of the unmasked tokens, per document.
         self._log_probs: list[NDArray[np.floating]] = []
@@ -58,31 +48,10 @@ class Recorder:
         self._candidates: list[list[tuple[str, float, bool]]] = []
         self._support: list[dict[str, int]] = []
 
-    def set_annotations(self, docs: Iterable[Doc], scores: list[LogProbs]) -> None:
-        """Keep what the component is about to decode, then let it, and keep what it made."""
-        start = time.perf_counter()
-        docs = list(docs)
-        kept = [
-            (self.component.model.ops.to_numpy(log_probs), _bare(doc))
-            for doc, log_probs in zip(docs, scores, strict=True)
-        ]
-        decoding = time.perf_counter()
-        self._decode(docs, scores)
-        decoded = time.perf_counter()
-        for (log_probs, bare), doc in zip(kept, docs, strict=True):
-            group = doc.spans[self.component.spans_key]
-            entities = [(span.start, span.end, span.label_) for span in group]
-            self._taken.append(_Taken(log_probs, bare, Decoded(entities, group.attrs["scores"])))
-        self.seconds += time.perf_counter() - decoded + decoding - start
-
-    def take(self, reference: Doc) -> tuple[LogProbs, Doc]:
-        """Count the next document, whose gold is `reference`.
-
-        Returns:
-            Its log-probabilities, *shape* ``(n, K)``, and its tokens as the component got them.
-        """
-        log_probs, bare, decoded = self._taken.popleft()
-        example = Example(bare, reference)
+    def take(self, reference: Doc, recognized: Recognized) -> None:
+        """Count the next document, whose gold is `reference`."""
+        doc, log_probs, decoded = recognized
+        example = Example(doc, reference)
         outside_labels = len(self._tag_ids)
         truths = np.array(
             [
@@ -95,13 +64,10 @@ class Recorder:
         self._truths.append(truths[truths >= 0])
         probabilities = np.exp(np.asarray(log_probs, dtype=np.float64))
         self._prior.append(prior.count_prior(probabilities, truths))
-        self._take_spans(GoldSpans(example), bare, log_probs, decoded)
-        return log_probs, bare
+        self._take_spans(GoldSpans(example), doc, log_probs, decoded)
 
-    def _take_spans(
-        self, gold: GoldSpans, bare: Doc, log_probs: LogProbs, decoded: Decoded
-    ) -> None:
-        lattice = DocumentLattice.of(taggable(bare), log_probs, self.component.labels)
+    def _take_spans(self, gold: GoldSpans, doc: Doc, log_probs: LogProbs, decoded: Decoded) -> None:
+        lattice = DocumentLattice.of(taggable(doc), log_probs, self.component.labels)
         self._entities.append(_document_entities(gold, decoded, lattice))
         # The most probable first, as `GoldSpans.judge` asks.
         candidates = sorted(
@@ -117,17 +83,17 @@ class Recorder:
         calibration = self.component.calibration
         if calibration is None:
             return
-        raw, tokens = _undo(calibration, log_probs), taggable(bare)
+        raw, tokens = _undo(calibration, log_probs), taggable(doc)
         decoded = decode(raw, tokens, self.component.labels, self.component.decision)
         lattice = DocumentLattice.of(tokens, raw, self.component.labels)
         self._entities_before.append(_document_entities(gold, decoded, lattice))
 
-    def decide(self, bare: Doc, log_probs: LogProbs, strength: float) -> Doc:
+    def decide(self, recognized: Recognized, strength: float) -> Doc:
         """The document as the component decides at another prior strength."""
-        doc, component = _bare(bare), self.component
+        doc, component = bare(recognized.doc), self.component
         decoded = decode(
-            log_probs,
-            taggable(bare),
+            recognized.log_probs,
+            taggable(doc),
             component.labels,
             replace(component.decision, prior_strength=strength),
             entity_step=component.entity_step,
@@ -169,14 +135,6 @@ class Recorder:
         return counts, details
 
 
-class _Taken(NamedTuple):
-    """A document between its decoding and its counting."""
-
-    log_probs: LogProbs
-    bare: Doc
-    decoded: Decoded
-
-
 def _document_entities(
     gold: GoldSpans, decoded: Decoded, lattice: DocumentLattice
 ) -> DocumentEntities:
@@ -188,10 +146,3 @@ def _document_entities(
 def _undo(calibration: Calibration, log_probs: NDArray[np.floating]) -> NDArray[np.floating]:
     """Log-probabilities without their calibration. *Shape:* ``(n, K)``."""
     return calibration.tokens.undo(log_probs) if len(log_probs) else log_probs
-
-
-def _bare(doc: Doc) -> Doc:
-    """The tokens and entities of a document, without the output of the other components."""
-    copy = Doc(doc.vocab, words=[t.text for t in doc], spaces=[bool(t.whitespace_) for t in doc])
-    copy.set_ents([Span(copy, ent.start, ent.end, label=ent.label_) for ent in doc.ents])
-    return copy

@@ -14,7 +14,6 @@ from spacy.tokens import Doc
 
 from ..data.read_gold import read_gold_for
 from ..errors import ClinicalNerError, InputError, check_number
-from ..evaluation.labelled_tokens import LabelledTokens, labelled_tokens
 from ..evaluation.one_pass_counts import evaluate_pipeline
 from ..neighbours.datastore import Datastore, half_precision
 from ..pipeline.loading import load_to_fit, write_pipeline
@@ -23,6 +22,7 @@ from ..scoring.evaluation import evaluation_scores
 from ..tags.scheme import OUTSIDE
 from ..types import Track, untracked
 from .fit_neighbours import NeighboursFit, fit_neighbours
+from .labelled_tokens import LabelledTokens, labelled_tokens
 
 #: Passes over DEV with and without neighbours, in turn, behind the two speeds.
 PAIRS = 2

@@ -14,7 +14,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 
 from ..decoding.decode import decode
-from ..evaluation.labelled_tokens import unannotated
+from ..evaluation.runner import bare, before_recognizer
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring.entities import GoldSpans, score_arrays
 from ..scoring.spans import label_scores, macro_f, micro_scores
@@ -125,21 +125,17 @@ def predict(nlp: Language, name: str, references: Sequence[Doc]) -> Iterator[Pre
     """Run a pipeline over the texts of gold documents, up to the recognizer's decision."""
     component = nlp.get_pipe(name)
     assert isinstance(component, ClinicalNer)
-    with nlp.select_pipes(disable=nlp.pipe_names[nlp.pipe_names.index(name) :]):
-        docs = nlp.pipe(unannotated(nlp, reference) for reference in references)
-        for doc, reference in zip(docs, references, strict=True):
-            (log_probs,) = component.predict([doc])
-            # Without what other components left on it, which could fill the memory.
-            words, spaces = [t.text for t in doc], [bool(t.whitespace_) for t in doc]
-            bare = Doc(doc.vocab, words=words, spaces=spaces)
-            yield Predicted(
-                doc=bare,
-                log_probs=component.model.ops.to_numpy(log_probs),
-                gold=GoldSpans(Example(bare, reference)),
-                others=[]
-                if component.overwrite
-                else [(ent.start, ent.end, ent.label_) for ent in doc.ents],
-            )
+    docs = before_recognizer(nlp, name, references)
+    for doc, reference in zip(docs, references, strict=True):
+        (log_probs,) = component.predict([doc])
+        kept = bare(doc)
+        ents = () if component.overwrite else doc.ents
+        yield Predicted(
+            doc=kept,
+            log_probs=component.model.ops.to_numpy(log_probs),
+            gold=GoldSpans(Example(kept, reference)),
+            others=[(ent.start, ent.end, ent.label_) for ent in ents],
+        )
 
 
 def _entities(

@@ -9,7 +9,8 @@ from typing import Any
 from ..data.read_gold import read_gold_for
 from ..decoding.decision import check_prior_strength
 from ..errors import InputError, check_number
-from ..evaluation.one_pass_counts import evaluate_pipeline, sets_entities_later
+from ..evaluation.one_pass_counts import evaluate_pipeline
+from ..evaluation.runner import sets_entities_later
 from ..pipeline.loading import load_to_fit, write_pipeline
 from ..scoring.evaluation import evaluation_scores
 from ..types import Track, untracked

@@ -19,8 +19,8 @@ from spacy_transformers.layers import TransformerModel
 from spacy_transformers.layers.transformer_model import set_pytorch_transformer
 
 from ..errors import ClinicalNerError, InputError
-from ..evaluation.labelled_tokens import unannotated
 from ..evaluation.one_pass_counts import evaluate_pipeline
+from ..evaluation.runner import unannotated
 from ..pipeline.loading import check_output, write_pipeline
 from ..scoring.evaluation import evaluation_scores
 from .architecture import ARCHITECTURE

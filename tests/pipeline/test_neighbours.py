@@ -18,7 +18,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.evaluation.labelled_tokens import LabelledTokens, labelled_tokens
+from clinical_ner.fitting.labelled_tokens import LabelledTokens, labelled_tokens
 from clinical_ner.neighbours.datastore import Datastore
 from clinical_ner.neighbours.mixing import Neighbours
 

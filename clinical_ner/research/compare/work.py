@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...evaluation.evaluate import metrics_of, predict
-from ...evaluation.one_pass_counts import recognizer_of
+from ...evaluation.runner import recognizer_of
 from ...files import replacing
 from ...fitting.add_neighbours import add_neighbours
 from ...training.recipes import NEIGHBOURS

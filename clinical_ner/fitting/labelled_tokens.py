@@ -11,6 +11,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from ..evaluation.runner import before_recognizer
 from ..pipeline.recognizer import ClinicalNer
 from ..tags.encode import encode_example
 
@@ -36,8 +37,7 @@ def labelled_tokens(
     """Run a pipeline up to its recognizer over annotated documents, one after the other.
 
     What other components leave on a document, such as the output of a transformer, is gone with
-    it, so only what is yielded can fill the memory. Exhaust or close the iterator before the
-    pipeline is used again: components are disabled until then.
+    it, so only what is yielded can fill the memory.
 
     Args:
         nlp: the pipeline; its tokenizer makes the tokens, unless gold has words without spaces.
@@ -51,25 +51,16 @@ def labelled_tokens(
     assert isinstance(component, ClinicalNer)
     label_index = {label: i for i, label in enumerate(component.labels)}
     to_numpy = component.model.ops.to_numpy
-    with nlp.select_pipes(disable=nlp.pipe_names[nlp.pipe_names.index(name) :]):
-        predicted = nlp.pipe(unannotated(nlp, reference) for reference in references)
-        for doc, reference in zip(predicted, references, strict=True):
-            if len(doc) == 0:
-                continue
-            ids = encode_example(Example(doc, reference), label_index, name=name)
-            labelled = ids >= 0
-            vectors = component.token_vectors([doc])
-            (log_probs,) = component.log_probs(vectors)
-            yield LabelledTokens(
-                vectors=to_numpy(vectors[0])[labelled],
-                log_probs=to_numpy(log_probs)[labelled],
-                gold=ids[labelled],
-            )
-
-
-def unannotated(nlp: Language, reference: Doc) -> Doc:
-    """Tokenize the text, or take gold's words where the spaces between them are unknown."""
-    if not reference.has_unknown_spaces:
-        return nlp.make_doc(reference.text)
-    words = [token.text for token in reference]
-    return Doc(nlp.vocab, words=words, spaces=[bool(t.whitespace_) for t in reference])
+    docs = before_recognizer(nlp, name, references)
+    for doc, reference in zip(docs, references, strict=True):
+        if len(doc) == 0:
+            continue
+        ids = encode_example(Example(doc, reference), label_index, name=name)
+        labelled = ids >= 0
+        vectors = component.token_vectors([doc])
+        (log_probs,) = component.log_probs(vectors)
+        yield LabelledTokens(
+            vectors=to_numpy(vectors[0])[labelled],
+            log_probs=to_numpy(log_probs)[labelled],
+            gold=ids[labelled],
+        )
