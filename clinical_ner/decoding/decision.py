@@ -25,7 +25,7 @@ class Decoded(NamedTuple):
     scores: list[float] | None
 
     def most_probable_first(self) -> tuple[list[EntityOffsets], list[float]]:
-        """Spans and scores, as ``GoldSpans.judge`` asks for them; there must be scores."""
+        """Spans and scores, as ``GoldSpans.match`` asks for them; there must be scores."""
         assert self.scores is not None
         order = sorted(zip(self.scores, self.spans, strict=True), key=lambda of: -of[0])
         return [span for _, span in order], [score for score, _ in order]

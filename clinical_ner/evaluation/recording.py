@@ -18,12 +18,12 @@ from ..pipeline.recognizer import ClinicalNer
 from ..scoring import prior
 from ..scoring.average_precision import MIN_PROBABILITY, RankedSpans
 from ..scoring.counts import DocumentCounts
-from ..scoring.entities import DocumentEntities, GoldSpans, count_entity_reliability, score_arrays
+from ..scoring.entities import DocumentEntities, count_entity_reliability, score_arrays
 from ..scoring.evaluation import ProbabilityCounts
 from ..scoring.probabilities import ProbabilityDetails
 from ..scoring.reliability import count_tokens
-from ..scoring.tokens import gold_tags
-from ..tags.encode import taggable
+from ..scoring.spans import GoldSpans
+from ..tags.encode import gold_tags, taggable
 from ..tags.scheme import MASKED
 from ..types import LogProbs
 from .runner import Recognized, bare
@@ -69,7 +69,7 @@ class Recorder:
     def _take_spans(self, gold: GoldSpans, doc: Doc, log_probs: LogProbs, decoded: Decoded) -> None:
         lattice = DocumentLattice.of(taggable(doc), log_probs, self.component.labels)
         self._entities.append(_document_entities(gold, decoded, lattice))
-        # The most probable first, as `GoldSpans.judge` asks.
+        # The most probable first, as `GoldSpans.match` asks.
         candidates = sorted(
             lattice.candidates(MIN_PROBABILITY), key=lambda candidate: -candidate.probability
         )

@@ -16,8 +16,8 @@ from spacy.training import Example
 from ..decoding.decode import decode
 from ..evaluation.runner import bare, before_recognizer
 from ..pipeline.recognizer import ClinicalNer
-from ..scoring.entities import GoldSpans, score_arrays
-from ..scoring.spans import label_scores, macro_f, micro_scores
+from ..scoring.entities import score_arrays
+from ..scoring.spans import GoldSpans, label_scores, macro_f, micro_scores
 from ..tags.encode import taggable
 from ..types import EntityOffsets, LogProbs
 from .frequency import frequency_groups, merge_small_groups

@@ -16,12 +16,12 @@ from ..decoding.decode import decode
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring.entities import (
     DocumentEntities,
-    GoldSpans,
     count_entity_reliability,
     entity_reliability_statistics,
     score_arrays,
 )
 from ..scoring.reliability import count_tokens, token_statistics
+from ..scoring.spans import GoldSpans
 from ..tags.encode import encode_example, taggable
 from ..types import LogProbs, TagIds
 from .decisions import predict
@@ -54,7 +54,7 @@ class AnnotatedDocument:
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Lattice probabilities of decoded spans, and which are right.
 
-        Spans are left out that are neither right nor wrong; see ``GoldSpans.judge``.
+        Spans are left out that are neither right nor wrong; see ``GoldSpans.match``.
 
         Args:
             log_probs: calibrated or not. *Shape:* ``(len(doc), K)``.

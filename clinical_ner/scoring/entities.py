@@ -1,22 +1,19 @@
 """How far the probabilities of entities are from how often they are right.
 
-What is right is what `spans.count_spans` counts as found. Predicted entities and missed ones are
+What is right is what `spans.GoldSpans` says. Predicted entities and missed ones are
 apart: the decision selects the former by their probability, so an error over both would speak of
 the decision.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from spacy.training import Example
 
-from ..types import EntityOffsets
 from .counts import DocumentCounts, ratio
 from .reliability import count_reliability, expected_calibration_error
 
@@ -24,89 +21,6 @@ from .reliability import count_reliability, expected_calibration_error
 #: probabilities, the sum of the squared differences from 1 where right and 0 where wrong.
 PREDICTED, MISSED = "predicted", "missed"
 NUMBER, PROBABILITY, SQUARED = range(3)
-
-
-class GoldSpans:
-    """The gold entities of one document, against which spans of the predicted tokens are held.
-
-    Attributes:
-        example: gold, and the tokens of the prediction; its entities are ignored.
-    """
-
-    def __init__(self, example: Example) -> None:
-        gold = example.reference
-        annotated = gold.has_annotation("ENT_IOB")
-        alignment = example.alignment
-        self._to_gold = _ranges(alignment.x2y)
-        self._to_predicted = _ranges(alignment.y2x)
-        unknown = [not annotated or token.ent_iob == 0 for token in gold]
-        #: Number of tokens of unknown entity status before each. *Shape:* ``(n + 1,)``.
-        self._unknown = np.concatenate([[0], np.cumsum(unknown, dtype=np.int64)]).tolist()
-        self._spans = {(e.start, e.end, e.label_) for e in gold.ents} if annotated else set()
-
-    @property
-    def support(self) -> Counter[str]:
-        """Number of gold entities by label."""
-        return Counter(label for _, _, label in self._spans)
-
-    def judge(self, spans: Iterable[EntityOffsets]) -> list[bool | None]:
-        """Whether spans are right; a gold entity is found by the first that agrees with it.
-
-        Args:
-            spans: of the predicted tokens; the more probable of two that align with one gold entity
-                is to stand first.
-
-        Returns:
-            None for a span that counts as neither, since it touches a gold token of unknown entity
-            status or aligns with no gold token.
-        """
-        return self._judge(spans)[0]
-
-    def judge_scored(
-        self, spans: Sequence[EntityOffsets], scores: Sequence[float]
-    ) -> list[tuple[str, float, bool]]:
-        """Label and score of the spans that are right or wrong, and whether they are right.
-
-        Args:
-            spans: see ``judge``.
-            scores: the probability of each. *Shape:* ``(len(spans),)``.
-
-        Returns:
-            In the order of ``spans``, without those that count as neither.
-        """
-        return [
-            (label, score, right)
-            for (_, _, label), score, right in zip(spans, scores, self.judge(spans), strict=True)
-            if right is not None
-        ]
-
-    def missed(self, spans: Iterable[EntityOffsets]) -> list[EntityOffsets]:
-        """Gold entities that none of the spans finds, as spans of the predicted tokens, sorted.
-
-        A gold entity is left out if no span of the predicted tokens could find it, since they are
-        cut otherwise.
-        """
-        aligned = []
-        for start, end, label in self._judge(spans)[1]:
-            span = _aligned(self._to_predicted, start, end)
-            if span is not None and _aligned(self._to_gold, *span) == (start, end):
-                aligned.append((*span, label))
-        return sorted(aligned)
-
-    def _judge(
-        self, spans: Iterable[EntityOffsets]
-    ) -> tuple[list[bool | None], set[EntityOffsets]]:
-        left = set(self._spans)
-        verdicts: list[bool | None] = []
-        for start, end, label in spans:
-            aligned = _aligned(self._to_gold, start, end)
-            if aligned is None or self._unknown[aligned[1]] > self._unknown[aligned[0]]:
-                verdicts.append(None)
-                continue
-            key = (*aligned, label)
-            verdicts.append(key in left)
-            left.discard(key)
-        return verdicts, left
 
 
 @dataclass(frozen=True)
@@ -189,19 +103,3 @@ def entity_reliability_statistics(
         "ents_missed_probability": missed,
         "ents_missed_ece": 1.0 - missed,
     }
-
-
-def _ranges(alignment: Any) -> tuple[list[int], list[int], list[int]]:
-    """Where each token's aligned ones begin and end in the list of all, and that list."""
-    ends = np.cumsum(alignment.lengths, dtype=np.int64)
-    starts = ends - np.asarray(alignment.lengths, dtype=np.int64)
-    return starts.tolist(), ends.tolist(), alignment.data.tolist()
-
-
-def _aligned(
-    ranges: tuple[list[int], list[int], list[int]], start: int, end: int
-) -> tuple[int, int] | None:
-    """The span of the other tokenization from the first aligned token to the last, if any."""
-    starts, ends, tokens = ranges
-    first, last = starts[start], ends[end - 1]
-    return (tokens[first], tokens[last - 1] + 1) if last > first else None

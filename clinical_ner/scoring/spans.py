@@ -1,16 +1,19 @@
-"""Strict entity counts, and precision, recall and F1 computed from them.
+"""The matching of entities with gold, strict counts, and precision, recall and F1 of them.
 
 An entity counts as found if its label and both its boundaries agree with gold.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from spacy.training import Example
 
+from ..types import EntityOffsets
 from .counts import ratio
 
 #: Kinds of counts, in the order of the last axis: true positives, false positives, false negatives.
@@ -18,11 +21,90 @@ TP, FP, FN = range(3)
 KINDS = 3
 
 
+class GoldSpans:
+    """The gold entities of one document, against which spans of the predicted tokens are held.
+
+    Attributes:
+        example: gold, and the tokens of the prediction; its entities are ignored.
+    """
+
+    def __init__(self, example: Example) -> None:
+        gold = example.reference
+        annotated = gold.has_annotation("ENT_IOB")
+        alignment = example.alignment
+        self._to_gold = _ranges(alignment.x2y)
+        self._alignment = alignment
+        unknown = [not annotated or token.ent_iob == 0 for token in gold]
+        #: Number of tokens of unknown entity status before each. *Shape:* ``(n + 1,)``.
+        self._unknown = np.concatenate([[0], np.cumsum(unknown, dtype=np.int64)]).tolist()
+        self._spans = {(e.start, e.end, e.label_) for e in gold.ents} if annotated else set()
+
+    @property
+    def support(self) -> Counter[str]:
+        """Number of gold entities by label."""
+        return Counter(label for _, _, label in self._spans)
+
+    def match(self, spans: Iterable[EntityOffsets]) -> tuple[list[bool | None], set[EntityOffsets]]:
+        """Hold spans against gold; a gold entity is found by the first span that agrees with it.
+
+        Args:
+            spans: of the predicted tokens; the more probable of two that align with one gold entity
+                is to stand first.
+
+        Returns:
+            Whether each span is right, None for one that counts as neither, since it touches a
+            gold token of unknown entity status or aligns with no gold token. And the gold entities
+            that none of them finds.
+        """
+        left = set(self._spans)
+        verdicts: list[bool | None] = []
+        for start, end, label in spans:
+            aligned = _aligned(self._to_gold, start, end)
+            if aligned is None or self._unknown[aligned[1]] > self._unknown[aligned[0]]:
+                verdicts.append(None)
+                continue
+            key = (*aligned, label)
+            verdicts.append(key in left)
+            left.discard(key)
+        return verdicts, left
+
+    def judge_scored(
+        self, spans: Sequence[EntityOffsets], scores: Sequence[float]
+    ) -> list[tuple[str, float, bool]]:
+        """Label and score of the spans that are right or wrong, and whether they are right.
+
+        Args:
+            spans: see ``match``.
+            scores: the probability of each. *Shape:* ``(len(spans),)``.
+
+        Returns:
+            In the order of ``spans``, without those that count as neither.
+        """
+        return [
+            (label, score, right)
+            for (_, _, label), score, right in zip(spans, scores, self.match(spans)[0], strict=True)
+            if right is not None
+        ]
+
+    def missed(self, spans: Iterable[EntityOffsets]) -> list[EntityOffsets]:
+        """Gold entities that none of the spans finds, as spans of the predicted tokens, sorted.
+
+        A gold entity is left out if no span of the predicted tokens could find it, since they are
+        cut otherwise.
+        """
+        aligned = []
+        to_predicted = _ranges(self._alignment.y2x)
+        for start, end, label in self.match(spans)[1]:
+            span = _aligned(to_predicted, start, end)
+            if span is not None and _aligned(self._to_gold, *span) == (start, end):
+                aligned.append((*span, label))
+        return sorted(aligned)
+
+
 def count_spans(example: Example) -> dict[str, list[int]]:
     """Count the entities of one document per label, as ``spacy.scorer.get_ner_prf`` does.
 
-    A document without any gold annotation counts nothing. A predicted entity that touches a gold
-    token of unknown entity status, or that aligns with no gold token, is neither right nor wrong.
+    A document without any gold annotation counts nothing.
 
     Args:
         example: predictions and gold, possibly tokenized differently.
@@ -31,26 +113,17 @@ def count_spans(example: Example) -> dict[str, list[int]]:
         [true positives, false positives, false negatives] by label; a label whose predictions are
         all ignored is listed with zeros.
     """
-    counts: dict[str, list[int]] = {}
-    predicted, gold = example.predicted, example.reference
-    if not gold.has_annotation("ENT_IOB"):
-        return counts
-    missed = {(ent.label_, ent.start, ent.end) for ent in gold.ents}
-    to_gold = example.alignment.x2y
-    for ent in predicted.ents:
-        of_label = counts.setdefault(ent.label_, [0] * KINDS)
-        aligned = to_gold[ent.start : ent.end]
-        if not len(aligned):
-            continue
-        start, end = int(aligned[0]), int(aligned[-1]) + 1
-        if any(token.ent_iob == 0 for token in gold[start:end]):
-            continue
-        key = (ent.label_, start, end)
-        of_label[TP if key in missed else FP] += 1
-        # Two predictions may align with one gold entity; only the first finds it.
-        missed.discard(key)
-    for label, _, _ in missed:
-        counts.setdefault(label, [0] * KINDS)[FN] += 1
+    if not example.reference.has_annotation("ENT_IOB"):
+        return {}
+    spans = [(ent.start, ent.end, ent.label_) for ent in example.predicted.ents]
+    verdicts, missed = GoldSpans(example).match(spans)
+    labels = {label for _, _, label in (*spans, *missed)}
+    counts: dict[str, list[int]] = {label: [0] * KINDS for label in labels}
+    for (_, _, label), right in zip(spans, verdicts, strict=True):
+        if right is not None:
+            counts[label][TP if right else FP] += 1
+    for _, _, label in missed:
+        counts[label][FN] += 1
     return counts
 
 
@@ -130,3 +203,19 @@ def label_scores(labels: tuple[str, ...], totals: NDArray[np.float64]) -> dict[s
             "predicted": predicted,
         }
     return scores
+
+
+def _ranges(alignment: Any) -> tuple[list[int], list[int], list[int]]:
+    """Where each token's aligned ones begin and end in the list of all, and that list."""
+    ends = np.cumsum(alignment.lengths, dtype=np.int64)
+    starts = ends - np.asarray(alignment.lengths, dtype=np.int64)
+    return starts.tolist(), ends.tolist(), alignment.data.tolist()
+
+
+def _aligned(
+    ranges: tuple[list[int], list[int], list[int]], start: int, end: int
+) -> tuple[int, int] | None:
+    """The span of the other tokenization from the first aligned token to the last, if any."""
+    starts, ends, tokens = ranges
+    first, last = starts[start], ends[end - 1]
+    return (tokens[first], tokens[last - 1] + 1) if last > first else None

@@ -1,8 +1,8 @@
-"""From a gold example to tag ids, with a mask where gold says nothing."""
+"""From entities to the tags of tokens, with a mask where gold says nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +27,28 @@ def taggable(doc: Doc) -> NDArray[np.bool_]:
     return np.fromiter((not token.text.isspace() for token in doc), dtype=bool, count=len(doc))
 
 
+def gold_tags(example: Example) -> list[str | None]:
+    """Gold BIO tags of the tokens of ``example.predicted``.
+
+    Returns:
+        One tag per token, None where gold is unknown or cannot be aligned, and on whitespace.
+    """
+    return _to_bio(example.predicted, example.get_aligned_ner())
+
+
+def predicted_tags(doc: Doc) -> list[str | None]:
+    """BIO tags of the entities of a document, None on whitespace."""
+    tags: list[str | None] = ["O"] * len(doc)
+    for ent in doc.ents:
+        tags[ent.start : ent.end] = [f"I-{ent.label_}"] * len(ent)
+        tags[ent.start] = f"B-{ent.label_}"
+    return _to_bio(doc, tags)
+
+
 def encode_example(
     example: Example, label_index: Mapping[str, int], *, name: str
 ) -> NDArray[np.int64]:
-    """Tag ids of the tokens of ``example.predicted``.
-
-    A token is masked (-1) where gold is unknown, where it cannot be aligned with the tokenizer, and
-    where it is whitespace. An entity that begins with whitespace begins at its first other token.
+    """Ids of the ``gold_tags`` of an example, -1 where it has None (masked).
 
     Args:
         example: the gold document and the tokens that the pipeline made.
@@ -47,14 +62,11 @@ def encode_example(
         ClinicalNerError: gold holds a label that ``label_index`` lacks.
     """
     ids = np.full(len(example.predicted), MASKED, dtype=np.int64)
-    begins = False
-    tokens = taggable(example.predicted)
-    for i, (carries_tag, tag) in enumerate(zip(tokens, example.get_aligned_ner(), strict=True)):
-        if tag is None or tag == "-":
+    for i, tag in enumerate(gold_tags(example)):
+        if tag is None:
             continue
         if tag == "O":
-            if carries_tag:
-                ids[i] = OUTSIDE
+            ids[i] = OUTSIDE
             continue
         prefix, label = tag.split("-", 1)
         if label not in label_index:
@@ -63,10 +75,28 @@ def encode_example(
                 f"labels of component '{name}'. Initialize the component with data, or a label "
                 "file, that holds every label."
             )
+        index = label_index[label]
+        ids[i] = begin_id(index) if prefix == "B" else inside_id(index)
+    return ids
+
+
+def _to_bio(doc: Doc, tags: Sequence[str | None]) -> list[str | None]:
+    """Turn BILUO or BIO tags into BIO, None where there is none and on whitespace.
+
+    An entity that begins with whitespace begins at its first other token.
+    """
+    result: list[str | None] = []
+    begins = False
+    for carries_tag, tag in zip(taggable(doc), tags, strict=True):
+        if tag is None or tag in ("-", "O"):
+            begins = False
+            result.append("O" if tag == "O" and carries_tag else None)
+            continue
+        prefix, label = tag.split("-", 1)
         begins = begins or prefix in "BU"
         if not carries_tag:
+            result.append(None)
             continue
-        index = label_index[label]
-        ids[i] = begin_id(index) if begins else inside_id(index)
+        result.append(f"{'B' if begins else 'I'}-{label}")
         begins = False
-    return ids
+    return result

@@ -20,7 +20,7 @@ from clinical_ner.scoring.evaluation import evaluation_scores
 from clinical_ner.scoring.prior import prior_ratios
 from clinical_ner.scoring.reliability import token_calibration_error
 from clinical_ner.scoring.scorers import entity_scores, score_entities
-from clinical_ner.scoring.tokens import gold_tags
+from clinical_ner.tags.encode import gold_tags
 
 from ..pipeline.examples import TRAIN, make_examples, train
 

@@ -9,7 +9,7 @@ from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from clinical_ner.scoring.spans import count_spans, label_scores, macro_f, micro_scores
+from clinical_ner.scoring.spans import GoldSpans, count_spans, label_scores, macro_f, micro_scores
 
 from .examples import LABELS, make_doc, random_example
 
@@ -115,3 +115,51 @@ def test_macro_f_without_support_is_undefined() -> None:
 
 def test_micro_scores_without_predictions_are_zero_as_in_spacy() -> None:
     assert micro_scores(np.array([[0.0, 0, 2]])) == (0.0, 0.0, 0.0)
+
+
+def offsets(doc: Doc) -> list[tuple[int, int, str]]:
+    return [(ent.start, ent.end, ent.label_) for ent in doc.ents]
+
+
+@given(seed=st.sampled_from(range(10)))
+def test_what_was_missed_would_be_right(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    vocab = Vocab()
+    number = 0
+    for _ in range(30):
+        example = random_example(rng, vocab)
+        gold, spans = GoldSpans(example), offsets(example.predicted)
+        missed = gold.missed(spans)
+        n_right = sum(verdict is True for verdict in gold.match(spans)[0])
+        assert n_right + len(missed) <= gold.support.total()
+        verdicts = gold.match([*missed, *spans])[0][: len(missed)]
+        # None: a token of unknown status that is cut otherwise may lie inside.
+        assert set(verdicts) <= {True, None}
+        number += verdicts.count(True)
+    assert number > 10
+
+
+def test_missed_spans_are_given_in_the_tokens_of_the_prediction() -> None:
+    vocab = Vocab()
+    gold = Doc(vocab, words=["a", "bc", "d", "e"], spaces=[False] * 4)
+    ents = [gold.char_span(0, 3, label="Age"), gold.char_span(4, 5, label="Sex")]
+    gold.set_ents(ents, default="outside")
+    predicted = Doc(vocab, words=["ab", "c", "de"], spaces=[False] * 3)
+    # "a bc" is "ab c"; "e" is only a part of "de".
+    assert GoldSpans(Example(predicted, gold)).missed([]) == [(0, 2, "Age")]
+
+
+def test_of_two_spans_that_align_with_one_entity_the_first_finds_it() -> None:
+    vocab = Vocab()
+    gold = Doc(vocab, words=["ab"], spaces=[False])
+    gold.set_ents([gold.char_span(0, 2, label="Age")], default="outside")
+    example = Example(Doc(vocab, words=["a", "b"], spaces=[False, False]), gold)
+    assert GoldSpans(example).match([(0, 1, "Age"), (1, 2, "Age")])[0] == [True, False]
+
+
+def test_a_document_without_annotation_judges_nothing() -> None:
+    vocab = Vocab()
+    example = Example(make_doc(vocab, ["a"], [(0, 1, "Age")]), Doc(vocab, words=["a"]))
+    gold = GoldSpans(example)
+    assert gold.match([(0, 1, "Age")])[0] == [None]
+    assert gold.missed([]) == [] and not gold.support

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import spacy
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, recall_score
-from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.vocab import Vocab
 
@@ -14,38 +12,11 @@ from clinical_ner.scoring.counts import DocumentCounts
 from clinical_ner.scoring.tokens import (
     KINDS,
     count_tokens,
-    gold_tags,
-    predicted_tags,
     unweighted_accuracy,
 )
+from clinical_ner.tags.encode import gold_tags, predicted_tags
 
 from .examples import make_doc, random_ents, random_example
-
-
-def test_adjacent_entities_begin_again() -> None:
-    doc = make_doc(Vocab(), list("abcd"), [(0, 2, "Age"), (2, 3, "Age")])
-    assert predicted_tags(doc) == ["B-Age", "I-Age", "B-Age", "O"]
-    assert gold_tags(Example(doc.copy(), doc)) == ["B-Age", "I-Age", "B-Age", "O"]
-
-
-def test_whitespace_is_masked_and_a_beginning_moves_past_it() -> None:
-    doc = make_doc(spacy.blank("en").vocab, ["a", "\n", "b", "\n", "c"], [(1, 5, "Age")])
-    expected = ["O", None, "B-Age", None, "I-Age"]
-    assert predicted_tags(doc) == expected
-    assert gold_tags(Example(doc.copy(), doc)) == expected
-
-
-def test_entity_of_whitespace_only_moves_no_beginning() -> None:
-    doc = make_doc(spacy.blank("en").vocab, ["\n", "a", "b", "c"], [(0, 1, "Age"), (2, 4, "Age")])
-    assert predicted_tags(doc) == [None, "O", "B-Age", "I-Age"]
-
-
-def test_gold_that_cannot_be_aligned_is_masked() -> None:
-    vocab = Vocab()
-    gold = Doc(vocab, words=["a", "b", "c"], spaces=[False, False, False])
-    gold.set_ents([gold.char_span(1, 2, label="Age")], default="outside")
-    predicted = Doc(vocab, words=["ab", "c"], spaces=[False, False])
-    assert gold_tags(Example(predicted, gold)) == [None, "O"]
 
 
 def test_unknown_gold_is_masked() -> None:

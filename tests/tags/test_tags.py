@@ -7,7 +7,7 @@ from spacy.training import Example
 from spacy.vocab import Vocab
 
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.tags.encode import encode_example, taggable
+from clinical_ner.tags.encode import encode_example, gold_tags, predicted_tags, taggable
 from clinical_ner.tags.statistics import TagStatistics
 
 INDEX = {"a": 0, "b": 1}
@@ -63,6 +63,29 @@ def test_an_unknown_label_names_the_document_not_its_text():
     ) as caught:
         encode_example(example, INDEX, name="ner")
     assert "secret" not in str(caught.value)
+
+
+def doc_of(words, entities):
+    doc = Doc(Vocab(), words=words)
+    doc.set_ents([Span(doc, s, e, label=label) for s, e, label in entities], default="outside")
+    return doc
+
+
+def test_adjacent_entities_begin_again():
+    doc = doc_of(list("abcd"), [(0, 2, "a"), (2, 3, "a")])
+    assert predicted_tags(doc) == gold_tags(Example(doc.copy(), doc)) == ["B-a", "I-a", "B-a", "O"]
+
+
+def test_a_beginning_moves_past_whitespace():
+    doc = doc_of(["a", "\n", "b", "\n", "c"], [(1, 5, "a")])
+    expected = ["O", None, "B-a", None, "I-a"]
+    assert predicted_tags(doc) == gold_tags(Example(doc.copy(), doc)) == expected
+
+
+def test_an_entity_of_whitespace_moves_no_beginning():
+    doc = doc_of(["\n", "x", "y", "z"], [(0, 1, "a"), (2, 4, "a")])
+    assert predicted_tags(doc) == [None, "O", "B-a", "I-a"]
+    assert list(encode_example(Example(doc.copy(), doc), INDEX, name="ner")) == [-1, 0, 1, 2]
 
 
 def test_counts_and_document_shares():
