@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from thinc.util import get_array_module
 
 from .types import Logits, LogProbs
@@ -16,3 +18,8 @@ def log_softmax(logits: Logits) -> LogProbs:
     xp = get_array_module(logits)
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def as_like(values: Any, like: Any) -> Any:
+    """Values as an array on the device and in the dtype of another."""
+    return get_array_module(like).asarray(values, dtype=like.dtype)

@@ -13,9 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from thinc.util import get_array_module
 
-from ..arrays import log_softmax
+from ..arrays import as_like, log_softmax
 from ..errors import NotFittedError, check_number
 from ..tags.scheme import OUTSIDE
 from ..types import LogProbs
@@ -55,13 +54,8 @@ class TokenCalibration:
         Returns:
             In the dtype of ``log_probs``. *Shape:* ``(n, K)``.
         """
-        bias = _row(self.bias, log_probs)
-        return log_softmax(log_probs / self.temperature + bias)
+        return log_softmax(log_probs / self.temperature + as_like(self.bias, log_probs))
 
     def undo(self, log_probs: LogProbs) -> LogProbs:
         """The log-probabilities from which ``apply`` made these. *Shape:* ``(n, K)``."""
-        return log_softmax((log_probs - _row(self.bias, log_probs)) * self.temperature)
-
-
-def _row(values: tuple[float, ...], like: LogProbs) -> LogProbs:
-    return get_array_module(like).asarray(values, dtype=like.dtype)
+        return log_softmax((log_probs - as_like(self.bias, log_probs)) * self.temperature)

@@ -1,5 +1,8 @@
 """Asymmetric loss: one sigmoid per tag, with a focus of its own for presence and absence."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from thinc.api import get_array_module
 
 from ..errors import check_number
@@ -8,6 +11,7 @@ from .base import TokenLoss
 from .log_space import LOG_ZERO, focal_factor_slope, log_focal_factor, log_sigmoid
 
 
+@dataclass(kw_only=True, eq=False)
 class Asymmetric(TokenLoss):
     """Sum over tags of a focal loss on p = sigmoid(z) (Ben-Baruch et al. 2021, arXiv 2009.14119).
 
@@ -21,35 +25,24 @@ class Asymmetric(TokenLoss):
         gamma_positive: a and b, >= 0. Of the source's values, 0 and 4.
         gamma_negative: see `gamma_positive`.
         margin: in [0, 1); above 0 the loss has no posterior. The source has 0.05.
-        reduction: see ``EntityLoss``.
-        tokens_per_batch: see ``EntityLoss``.
 
     Raises:
         ClinicalNerError: a number outside its range.
     """
 
     #: A sigmoid of 0 for which, unlike at -inf, gradient and loss come out as 0.
-    unseen_logit = LOG_ZERO
+    unseen_logit: ClassVar[float] = LOG_ZERO
 
-    def __init__(
-        self,
-        *,
-        gamma_positive: float = 0.0,
-        gamma_negative: float = 4.0,
-        margin: float = 0.0,
-        reduction: str = "tokens",
-        tokens_per_batch: float = 500.0,
-    ):
-        super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
-        for setting, value in (
-            ("gamma_positive", gamma_positive),
-            ("gamma_negative", gamma_negative),
-        ):
-            check_number(setting, value, least=0)
-        check_number("margin", margin, least=0, below=1)
-        self.gamma_positive = gamma_positive
-        self.gamma_negative = gamma_negative
-        self.margin = margin
+    gamma_positive: float = 0.0
+    gamma_negative: float = 4.0
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        check_number("gamma_positive", self.gamma_positive, least=0)
+        check_number("gamma_negative", self.gamma_negative, least=0)
+        check_number("margin", self.margin, least=0, below=1)
 
     @property
     def has_posterior(self) -> bool:

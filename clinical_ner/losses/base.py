@@ -1,17 +1,17 @@
 """What every loss shares: the call in thinc's order, masking, and the state it is bound to."""
 
-from __future__ import annotations
-
+import copy
 from abc import abstractmethod
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from thinc.loss import Loss
-from thinc.util import get_array_module
+from thinc.util import get_array_module, to_numpy
 
-from ..arrays import log_softmax
-from ..errors import ClinicalNerError, ConfigError, NotFittedError, check_number
+from ..arrays import as_like, log_softmax
+from ..errors import ConfigError, NotFittedError, check_number
 from ..tags.batch_sampling import BatchSampling
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
@@ -25,8 +25,9 @@ from ..types import Logits, TagIds
 REDUCTIONS = {"tokens": True, "documents": True, "classes": False, "weights": False}
 
 
+@dataclass(kw_only=True, eq=False)
 class EntityLoss(Loss):
-    """Base of the losses on tag logits.
+    """Base of the losses on tag logits; every loss has its settings too.
 
     A loss is bound to the tag statistics with ``initialize`` and has no other state. Tags without a
     training token are left out of every softmax: their gradient is 0 and their posterior -inf.
@@ -46,17 +47,20 @@ class EntityLoss(Loss):
     """
 
     #: The reductions that the loss can have.
-    reductions: tuple[str, ...] = tuple(REDUCTIONS)
+    reductions: ClassVar[tuple[str, ...]] = tuple(REDUCTIONS)
 
-    def __init__(self, *, reduction: str = "tokens", tokens_per_batch: float = 500.0):
-        if reduction not in self.reductions:
+    reduction: str = "tokens"
+    tokens_per_batch: float = 500.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.reduction not in self.reductions:
             raise ConfigError(
-                f"The loss '{type(self).__name__}' cannot have the reduction '{reduction}': "
+                f"The loss '{type(self).__name__}' cannot have the reduction '{self.reduction}': "
                 f"choose one of {', '.join(self.reductions)}."
             )
-        check_number("tokens_per_batch", tokens_per_batch, above=0)
-        self.reduction = reduction
-        self.tokens_per_batch = float(tokens_per_batch)
+        check_number("tokens_per_batch", self.tokens_per_batch, above=0)
+        self.tokens_per_batch = float(self.tokens_per_batch)
         self._statistics: TagStatistics | None = None
 
     @property
@@ -126,29 +130,22 @@ class EntityLoss(Loss):
         gold = xp.where(xp.asarray(self.statistics.seen)[gold], gold, -1)
         return self._gradient_and_loss(guesses, gold, lengths, batch)
 
-    def get_grad(
-        self,
-        guesses: Logits,
-        truths: TagIds,
-        lengths: NDArray[Any] | None = None,
-        batch: BatchSampling | None = None,
-    ) -> Logits:
+    # On copies, so that what a loss keeps of the batches it was called on stays.
+    def get_grad(self, *args: Any, **kwargs: Any) -> Logits:
         """Only the gradient of ``__call__``. *Shape:* ``(n, K)``."""
-        return self(guesses, truths, lengths, batch)[0]
+        return copy.copy(self)(*args, **kwargs)[0]
 
-    def get_loss(
-        self,
-        guesses: Logits,
-        truths: TagIds,
-        lengths: NDArray[Any] | None = None,
-        batch: BatchSampling | None = None,
-    ) -> float:
+    def get_loss(self, *args: Any, **kwargs: Any) -> float:
         """Only the loss of ``__call__``."""
-        return self(guesses, truths, lengths, batch)[1]
+        return copy.copy(self)(*args, **kwargs)[1]
 
-    @abstractmethod
     def posterior_logits(self, logits: Logits) -> Logits:
-        """Logits whose softmax is p(tag | text) under ``training_odds``. *Shape:* ``(n, K)``."""
+        """Logits whose softmax is p(tag | text) under ``training_odds``. *Shape:* ``(n, K)``.
+
+        Raises:
+            ClinicalNerError: the loss has no way back to the empirical probability.
+        """
+        raise self._no_posterior()
 
     def backprop_posterior(self, logits: Logits, d_posterior: Logits) -> Logits:
         """Gradient with respect to the logits, from that with respect to ``posterior_logits``.
@@ -168,7 +165,7 @@ class EntityLoss(Loss):
     ) -> tuple[Logits, float]:
         """``__call__`` for at least one token, with tokens masked whose gold tag is unseen."""
 
-    def _no_posterior(self) -> ClinicalNerError:
+    def _no_posterior(self) -> ConfigError:
         """What ``posterior_logits`` raises where there is no way back."""
         return ConfigError(
             f"Loss '{type(self).__name__}' does not lead back, with these settings, to the "
@@ -226,35 +223,42 @@ class EntityLoss(Loss):
             )
         return np.repeat(np.arange(len(lengths)), to_numpy(lengths)), len(lengths)
 
+    def _batch_shares(self, batch: BatchSampling) -> NDArray[np.float64]:
+        """Expected shares of the tags that the loss averages over in a batch. *Shape:* ``(K,)``."""
+        by_document = self.reduction == "documents"
+        shares = batch["batch_document_shares" if by_document else "batch_shares"]
+        return self.statistics.by_tag(shares)
+
     @property
     def _documents_per_batch(self) -> float:
         """Documents that hold as many labelled tokens as a batch is expected to."""
         return self.tokens_per_batch * self.statistics.documents / self.statistics.total
 
 
-def to_numpy(values: Any) -> NDArray[Any]:
-    """The array on the CPU."""
-    return values.get() if hasattr(values, "get") else np.asarray(values)
-
-
+@dataclass(kw_only=True, eq=False)
 class TokenLoss(EntityLoss):
     """Base of the losses that are a sum over tokens.
 
     It hides the columns of tags without a training token, picks the unmasked tokens, and computes
-    the factor of each from its weight and the reduction. A loss adds its ``formula``.
+    the factor of each from its weight and the reduction. By itself it is cross-entropy with
+    weights: without signal its optimum is p_c proportional to w_c pi_c. Other losses have a
+    ``formula`` and ``posterior_logits`` of their own.
     """
 
     #: What logits of tags without a training token become in the formula.
-    unseen_logit: float = -np.inf
+    unseen_logit: ClassVar[float] = -np.inf
 
     def initialize(self, statistics: TagStatistics) -> None:
         """See the base class; every tag weighs 1."""
         super().initialize(statistics)
         self._tag_weights = np.ones(len(statistics.counts))
 
-    @abstractmethod
+    def posterior_logits(self, logits: Logits) -> Logits:
+        """z - log w; see the base class. *Shape:* ``(n, K)``."""
+        return self._without_unseen(logits) - self._log_weights(logits)
+
     def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
-        """Gradient and loss of the unmasked tokens.
+        """Gradient and loss of the unmasked tokens: here of -r log softmax(z)[y], w being in r.
 
         Args:
             logits: ``unseen_logit`` in columns that take no part. *Shape:* ``(m, K)``.
@@ -264,6 +268,11 @@ class TokenLoss(EntityLoss):
         Returns:
             The gradient, *shape* ``(m, K)``, and the sum of r times the tokens' losses.
         """
+        at_gold = (get_array_module(logits).arange(len(gold)), gold)
+        log_p = log_softmax(logits)
+        gradient = get_array_module(logits).exp(log_p)
+        gradient[at_gold] -= 1.0
+        return gradient * factors[:, None], float(-(log_p[at_gold] * factors).sum())
 
     def _gradient_and_loss(
         self,
@@ -288,18 +297,5 @@ class TokenLoss(EntityLoss):
         return self._tag_weights
 
     def _log_weights(self, like: Logits) -> Any:
-        """Logarithm of every tag's weight, as the module and dtype of an array. *Shape:* (K,)."""
-        return get_array_module(like).asarray(np.log(self._tag_weights), dtype=like.dtype)
-
-
-def cross_entropy(logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
-    """Sum over tokens of -r log softmax(z)[y], and its gradient r (softmax(z) - onehot(y)).
-
-    Arguments and result are those of ``TokenLoss.formula``.
-    """
-    xp = get_array_module(logits)
-    at_gold = (xp.arange(len(gold)), gold)
-    log_p = log_softmax(logits)
-    gradient = xp.exp(log_p)
-    gradient[at_gold] -= 1.0
-    return gradient * factors[:, None], float(-(log_p[at_gold] * factors).sum())
+        """Logarithm of every tag's weight. *Shape:* ``(K,)``."""
+        return as_like(np.log(self._tag_weights), like)

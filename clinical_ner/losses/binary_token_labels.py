@@ -1,22 +1,25 @@
 """Binary token labels (BTL): in a batch, one entity type against O."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module
 
+from ..arrays import as_like
 from ..errors import ConfigError, check_choice
 from ..tags.batch_sampling import BatchSampling
 from ..tags.scheme import OUTSIDE, begin_id, class_index, inside_id
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import TokenLoss, cross_entropy
+from .base import TokenLoss
 
 WEIGHTS = ("paper", "none")
 OTHERS = ("masked", "outside")
 
 
+@dataclass(kw_only=True, eq=False)
 class BinaryTokenLabels(TokenLoss):
     """In a batch for type m, cross-entropy over the columns O, B-m and I-m (after arXiv 2409.03238;
     what it does with other types is our definition).
@@ -37,27 +40,20 @@ class BinaryTokenLabels(TokenLoss):
         others: what tokens of other types are: masked, or "outside", which counts them as O and has
             no way back to the empirical probability.
         reduction: see ``EntityLoss``; a document's mean is over its kept tokens.
-        tokens_per_batch: see ``EntityLoss``.
 
     Raises:
         ClinicalNerError: an unknown setting.
     """
 
-    def __init__(
-        self,
-        *,
-        weights: str = "paper",
-        scale_types: bool = False,
-        others: str = "masked",
-        reduction: str = "tokens",
-        tokens_per_batch: float = 500.0,
-    ):
-        super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
-        for setting, value, known in (("weights", weights, WEIGHTS), ("others", others, OTHERS)):
-            check_choice(setting, value, known)
-        self.weights = weights
-        self.scale_types = scale_types
-        self.others = others
+    weights: str = "paper"
+    scale_types: bool = False
+    others: str = "masked"
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        check_choice("weights", self.weights, WEIGHTS)
+        check_choice("others", self.others, OTHERS)
 
     @property
     def has_posterior(self) -> bool:
@@ -83,7 +79,6 @@ class BinaryTokenLabels(TokenLoss):
         """
         if self.others == "outside":
             raise self._no_posterior()
-        xp = get_array_module(logits)
         odds = self.training_odds()
         classes = class_index(len(odds))
         of_class = np.bincount(classes, weights=odds)[classes]
@@ -93,7 +88,7 @@ class BinaryTokenLabels(TokenLoss):
             # w_c / w_O = share_O / share_m, the inverse of the type's odds.
             entity = (classes != OUTSIDE) & (of_class > 0)
             offset[entity] = np.log(of_class[entity])
-        return self._without_unseen(logits) + xp.asarray(offset, dtype=logits.dtype)
+        return self._without_unseen(logits) + as_like(offset, logits)
 
     def _gradient_and_loss(
         self,
@@ -118,10 +113,6 @@ class BinaryTokenLabels(TokenLoss):
         logits[:, columns] = guesses[:, columns]
         return super()._gradient_and_loss(logits, kept, lengths, batch)
 
-    def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
-        """-r log softmax(z)[y] over the columns O, B-m and I-m; the weight is in r."""
-        return cross_entropy(logits, gold, factors)
-
     def _weights_in(self, batch: BatchSampling | None) -> NDArray[np.float64]:
         """Weight of each tag in batches of a type. *Shape:* ``(K,)``."""
         assert batch is not None
@@ -141,9 +132,7 @@ class BinaryTokenLabels(TokenLoss):
             odds = float(self.training_odds()[own].sum())
             share_own = odds / (1.0 + odds) if np.isfinite(odds) else 1.0
         else:
-            by_document = self.reduction == "documents"
-            shares = batch["batch_document_shares" if by_document else "batch_shares"]
-            share_own = float(self.statistics.by_tag(shares)[own].sum())
+            share_own = float(self._batch_shares(batch)[own].sum())
         if not self.statistics.seen[OUTSIDE] or share_own >= 1.0:
             missing = "outside entities"
         elif share_own <= 0.0:

@@ -1,13 +1,16 @@
 """Focal loss: less for tokens that are right already."""
 
+from dataclasses import dataclass
+
 from thinc.api import get_array_module
 
 from ..errors import check_number
 from ..types import Logits, TagIds
 from .log_space import backprop_log_odds, focal_factor_slope, log_focal_factor, log_probabilities
-from .weighted import WeightedLoss
+from .weights import WeightedLoss
 
 
+@dataclass(kw_only=True, eq=False)
 class Focal(WeightedLoss):
     """-w (1 - p)^g log p of the gold tag (Lin et al. 2017, arXiv 1708.02002), p the softmax.
 
@@ -18,29 +21,17 @@ class Focal(WeightedLoss):
 
     Attributes:
         gamma: exponent g >= 0; 0 is weighted cross-entropy, 2 the source's choice.
-        weights: see ``WeightedLoss``.
-        beta: see ``WeightedLoss``.
-        reduction: see ``EntityLoss``.
-        tokens_per_batch: see ``EntityLoss``.
 
     Raises:
         ClinicalNerError: gamma is negative or not finite, or see ``WeightedLoss``.
     """
 
-    def __init__(
-        self,
-        *,
-        gamma: float = 2.0,
-        weights: str | dict[str, float] = "none",
-        beta: float = 0.999,
-        reduction: str = "tokens",
-        tokens_per_batch: float = 500.0,
-    ):
-        super().__init__(
-            weights=weights, beta=beta, reduction=reduction, tokens_per_batch=tokens_per_batch
-        )
-        check_number("gamma", gamma, least=0)
-        self.gamma = gamma
+    gamma: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        check_number("gamma", self.gamma, least=0)
 
     def posterior_logits(self, logits: Logits) -> Logits:
         """log p - log A(p) - log w. *Shape:* ``(n, K)``."""

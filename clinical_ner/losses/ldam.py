@@ -1,20 +1,21 @@
 """Label-distribution-aware margins: rarer types must win by more."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from thinc.api import get_array_module
 
+from ..arrays import as_like
 from ..errors import check_number
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import cross_entropy
 from .log_space import backprop_log_odds, log_probabilities
-from .weighted import WeightedLoss
+from .weights import WeightedLoss
 
 
+@dataclass(kw_only=True, eq=False)
 class LDAM(WeightedLoss):
     """-w log softmax(s (z - D_y onehot(y)))[y] (Cao et al. 2019, arXiv 1906.07413).
 
@@ -27,33 +28,19 @@ class LDAM(WeightedLoss):
     Attributes:
         max_margin: the largest D, >= 0; 0 with s = 1 is weighted cross-entropy.
         scale: the factor s > 0.
-        weights: see ``WeightedLoss``.
-        beta: see ``WeightedLoss``.
-        reduction: see ``EntityLoss``.
-        tokens_per_batch: see ``EntityLoss``.
 
     Raises:
         ClinicalNerError: a margin or scale outside its range, or see ``WeightedLoss``.
     """
 
-    def __init__(
-        self,
-        *,
-        max_margin: float = 0.5,
-        scale: float = 1.0,
-        weights: str | dict[str, float] = "none",
-        beta: float = 0.999,
-        reduction: str = "tokens",
-        tokens_per_batch: float = 500.0,
-    ):
-        super().__init__(
-            weights=weights, beta=beta, reduction=reduction, tokens_per_batch=tokens_per_batch
-        )
-        check_number("max_margin", max_margin, least=0)
-        check_number("scale", scale, above=0)
-        self.max_margin = max_margin
-        self.scale = scale
-        self._margins: NDArray[np.float64] = np.zeros(1)
+    max_margin: float = 0.5
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        check_number("max_margin", self.max_margin, least=0)
+        check_number("scale", self.scale, above=0)
 
     def initialize(self, statistics: TagStatistics) -> None:
         """Compute the margins from the counts. See the base class."""
@@ -85,14 +72,14 @@ class LDAM(WeightedLoss):
         scaled = logits * self.scale
         rows = get_array_module(logits).arange(len(gold))
         scaled[rows, gold] -= self._scaled_margins(logits)[gold]
-        gradient, loss = cross_entropy(scaled, gold, factors)
+        gradient, loss = super().formula(scaled, gold, factors)
         return gradient * self.scale, loss
 
     def _scaled(self, logits: Logits) -> Logits:
         return self._without_unseen(logits) * self.scale
 
     def _scaled_margins(self, like: Logits) -> Any:
-        return get_array_module(like).asarray(self.scale * self._margins, dtype=like.dtype)
+        return as_like(self.scale * self._margins, like)
 
     def _log_rest(self, log_p: Logits, log_not_p: Logits) -> Logits:
         """log(1 - p + p exp(-s D)), the share that the margin leaves. *Shape:* ``(n, K)``."""

@@ -1,15 +1,17 @@
 """Cross-entropy on logits adjusted by the log prior."""
 
-import numpy as np
-from numpy.typing import NDArray
-from thinc.api import get_array_module
+from dataclasses import dataclass
 
+import numpy as np
+
+from ..arrays import as_like
 from ..errors import check_number
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import TokenLoss, cross_entropy
+from .base import TokenLoss
 
 
+@dataclass(kw_only=True, eq=False)
 class LogitAdjusted(TokenLoss):
     """Cross-entropy on z + t log pi (Menon et al. 2021, arXiv 2007.07314, eq. 10).
 
@@ -18,20 +20,17 @@ class LogitAdjusted(TokenLoss):
 
     Attributes:
         tau: the factor t >= 0. 0 is plain cross-entropy, 1 the balanced loss of the source.
-        reduction: see ``EntityLoss``.
-        tokens_per_batch: see ``EntityLoss``.
 
     Raises:
         ClinicalNerError: tau is negative or not finite.
     """
 
-    def __init__(
-        self, *, tau: float = 1.0, reduction: str = "tokens", tokens_per_batch: float = 500.0
-    ):
-        super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
-        check_number("tau", tau, least=0)
-        self.tau = tau
-        self._offset: NDArray[np.float64] = np.zeros(1)
+    tau: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        check_number("tau", self.tau, least=0)
 
     def initialize(self, statistics: TagStatistics) -> None:
         """Compute t log pi from the counts. See the base class."""
@@ -45,7 +44,7 @@ class LogitAdjusted(TokenLoss):
 
     def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
         """-r log softmax(z + t log pi)[y]."""
-        return cross_entropy(self._adjusted(logits), gold, factors)
+        return super().formula(self._adjusted(logits), gold, factors)
 
     def _adjusted(self, logits: Logits) -> Logits:
-        return logits + get_array_module(logits).asarray(self._offset, dtype=logits.dtype)
+        return logits + as_like(self._offset, logits)

@@ -1,22 +1,23 @@
 """Prior matching: a penalty on mean probabilities that stray from the prior."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from thinc.api import get_array_module
+from thinc.api import get_array_module, to_numpy
 
-from ..arrays import log_softmax
+from ..arrays import as_like, log_softmax
 from ..errors import ConfigError, check_number
 from ..tags.batch_sampling import BatchSampling
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import EntityLoss, to_numpy
+from .base import EntityLoss
 from .binary_token_labels import BinaryTokenLabels
 from .log_space import LOG_ZERO
 
 
+@dataclass(kw_only=True, eq=False)
 class PriorMatching(EntityLoss):
     """Another loss, plus b KL(pi || q), q the mean over tokens of softmax(posterior_logits(z)).
 
@@ -45,31 +46,36 @@ class PriorMatching(EntityLoss):
         ClinicalNerError: a base without posterior or BTL, or a number outside its range.
     """
 
-    def __init__(self, *, base: EntityLoss, strength: float = 0.1, momentum: float = 0.9):
-        if isinstance(base, BinaryTokenLabels):
+    base: EntityLoss
+    strength: float = 0.1
+    momentum: float = 0.9
+    reduction: str = field(init=False)
+    tokens_per_batch: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if isinstance(self.base, BinaryTokenLabels):
             raise ConfigError(
                 "Prior matching cannot have BTL as its base, which compares one entity type with "
                 "O at a time, so that no batch has a prior over all tags: choose another base."
             )
-        if not base.has_posterior:
+        if not self.base.has_posterior:
             raise ConfigError(
                 "Prior matching needs a loss that leads back to the empirical probability, which "
-                f"'{type(base).__name__}' lacks with its settings: choose another base, or its "
-                "reduction tokens or documents."
+                f"'{type(self.base).__name__}' lacks with its settings: choose another base, or "
+                "its reduction tokens or documents."
             )
-        super().__init__(reduction=base.reduction, tokens_per_batch=base.tokens_per_batch)
-        check_number("strength", strength, least=0)
-        check_number("momentum", momentum, least=0, below=1)
-        self.base = base
-        self.strength = strength
-        self.momentum = momentum
-        self._log_means: dict[str | None, Logits] = {}
+        self.reduction = self.base.reduction
+        self.tokens_per_batch = self.base.tokens_per_batch
+        super().__post_init__()
+        check_number("strength", self.strength, least=0)
+        check_number("momentum", self.momentum, least=0, below=1)
 
     def initialize(self, statistics: TagStatistics) -> None:
         """Initialize the base and forget the running means. See the base class."""
         super().initialize(statistics)
         self.base.initialize(statistics)
-        self._log_means = {}
+        self._log_means: dict[str | None, Logits] = {}
 
     def training_odds(self) -> NDArray[np.float64] | None:
         """Those of the base."""
@@ -82,32 +88,6 @@ class PriorMatching(EntityLoss):
     def backprop_posterior(self, logits: Logits, d_posterior: Logits) -> Logits:
         """See the base class."""
         return self.base.backprop_posterior(logits, d_posterior)
-
-    def get_grad(
-        self,
-        guesses: Logits,
-        truths: TagIds,
-        lengths: NDArray[Any] | None = None,
-        batch: BatchSampling | None = None,
-    ) -> Logits:
-        """Only the gradient of ``__call__``; the running means stay. *Shape:* ``(n, K)``."""
-        before = dict(self._log_means)
-        gradient = super().get_grad(guesses, truths, lengths, batch)
-        self._log_means = before
-        return gradient
-
-    def get_loss(
-        self,
-        guesses: Logits,
-        truths: TagIds,
-        lengths: NDArray[Any] | None = None,
-        batch: BatchSampling | None = None,
-    ) -> float:
-        """Only the loss of ``__call__``; the running means stay."""
-        before = dict(self._log_means)
-        loss = super().get_loss(guesses, truths, lengths, batch)
-        self._log_means = before
-        return loss
 
     def _gradient_and_loss(
         self,
@@ -124,11 +104,11 @@ class PriorMatching(EntityLoss):
         logits = guesses[rows]
         log_p = log_softmax(self.base.posterior_logits(logits))
         token_shares = self._token_shares(to_numpy(truths) >= 0, lengths)
-        log_part = log_p + xp.asarray(np.log(token_shares), dtype=log_p.dtype)[:, None]
+        log_part = log_p + as_like(np.log(token_shares), log_p)[:, None]
         log_mean = self._running_log_mean(log_part, None if batch is None else batch["type"])
         shares = self._target(batch)
         drawn = shares > 0
-        target = xp.asarray(shares, dtype=log_p.dtype)
+        target = as_like(shares, log_p)
         entropy = -float((shares[drawn] * np.log(shares[drawn])).sum())
         divergence = -float((target * log_mean).sum()) - entropy
         d_log_p = -self.strength * target * xp.exp(log_part - log_mean)
@@ -158,7 +138,8 @@ class PriorMatching(EntityLoss):
             log_mean = xp.logaddexp(
                 float(np.log(self.momentum)) + before, float(np.log1p(-self.momentum)) + log_mean
             )
-        self._log_means[batch_type] = log_mean
+        # A new dict: see ``get_grad``.
+        self._log_means = {**self._log_means, batch_type: log_mean}
         return log_mean
 
     def _target(self, batch: BatchSampling | None) -> NDArray[np.float64]:
@@ -167,11 +148,7 @@ class PriorMatching(EntityLoss):
         *Shape:* ``(K,)``.
         """
         if batch is not None:
-            by_document = self.reduction == "documents"
-            of_batch: Mapping[str, float] = batch[
-                "batch_document_shares" if by_document else "batch_shares"
-            ]
-            shares = self.statistics.by_tag(of_batch)
+            shares = self._batch_shares(batch)
         else:
             expected = self.base.training_odds()
             shares = self.statistics.prior if expected is None else expected
@@ -182,8 +159,8 @@ class PriorMatching(EntityLoss):
         self, labelled: NDArray[np.bool_], lengths: NDArray[Any] | None
     ) -> NDArray[np.float64]:
         """Share of each labelled token in the mean. *Shape:* ``(labelled.sum(),)``."""
-        if self.reduction == "tokens" or lengths is None:
+        if self.reduction == "tokens":
             return np.full(labelled.sum(), 1.0 / labelled.sum())
-        document = np.repeat(np.arange(len(lengths)), to_numpy(lengths))[labelled]
+        document = self._document_of_token(lengths)[0][labelled]
         in_document = np.bincount(document)
         return 1.0 / (in_document[document] * np.count_nonzero(in_document))

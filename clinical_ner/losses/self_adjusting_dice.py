@@ -1,5 +1,8 @@
 """Self-adjusting dice: a dice per token whose probabilities are damped where they are high."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from thinc.api import get_array_module
 
 from ..errors import check_number
@@ -8,6 +11,7 @@ from .base import TokenLoss
 from .log_space import backprop_log_odds, log_probabilities
 
 
+@dataclass(kw_only=True, eq=False)
 class SelfAdjustingDice(TokenLoss):
     """1 - (2 x y + g) / (x + y + g), x = (1 - p)^a p (Li et al. 2020, arXiv 1911.02855).
 
@@ -23,38 +27,24 @@ class SelfAdjustingDice(TokenLoss):
         alpha: exponent a >= 0 of the damping. At 1, a gold probability of 0 costs as much as one of
             1, and training from equal probabilities stayed at O (tried on real reports).
         smoothing: g > 0; without it the terms of y = 0 have no gradient.
-        reduction: see ``EntityLoss``.
-        tokens_per_batch: see ``EntityLoss``.
 
     Raises:
         ClinicalNerError: a number outside its range.
     """
 
-    def __init__(
-        self,
-        *,
-        alpha: float = 0.1,
-        smoothing: float = 1.0,
-        reduction: str = "tokens",
-        tokens_per_batch: float = 500.0,
-    ):
-        super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
-        check_number("alpha", alpha, least=0)
-        check_number("smoothing", smoothing, above=0)
-        self.alpha = alpha
-        self.smoothing = smoothing
+    has_posterior: ClassVar[bool] = False
 
-    @property
-    def has_posterior(self) -> bool:
-        """Never."""
-        return False
+    alpha: float = 0.1
+    smoothing: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        check_number("alpha", self.alpha, least=0)
+        check_number("smoothing", self.smoothing, above=0)
 
     def posterior_logits(self, logits: Logits) -> Logits:
-        """None.
-
-        Raises:
-            ClinicalNerError: always.
-        """
+        """There are none; see ``EntityLoss``."""
         raise self._no_posterior()
 
     def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:

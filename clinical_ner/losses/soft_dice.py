@@ -1,18 +1,20 @@
 """Soft dice: the overlap of probability and gold, per tag over a batch or document."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from thinc.api import get_array_module
+from thinc.api import get_array_module, to_numpy
 
 from ..arrays import log_softmax
 from ..errors import check_number
 from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
-from .base import EntityLoss, to_numpy
+from .base import EntityLoss
 
 
+@dataclass(kw_only=True, eq=False)
 class SoftDice(EntityLoss):
     """1 - (2 sum p y + e) / (sum p^2 + sum y^2 + e), mean over tags (Milletari et al. 2016,
     arXiv 1606.04797, with its squares in the denominator).
@@ -31,33 +33,20 @@ class SoftDice(EntityLoss):
         smoothing: e >= 0; the source has 0. It steadies tags with a handful of tokens.
         reduction: tokens (the batch as a whole) or documents (the sum over documents / the
             documents that a batch is expected to hold).
-        tokens_per_batch: see ``EntityLoss``.
 
     Raises:
         ClinicalNerError: another reduction, or a number outside its range.
     """
 
-    reductions = ("tokens", "documents")
+    reductions: ClassVar[tuple[str, ...]] = ("tokens", "documents")
+    has_posterior: ClassVar[bool] = False
 
-    def __init__(
-        self, *, smoothing: float = 1.0, reduction: str = "tokens", tokens_per_batch: float = 500.0
-    ):
-        super().__init__(reduction=reduction, tokens_per_batch=tokens_per_batch)
-        check_number("smoothing", smoothing, least=0)
-        self.smoothing = smoothing
+    smoothing: float = 1.0
 
-    @property
-    def has_posterior(self) -> bool:
-        """Never."""
-        return False
-
-    def posterior_logits(self, logits: Logits) -> Logits:
-        """None.
-
-        Raises:
-            ClinicalNerError: always.
-        """
-        raise self._no_posterior()
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        check_number("smoothing", self.smoothing, least=0)
 
     def _gradient_and_loss(
         self,

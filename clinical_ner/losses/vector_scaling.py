@@ -1,17 +1,18 @@
 """Cross-entropy on logits scaled and shifted per class."""
 
-import numpy as np
-from numpy.typing import NDArray
-from thinc.api import get_array_module
+from dataclasses import dataclass
 
+import numpy as np
+
+from ..arrays import as_like
 from ..errors import check_number
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import cross_entropy
-from .weighted import WeightedLoss
+from .weights import WeightedLoss
 
 
+@dataclass(kw_only=True, eq=False)
 class VectorScaling(WeightedLoss):
     """-w log softmax(D z + i)[y] (Kini et al. 2021, arXiv 2103.01550).
 
@@ -22,34 +23,19 @@ class VectorScaling(WeightedLoss):
     Attributes:
         gamma: exponent >= 0 of the scaling; 0 leaves the logits as they are.
         tau: factor >= 0 of the log prior; with gamma = 0, ``LogitAdjusted``.
-        weights: see ``WeightedLoss``.
-        beta: see ``WeightedLoss``.
-        reduction: see ``EntityLoss``.
-        tokens_per_batch: see ``EntityLoss``.
 
     Raises:
         ClinicalNerError: gamma or tau is negative or not finite, or see ``WeightedLoss``.
     """
 
-    def __init__(
-        self,
-        *,
-        gamma: float = 0.1,
-        tau: float = 1.0,
-        weights: str | dict[str, float] = "none",
-        beta: float = 0.999,
-        reduction: str = "tokens",
-        tokens_per_batch: float = 500.0,
-    ):
-        super().__init__(
-            weights=weights, beta=beta, reduction=reduction, tokens_per_batch=tokens_per_batch
-        )
-        for setting, value in (("gamma", gamma), ("tau", tau)):
-            check_number(setting, value, least=0)
-        self.gamma = gamma
-        self.tau = tau
-        self._factor: NDArray[np.float64] = np.ones(1)
-        self._offset: NDArray[np.float64] = np.zeros(1)
+    gamma: float = 0.1
+    tau: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        check_number("gamma", self.gamma, least=0)
+        check_number("tau", self.tau, least=0)
 
     def initialize(self, statistics: TagStatistics) -> None:
         """Compute D and i from the counts. See the base class."""
@@ -66,18 +52,13 @@ class VectorScaling(WeightedLoss):
 
     def backprop_posterior(self, logits: Logits, d_posterior: Logits) -> Logits:
         """See the base class."""
-        factor = self._as(self._factor, logits)
-        return super().backprop_posterior(logits, d_posterior) * factor
+        return super().backprop_posterior(logits, d_posterior) * as_like(self._factor, logits)
 
     def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
         """-r log softmax(D z + i)[y]; the weight is in r."""
-        gradient, loss = cross_entropy(self._trained(logits), gold, factors)
-        return gradient * self._as(self._factor, logits), loss
+        gradient, loss = super().formula(self._trained(logits), gold, factors)
+        return gradient * as_like(self._factor, logits), loss
 
     def _trained(self, logits: Logits) -> Logits:
         """D z + i. *Shape:* ``(n, K)``."""
-        return logits * self._as(self._factor, logits) + self._as(self._offset, logits)
-
-    @staticmethod
-    def _as(values: NDArray[np.float64], like: Logits) -> Logits:
-        return get_array_module(like).asarray(values, dtype=like.dtype)
+        return logits * as_like(self._factor, logits) + as_like(self._offset, logits)

@@ -1,9 +1,8 @@
-"""Class weights from counts. A weight belongs to an entity type: B and I share it, so that it
-never moves a boundary."""
-
-from __future__ import annotations
+"""Class weights. A weight belongs to an entity type: B and I share it, so that it never moves a
+boundary."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,31 +10,56 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, check_number, close_matches
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
+from .base import TokenLoss
 
 Counts = NDArray[np.float64]
 
 
-def no_weights(counts: Counts, *, beta: float) -> Counts:
-    """1 for every class."""
-    return np.ones_like(counts)
+@dataclass(kw_only=True, eq=False)
+class WeightedLoss(TokenLoss):
+    """Base of the losses in which the tokens of class c weigh w_c.
+
+    Attributes:
+        weights: one of the schemes none, paper (1 - N_c/N, arXiv 2409.03238), inverse,
+            sqrt_inverse, effective_number (arXiv 1901.05555), or a table {label or "O": weight}.
+        beta: b of the scheme effective_number, in [0, 1).
+
+    Raises:
+        ClinicalNerError: an unknown scheme or a weight that is not positive and finite.
+    """
+
+    weights: str | dict[str, float] = "none"
+    beta: float = 0.999
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before the corpus is known."""
+        super().__post_init__()
+        check_number("beta", self.beta, least=0, below=1)
+        if isinstance(self.weights, str):
+            if self.weights not in SCHEMES:
+                raise ConfigError(
+                    f"Unknown weight scheme '{self.weights}': choose one of {', '.join(SCHEMES)}, "
+                    "or give a table {label: weight}."
+                )
+            return
+        for label, weight in self.weights.items():
+            if not (np.isfinite(weight) and weight > 0):
+                raise ConfigError(
+                    f"The weight of '{label}' must be a positive finite number, got {weight!r}."
+                )
+
+    def initialize(self, statistics: TagStatistics) -> None:
+        """Compute the weights from the counts. See the base class."""
+        super().initialize(statistics)
+        self._tag_weights = tag_weights(statistics, self.weights, beta=self.beta)
 
 
-def paper_weights(counts: Counts, *, beta: float) -> Counts:
-    """1 - N_c / N, as in arXiv 2409.03238."""
-    return 1.0 - counts / counts.sum()
-
-
-def inverse_weights(counts: Counts, *, beta: float) -> Counts:
+def inverse_weights(counts: Counts, beta: float) -> Counts:
     """N / (C N_c), with C classes: the expected weight of a token is 1."""
     return counts.sum() / (len(counts) * counts)
 
 
-def sqrt_inverse_weights(counts: Counts, *, beta: float) -> Counts:
-    """The square root of ``inverse_weights``."""
-    return np.sqrt(inverse_weights(counts, beta=beta))
-
-
-def effective_number_weights(counts: Counts, *, beta: float) -> Counts:
+def effective_number_weights(counts: Counts, beta: float) -> Counts:
     """(1 - b) / (1 - b^n), scaled to a mean of 1 (Cui et al. 2019, arXiv 1901.05555)."""
     # expm1 keeps 1 - b^n exact where b^n is close to 1.
     log_beta = np.log(beta) if beta > 0 else -np.inf
@@ -43,35 +67,14 @@ def effective_number_weights(counts: Counts, *, beta: float) -> Counts:
     return weights / weights.mean()
 
 
-SCHEMES: dict[str, Callable[..., Counts]] = {
-    "none": no_weights,
-    "paper": paper_weights,
+#: Weights of the classes, from their counts and b.
+SCHEMES: dict[str, Callable[[Counts, float], Counts]] = {
+    "none": lambda counts, beta: np.ones_like(counts),
+    "paper": lambda counts, beta: 1.0 - counts / counts.sum(),
     "inverse": inverse_weights,
-    "sqrt_inverse": sqrt_inverse_weights,
+    "sqrt_inverse": lambda counts, beta: np.sqrt(inverse_weights(counts, beta)),
     "effective_number": effective_number_weights,
 }
-
-
-def check_weights(weights: str | Mapping[str, float], beta: float) -> None:
-    """Check what can be checked before the corpus is known.
-
-    Raises:
-        ClinicalNerError: an unknown scheme, a weight that is not positive and finite, or a beta
-            outside [0, 1).
-    """
-    check_number("beta", beta, least=0, below=1)
-    if isinstance(weights, str):
-        if weights not in SCHEMES:
-            raise ConfigError(
-                f"Unknown weight scheme '{weights}': choose one of {', '.join(SCHEMES)}, or give "
-                "a table {label: weight}."
-            )
-        return
-    for label, weight in weights.items():
-        if not (np.isfinite(weight) and weight > 0):
-            raise ConfigError(
-                f"The weight of '{label}' must be a positive finite number, got {weight!r}."
-            )
 
 
 def tag_weights(
@@ -91,13 +94,11 @@ def tag_weights(
     Raises:
         ClinicalNerError: an unknown label in the table, or a scheme that leaves a class no weight.
     """
-    check_weights(weights, beta)
     names = ["O", *statistics.labels]
-    counts = statistics.class_counts
-    present = counts > 0
     per_class = np.ones(len(names))
     if isinstance(weights, str):
-        per_class[present] = SCHEMES[weights](counts[present], beta=beta)
+        present = statistics.class_counts > 0
+        per_class[present] = SCHEMES[weights](statistics.class_counts[present], beta)
         for name, smallest in zip(names, per_class, strict=True):
             if smallest <= 0:
                 raise ConfigError(

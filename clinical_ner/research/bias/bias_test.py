@@ -25,9 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.training import Example
+from thinc.util import to_numpy
 
 from ...arrays import log_softmax
-from ...losses.base import to_numpy
 from ...tags.encode import encode_example
 from ...tags.statistics import TagStatistics
 from .loss_choices import LOSSES, LossChoice
