@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from configparser import Error as ConfigParserError
 from dataclasses import dataclass, replace
 from functools import cache
@@ -164,8 +164,21 @@ def _read(path: Path) -> Config:
     try:
         return Config().from_str(_with_parents(text), interpolate=False)
     except (ConfigValidationError, ConfigParserError, KeyError) as error:
-        problems = " ".join((getattr(error, "desc", None) or str(error)).split()).rstrip(".")
-        raise ConfigError(f"{path}: not a recipe in spaCy's config format ({problems}).") from error
+        raise _not_a_recipe(path, error) from error
+
+
+def _not_a_recipe(path: Path, error: Exception) -> ConfigError:
+    return ConfigError(f"{path}: not a recipe in spaCy's config format ({problems(error)}).")
+
+
+def problems(error: Exception) -> str:
+    """What is wrong with a config, on one line."""
+    found = [
+        f"{' -> '.join(str(part) for part in problem.get('loc', ()))}: {problem.get('msg')}"
+        for problem in getattr(error, "errors", None) or ()
+    ]
+    text = "; ".join(found) or getattr(error, "desc", None) or str(error)
+    return " ".join(text.split()).rstrip(".")
 
 
 def _with_parents(text: str) -> str:
@@ -218,10 +231,7 @@ class _Known:
         try:
             self.language = _language(nlp.get("lang", "xx"))
         except ImportError as error:
-            problems = " ".join(str(error).split()).rstrip(".")
-            raise ConfigError(
-                f"{path}: not a recipe in spaCy's config format ({problems})."
-            ) from error
+            raise _not_a_recipe(path, error) from error
 
     def unknown(
         self, block: Mapping[str, Any], at: tuple[str, ...]
@@ -260,24 +270,16 @@ class _Known:
     def _arguments(self, reference: str, name: str, at: tuple[str, ...]) -> set[str] | None:
         """Arguments of a registered function, None if it takes any."""
         kind = reference[1:]
-        section = ".".join(at)
         if kind not in registry.get_registry_names():
             # The packages of components that are not loaded yet may bring registries.
             registry.factories.get_all()
         if kind not in registry.get_registry_names():
-            hint = close_matches(kind, registry.get_registry_names())
-            raise ConfigError(
-                f"{self.path}: [{section}] names '{reference}', which is not among the registered "
-                f"registries. {hint}"
-            )
+            raise self._unregistered(at, reference, "registries", registry.get_registry_names())
         try:
             function = registry.get(kind, name)
         except (RegistryError, ValueError) as error:
-            hint = close_matches(name, list(getattr(registry, kind).get_all()))
-            raise ConfigError(
-                f"{self.path}: [{section}] names '{name}', which is not among the registered "
-                f"{kind}. {hint}"
-            ) from error
+            known = getattr(registry, kind).get_all()
+            raise self._unregistered(at, name, kind, known) from error
         return _parameters(function, reference)
 
     def _settings(self, block: Mapping[str, Any], at: tuple[str, ...]) -> set[str] | None:
@@ -286,16 +288,21 @@ class _Known:
         if factory is None:
             return {"source", "component", "replace_listeners"}
         if not self.language.has_factory(factory):
-            hint = close_matches(factory, sorted(registry.factories.get_all()))
-            raise ConfigError(
-                f"{self.path}: [{'.'.join(at)}] names '{factory}', which is not among the "
-                f"registered factories. {hint}"
-            )
+            known = sorted(registry.factories.get_all())
+            raise self._unregistered(at, factory, "factories", known)
         defaults = self.language.get_factory_meta(factory).default_config or {}
         internal = self.language.get_factory_name(factory)
         function = registry.factories.get(internal if internal in registry.factories else factory)
         parameters = _parameters(function, "factory")
         return None if parameters is None else {*parameters, *defaults} - {"nlp", "name"}
+
+    def _unregistered(
+        self, at: tuple[str, ...], name: str, kind: str, known: Iterable[str]
+    ) -> ConfigError:
+        return ConfigError(
+            f"{self.path}: [{'.'.join(at)}] names '{name}', which is not among the registered "
+            f"{kind}. {close_matches(name.removeprefix('@'), known)}"
+        )
 
     def _scores(self) -> set[str]:
         """Scores that the components of the merged config give."""

@@ -7,7 +7,7 @@ batches that happened to be made would be a noisy copy of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +36,30 @@ class CorpusCounts:
     counts: NDArray[np.float64]
     words: list[int]
 
-    @property
-    def total_words(self) -> int:
-        """Tokens of all documents."""
-        return sum(self.words)
+    @classmethod
+    def of(cls, examples: Sequence[Example], *, batcher: str) -> CorpusCounts:
+        """Count the tags of the documents, on the tokens of ``example.predicted``.
+
+        Args:
+            examples: the training documents.
+            batcher: registered name, for the message of an error.
+
+        Raises:
+            ClinicalNerError: no document holds a labelled token of an entity.
+        """
+        labels = sorted({ent.label_ for example in examples for ent in example.reference.ents})
+        index = {label: i for i, label in enumerate(labels)}
+        counts = np.zeros((len(examples), len(tag_names(labels))))
+        for row, example in enumerate(examples):
+            ids = encode_example(example, index, name=batcher)
+            counts[row] = np.bincount(ids[ids >= 0], minlength=counts.shape[1])
+        if not counts[:, OUTSIDE + 1 :].any():
+            raise ConfigError(
+                f"The documents given to batcher {batcher} hold no entity with a usable token, so "
+                "there is nothing to draw them by. Annotate at least one, or use "
+                "spacy.batch_by_words.v1."
+            )
+        return cls(labels, counts, [len(example.predicted) for example in examples])
 
     @property
     def type_counts(self) -> NDArray[np.float64]:
@@ -48,162 +68,107 @@ class CorpusCounts:
         of_type = classes[:, None] == 1 + np.arange(len(self.labels))
         return self.counts @ of_type
 
+    def type_shares(self, rates: str) -> NDArray[np.float64]:
+        """Share of the words that each entity type gets, by a key of ``RATES``.
 
-def count_corpus(examples: Sequence[Example], *, batcher: str) -> CorpusCounts:
-    """Count the tags of the documents, on the tokens of ``example.predicted``.
-
-    Args:
-        examples: the training documents.
-        batcher: registered name, for the message of an error.
-
-    Raises:
-        ClinicalNerError: no document holds a labelled token of an entity.
-    """
-    labels = sorted({ent.label_ for example in examples for ent in example.reference.ents})
-    index = {label: i for i, label in enumerate(labels)}
-    counts = np.zeros((len(examples), len(tag_names(labels))))
-    for row, example in enumerate(examples):
-        ids = encode_example(example, index, name=batcher)
-        counts[row] = np.bincount(ids[ids >= 0], minlength=counts.shape[1])
-    if not counts[:, OUTSIDE + 1 :].any():
-        raise ConfigError(
-            f"The documents given to batcher {batcher} hold no entity with a usable token, so "
-            "there is nothing to draw them by. Annotate at least one, or use "
-            "spacy.batch_by_words.v1."
-        )
-    return CorpusCounts(labels, counts, [len(example.predicted) for example in examples])
-
-
-def type_shares(corpus: CorpusCounts, rates: str) -> NDArray[np.float64]:
-    """Share of the words that each entity type gets.
-
-    Args:
-        corpus: what was counted of the training documents.
-        rates: a key of ``RATES``.
-
-    Returns:
         0 for a type without a labelled token; sums to 1. *Shape:* ``(L,)``.
-    """
-    tokens = corpus.type_counts.sum(axis=0)
-    weights = np.where(tokens > 0, tokens ** RATES[rates], 0.0)
-    return weights / weights.sum()
+        """
+        tokens = self.type_counts.sum(axis=0)
+        weights = np.where(tokens > 0, tokens ** RATES[rates], 0.0)
+        return weights / weights.sum()
 
+    def document_rates(self, power: float) -> NDArray[np.float64]:
+        """How often each document is drawn, relative to others; rare types are drawn more often.
 
-def document_rates(corpus: CorpusCounts, power: float) -> NDArray[np.float64]:
-    """How often each document is drawn, relative to others; rare types are drawn more often.
+        A document has the highest of the rates (1 / f)^power of its types, where f is the share of
+        documents that hold a type; without entities it has the lowest rate of any document.
 
-    A document has the highest of the rates (1 / f)^power of its types, where f is the share of
-    documents that hold a type; without entities it has the lowest rate of any document.
+        Repeat-factor sampling (Gupta, Dollár and Girshick 2019, arXiv 1908.03195, section 5),
+        without its threshold, below which a type counts as rare. Its power is 0.5; 0 draws all
+        documents alike. *Shape:* ``(D,)``.
+        """
+        holds = self.type_counts > 0
+        share = np.maximum(holds.mean(axis=0), 1.0 / len(holds))
+        rates = np.where(holds, share**-power, 0.0).max(axis=1)
+        with_entity = holds.any(axis=1)
+        return np.where(with_entity, rates, rates[with_entity].min())
 
-    Repeat-factor sampling (Gupta, Dollár and Girshick 2019, arXiv 1908.03195, section 5), without
-    its threshold, below which a type counts as rare.
+    def draws_per_word(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How often each document is drawn, per word drawn, in batches that are for one type each.
 
-    Args:
-        corpus: what was counted of the training documents.
-        power: in [0, 1]; the source has 0.5, and 0 draws all documents alike.
-
-    Returns:
+        A type's share of the words, *shape* ``(L,)``, is spread evenly over the documents that hold
+        it: q_d = sum over the types m of d of share_m / words of the documents that hold m.
         *Shape:* ``(D,)``.
-    """
-    holds = corpus.type_counts > 0
-    share = np.maximum(holds.mean(axis=0), 1.0 / len(holds))
-    rates = np.where(holds, share**-power, 0.0).max(axis=1)
-    with_entity = holds.any(axis=1)
-    return np.where(with_entity, rates, rates[with_entity].min())
+        """
+        holds = self.type_counts > 0
+        pool_words = np.asarray(self.words, dtype=np.float64) @ holds
+        return holds @ (shares / np.maximum(pool_words, 1.0))
 
+    def batch_sampling(self, draws: NDArray[np.float64]) -> BatchSampling:
+        """What to say of batches without a type.
 
-def draws_per_word(corpus: CorpusCounts, shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How often each document is drawn, per word drawn, in batches that are for one type each.
+        Args:
+            draws: how often each document is drawn, up to a constant. *Shape:* ``(D,)``.
+        """
+        tokens, documents = self._shares(draws)
+        return {
+            "type": None,
+            "shares": tokens,
+            "document_shares": documents,
+            "batch_shares": tokens,
+            "batch_document_shares": documents,
+            "type_odds": {},
+            "type_document_odds": {},
+        }
 
-    A type's share of the words is spread evenly over the documents that hold it:
-    q_d = sum over the types m of d of share_m / words of the documents that hold m.
+    def type_sampling(self, draws: NDArray[np.float64], index: int) -> BatchSampling:
+        """What to say of batches for one type, in which all documents that hold it are drawn alike.
 
-    Args:
-        corpus: what was counted of the training documents.
-        shares: of the words, per type. *Shape:* ``(L,)``.
+        Args:
+            draws: how often each document is drawn, over all batches. *Shape:* ``(D,)``.
+            index: of the type.
 
-    Returns:
-        *Shape:* ``(D,)``.
-    """
-    holds = corpus.type_counts > 0
-    pool_words = np.asarray(corpus.words, dtype=np.float64) @ holds
-    return holds @ (shares / np.maximum(pool_words, 1.0))
-
-
-def batch_sampling(corpus: CorpusCounts, draws: NDArray[np.float64]) -> BatchSampling:
-    """What to say of batches without a type.
-
-    Args:
-        corpus: what was counted of the training documents.
-        draws: how often each document is drawn, up to a constant. *Shape:* ``(D,)``.
-    """
-    tokens, documents = _shares(corpus, draws)
-    return {
-        "type": None,
-        "shares": tokens,
-        "document_shares": documents,
-        "batch_shares": tokens,
-        "batch_document_shares": documents,
-        "type_odds": {},
-        "type_document_odds": {},
-    }
-
-
-def type_sampling(corpus: CorpusCounts, draws: NDArray[np.float64], index: int) -> BatchSampling:
-    """What to say of batches for one type, in which all documents that hold it are drawn alike.
-
-    Args:
-        corpus: what was counted of the training documents.
-        draws: how often each document is drawn, over all batches. *Shape:* ``(D,)``.
-        index: of the type.
-
-    Raises:
-        ClinicalNerError: its documents hold no token outside entities, so there are no odds.
-    """
-    pool = (corpus.type_counts[:, index] > 0).astype(np.float64)
-    # Only the type's own tags and O, as a loss sees them that leaves all others out.
-    own = [OUTSIDE, begin_id(index), inside_id(index)]
-    kept = np.zeros_like(corpus.counts)
-    kept[:, own] = corpus.counts[:, own]
-    if not pool @ kept[:, OUTSIDE]:
-        raise ConfigError(
-            f"All labelled tokens of the documents that hold '{corpus.labels[index]}' belong to "
-            "entities, so its batches would have no token outside. Add documents, or use "
-            "clinical_ner.batch_balanced.v1."
+        Raises:
+            ClinicalNerError: its documents hold no token outside entities, so there are no odds.
+        """
+        pool = (self.type_counts[:, index] > 0).astype(np.float64)
+        # Only the type's own tags and O, as a loss sees them that leaves all others out.
+        own = [OUTSIDE, begin_id(index), inside_id(index)]
+        kept = np.zeros_like(self.counts)
+        kept[:, own] = self.counts[:, own]
+        if not pool @ kept[:, OUTSIDE]:
+            raise ConfigError(
+                f"All labelled tokens of the documents that hold '{self.labels[index]}' belong to "
+                "entities, so its batches would have no token outside. Add documents, or use "
+                "clinical_ner.batch_balanced.v1."
+            )
+        tokens, documents = self._shares(pool)
+        tags = tag_names(self.labels)
+        odds, document_odds = (
+            {tags[tag]: shares[tags[tag]] / shares["O"] for tag in own[1:]}
+            for shares in replace(self, counts=kept)._shares(pool)
         )
-    tokens, documents = _shares(corpus, pool)
-    of_type = CorpusCounts(corpus.labels, kept, corpus.words)
-    odds, document_odds = (_odds(shares) for shares in _shares(of_type, pool))
-    tags = tag_names(corpus.labels)
-    own_tags = [tags[tag] for tag in own[1:]]
-    return {
-        **batch_sampling(corpus, draws),
-        "type": corpus.labels[index],
-        "batch_shares": tokens,
-        "batch_document_shares": documents,
-        "type_odds": {tag: odds[tag] for tag in own_tags},
-        "type_document_odds": {tag: document_odds[tag] for tag in own_tags},
-    }
+        return {
+            **self.batch_sampling(draws),
+            "type": self.labels[index],
+            "batch_shares": tokens,
+            "batch_document_shares": documents,
+            "type_odds": odds,
+            "type_document_odds": document_odds,
+        }
 
+    def _shares(self, draws: NDArray[np.float64]) -> tuple[dict[str, float], dict[str, float]]:
+        """Shares of the tags among the tokens drawn, and means of the shares in each document.
 
-def _shares(
-    corpus: CorpusCounts, draws: NDArray[np.float64]
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Shares of the tags among the tokens drawn, and means of the shares in each document drawn.
-
-    Documents without a labelled token have no shares, and do not count in the mean.
-    """
-    tags = tag_names(corpus.labels)
-    tokens = draws @ corpus.counts
-    labelled = corpus.counts.sum(axis=1)
-    rows = labelled > 0
-    in_document = corpus.counts[rows] / labelled[rows, None]
-    documents = draws[rows] @ in_document / draws[rows].sum()
-    return (
-        dict(zip(tags, (tokens / tokens.sum()).tolist(), strict=True)),
-        dict(zip(tags, documents.tolist(), strict=True)),
-    )
-
-
-def _odds(shares: dict[str, float]) -> dict[str, float]:
-    return {tag: share / shares["O"] for tag, share in shares.items()}
+        Documents without a labelled token have no shares, and do not count in the mean.
+        """
+        tags = tag_names(self.labels)
+        tokens = draws @ self.counts
+        labelled = self.counts.sum(axis=1)
+        rows = labelled > 0
+        in_document = self.counts[rows] / labelled[rows, None]
+        documents = draws[rows] @ in_document / draws[rows].sum()
+        return (
+            dict(zip(tags, (tokens / tokens.sum()).tolist(), strict=True)),
+            dict(zip(tags, documents.tolist(), strict=True)),
+        )

@@ -6,15 +6,22 @@ default the lengths of the documents through ``spacy.batch_by_words.v1``.
 """
 
 import math
+import random
 import statistics
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
+from spacy.tokens import DocBin
+from spacy.training import Example
 from spacy.training.batchers import minibatch_by_words
+from spacy.training.corpus import FILE_TYPE, walk_corpus
+from spacy.vocab import Vocab
 
-from ..errors import check_number
-from .steps import count_steps, document_lengths, read_examples
+from ..errors import InputError, check_number
+
+Item = TypeVar("Item")
 
 #: Epochs over which the steps of one are averaged: batches depend on the order of the documents.
 N_EPOCHS = 20
@@ -59,11 +66,7 @@ def warmup_linear_epochs(
     check_number("warmup", warmup, least=0, below=1)
     check_number("initial_rate", initial_rate, above=0)
     total = planned_steps(
-        path,
-        epochs=epochs,
-        words_per_batch=words_per_batch,
-        tolerance=tolerance,
-        batcher=batcher,
+        path, epochs=epochs, words_per_batch=words_per_batch, tolerance=tolerance, batcher=batcher
     )
     return _warmup_linear(total, round(warmup * total), initial_rate)
 
@@ -88,15 +91,9 @@ def evaluation_interval(
         ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that the
             batcher refuses.
     """
-    steps = _epoch_steps(
-        path,
-        epochs=epochs,
-        words_per_batch=words_per_batch,
-        tolerance=tolerance,
-        batcher=batcher,
-        counted=N_EPOCHS_SHORTEST,
-    )
-    total = _planned_steps(steps, epochs)
+    check_number("epochs", epochs, least=1)
+    steps = _epoch_steps(path, words_per_batch, tolerance, batcher, N_EPOCHS_SHORTEST)
+    total = round(epochs * statistics.fmean(steps[:N_EPOCHS]))
     return max(1, min(total // 12, int(0.95 * total / epochs), min(steps)))
 
 
@@ -137,14 +134,7 @@ def patience(
     check_number("patience_epochs", patience_epochs, least=0)
     if patience_epochs == 0:
         return 0
-    steps = _epoch_steps(
-        path,
-        epochs=patience_epochs,
-        words_per_batch=words_per_batch,
-        tolerance=tolerance,
-        batcher=batcher,
-        counted=N_EPOCHS,
-    )
+    steps = _epoch_steps(path, words_per_batch, tolerance, batcher, N_EPOCHS)
     return math.ceil(patience_epochs * statistics.fmean(steps))
 
 
@@ -162,44 +152,45 @@ def planned_steps(
         ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that the
             batcher refuses.
     """
-    steps = _epoch_steps(
-        path,
-        epochs=epochs,
-        words_per_batch=words_per_batch,
-        tolerance=tolerance,
-        batcher=batcher,
-        counted=N_EPOCHS,
-    )
-    return _planned_steps(steps, epochs)
-
-
-def _planned_steps(steps: list[int], epochs: int) -> int:
-    """Steps of all epochs, from those of single ones."""
-    return round(epochs * statistics.fmean(steps[:N_EPOCHS]))
+    check_number("epochs", epochs, least=1)
+    steps = _epoch_steps(path, words_per_batch, tolerance, batcher, N_EPOCHS)
+    return round(epochs * statistics.fmean(steps))
 
 
 def _epoch_steps(
     path: str | Path,
-    *,
-    epochs: int,
     words_per_batch: int,
     tolerance: float,
     batcher: Callable | None,
-    counted: int,
+    epochs: int,
 ) -> list[int]:
-    """Steps of each of ``counted`` epochs."""
-    check_number("epochs", epochs, least=1)
+    """Batches of each of some epochs, before each of which the documents are shuffled.
+
+    The same on every call with a new batcher; the global generators are left alone.
+    """
     check_number("words_per_batch", words_per_batch, least=1)
     check_number("tolerance", tolerance, least=0)
-    if batcher is not None:
-        return count_steps(read_examples(Path(path)), batcher, epochs=counted)
-    by_words = partial(
-        minibatch_by_words,
-        size=words_per_batch,
-        tolerance=tolerance,
-        get_length=lambda length: length,
-    )
-    return count_steps(document_lengths(Path(path)), by_words, epochs=counted)
+    items: list[Any]
+    if batcher is None:
+        items = document_lengths(Path(path))
+        batcher = partial(
+            minibatch_by_words,
+            size=words_per_batch,
+            tolerance=tolerance,
+            get_length=lambda length: length,
+        )
+    else:
+        # On their gold tokens: no pipeline is at hand that could tokenize the text again. They are
+        # read for this call alone, so what a batcher writes into them reaches no training.
+        items = _read(
+            Path(path), lambda found: [Example(d, d) for d in found.get_docs(Vocab()) if len(d)]
+        )
+    generator = random.Random(0)
+    steps = []
+    for _ in range(epochs):
+        generator.shuffle(items)
+        steps.append(sum(1 for _ in batcher(items)))
+    return steps
 
 
 def _warmup_linear(total: int, warmup_steps: int, rate: float) -> Iterator[float]:
@@ -216,3 +207,34 @@ def _warmup_linear(total: int, warmup_steps: int, rate: float) -> Iterator[float
                 yield rate * (total - 1 - step) / max(1, total - 1 - warmup_steps)
     while True:
         yield 0.0
+
+
+def document_lengths(path: Path) -> list[int]:
+    """Tokens of every document of a corpus, without the empty ones, which spaCy leaves out.
+
+    Args:
+        path: a .spacy file or a folder of them.
+
+    Raises:
+        ClinicalNerError: nothing there, not a .spacy file, or no document with tokens.
+    """
+    return _read(path, lambda found: [len(rows) for rows in found.tokens if len(rows)])
+
+
+def _read(path: Path, read: Callable[[DocBin], list[Item]]) -> list[Item]:
+    if not path.exists():
+        raise InputError(
+            f"{path}: no such file. Run clinical-ner convert and clinical-ner split first."
+        )
+    items: list[Item] = []
+    for location in walk_corpus(path, FILE_TYPE):
+        try:
+            items.extend(read(DocBin().from_disk(location)))
+        # srsly and zlib raise whatever suits them on bytes that are not theirs.
+        except Exception:
+            raise InputError(
+                f"{location}: not a readable .spacy file. Write it again with clinical-ner convert."
+            ) from None
+    if not items:
+        raise InputError(f"{path}: holds no document with tokens, so there is nothing to train on.")
+    return items

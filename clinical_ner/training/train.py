@@ -24,21 +24,23 @@ from ..data.formats.docbin import read_docbin
 from ..errors import ClinicalNerError, ConfigError, InputError, not_a_folder
 from ..files import replacing
 from ..model.gpu import use_gpu
-from .recipes import BASE, Recipe, read_recipe
+from .recipes import BASE, Recipe, problems, read_recipe
 from .schedules import document_lengths
 from .training_run import RECORD, TrainingRun
 
 #: Sections of which a config uses what it refers to, and nothing else.
 VARIABLES = ("paths", "variables", "system")
+#: Errors of a config, whatever they say.
+OF_CONFIG = (ConfigValidationError, ConfigParserError, RegistryError, UnicodeDecodeError)
 
 
 def train(
     recipe: str | Path,
-    output: Path,
+    output: str | Path,
     *,
-    train_path: Path,
-    dev_path: Path,
-    base: Path = BASE,
+    train_path: str | Path,
+    dev_path: str | Path,
+    base: str | Path = BASE,
     encoder: str = "",
     epochs: int = 0,
     seed: int = 0,
@@ -70,11 +72,11 @@ def train(
             written then. Or the training itself fails: model-best stays, if there was an
             evaluation, and is named.
     """
-    read = read_recipe(recipe, base)
+    output, train_path, dev_path = Path(output), Path(train_path), Path(dev_path)
+    read = read_recipe(recipe, Path(base))
     if output.exists() and not output.is_dir():
         raise not_a_folder(output)
-    corpus_words = sum(document_lengths(train_path))
-    _check_gold(train_path)
+    corpus_words = _check_gold(train_path)
     _check_gold(dev_path)
     settings = {
         **(overrides or {}),
@@ -131,15 +133,16 @@ def initialize(recipe: Recipe, settings: dict[str, Any], *, gpu_id: int = -1) ->
         return init_nlp(config, use_gpu=gpu_id)
 
 
-def _check_gold(path: Path) -> None:
-    """Raise ClinicalNerError unless there are documents, and entities in them."""
-    document_lengths(path)
+def _check_gold(path: Path) -> int:
+    """Tokens of a corpus; raises ClinicalNerError without documents, or entities in them."""
+    words = sum(document_lengths(path))
     files = walk_corpus(path, FILE_TYPE)
     if not any(doc.ents for file in files for doc in read_docbin(Path(file), Vocab())):
         raise InputError(
             f"{path}: holds no entity in doc.ents, so there is nothing to learn or to score. Name "
             "a file with gold annotations."
         )
+    return words
 
 
 def _check_settings(recipe: Recipe, settings: dict[str, Any]) -> None:
@@ -168,24 +171,10 @@ def _config_errors(config: Path) -> Iterator[None]:
         if str(config) in str(error):
             raise
         raise ClinicalNerError(f"{error} (In {config}.)") from error
-    except (ConfigValidationError, ConfigParserError, RegistryError) as error:
-        raise ConfigError(
-            f"{config}: the config does not hold together: {_problems(error)}."
-        ) from error
-    except (ImportError, OSError, ValueError) as error:
+    except (ConfigParserError, ImportError, OSError, ValueError) as error:
         # spaCy's own begin with their code; any other is no fault of the config.
-        if not (isinstance(error, UnicodeDecodeError) or str(error).startswith("[E")):
+        if not (isinstance(error, OF_CONFIG) or str(error).startswith("[E")):
             raise
         raise ConfigError(
-            f"{config}: the config does not hold together: {_problems(error)}."
+            f"{config}: the config does not hold together: {problems(error)}."
         ) from error
-
-
-def _problems(error: Exception) -> str:
-    """What is wrong with a config, on one line."""
-    found = [
-        f"{' -> '.join(str(part) for part in problem.get('loc', ()))}: {problem.get('msg')}"
-        for problem in getattr(error, "errors", None) or ()
-    ]
-    text = "; ".join(found) or getattr(error, "desc", None) or str(error)
-    return " ".join(text.split()).rstrip(".")

@@ -129,7 +129,8 @@ def test_folders_of_files_are_corpora_too(tmp_path: Path, corpus_file: Path) -> 
     folder.mkdir()
     for name in ("a", "b"):
         (folder / f"{name}.spacy").write_bytes(corpus_file.read_bytes())
-    record = train(TOK2VEC, tmp_path / "out", train_path=folder, dev_path=folder, epochs=1)
+    paths = {"train_path": str(folder), "dev_path": str(folder)}
+    record = train(str(TOK2VEC), str(tmp_path / "out"), **paths, epochs=1)
     assert record["corpus_words"] == 84
 
 
