@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import track as progress_bar
 from rich.table import Table
 from rich.text import Text
 
+from ..decoding.decision import check_prior_strength
 from ..errors import ClinicalNerError
 
 T = TypeVar("T")
@@ -38,9 +39,6 @@ Output = Annotated[
 GpuId = Annotated[int, typer.Option("--gpu-id", min=-1, help="GPU to use, -1 for the CPU.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")]
 
-#: Columns of what is not printed to a terminal.
-WIDTH = 110
-
 
 def track(items: Iterable[T], title: str, total: int) -> Iterable[T]:
     """Draw a progress bar on stderr, if that is a terminal."""
@@ -50,12 +48,38 @@ def track(items: Iterable[T], title: str, total: int) -> Iterable[T]:
 
 
 @contextmanager
-def usage(option: str) -> Iterator[None]:
-    """Turn an error about the value of an option into an error of usage, with exit code 2."""
+def usage(hint: str | None = None) -> Iterator[None]:
+    """Turn an error about the value of an option into an error of usage, with exit code 2.
+
+    Args:
+        hint: the option, as it is named in the message; typer names it in a callback.
+    """
     try:
         yield
     except ClinicalNerError as error:
-        raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
+        raise typer.BadParameter(str(error), param_hint=hint) from error
+
+
+def one_of(*known: str) -> Callable[[str | None], str | None]:
+    """Make the callback of an option that takes these values, or none."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in known:
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(known)}")
+        return value
+
+    return check
+
+
+def parse_strengths(text: str) -> list[float]:
+    """Parse comma-separated prior strengths, each once; none in an empty text."""
+    try:
+        strengths = [check_prior_strength(float(part)) for part in text.split(",") if text.strip()]
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"numbers in [0, 1], not {text!r}", param_hint="'--prior-strengths'"
+        ) from error
+    return list(dict.fromkeys(strengths))
 
 
 def warn(message: str) -> None:
@@ -63,25 +87,33 @@ def warn(message: str) -> None:
     print(f"clinical-ner: {message}", file=sys.stderr)
 
 
-def print_report(
-    report: Mapping[str, Any], content: Iterable[Table | str], *, as_json: bool
-) -> None:
-    """Print a report on stdout.
+def print_content(content: Iterable[RenderableType], *, width: int | None = None) -> None:
+    """Print on stdout.
 
     Args:
-        report: printed if ``as_json``.
-        content: tables and lines that are printed otherwise; they may be generated on demand.
-        as_json: whether JSON is asked for.
+        content: tables, texts that are wrapped, and lines that are not; they may be generated on
+            demand.
+        width: columns where stdout is not a terminal, 80 by default.
     """
+    console = Console(width=None if sys.stdout.isatty() else width)
+    for item in content:
+        # A line can hold what rich takes for markup or an emoji.
+        line = isinstance(item, str)
+        console.print(Text(item) if isinstance(item, str) else item, soft_wrap=line)
+
+
+def print_report(
+    report: Mapping[str, Any],
+    content: Iterable[RenderableType],
+    *,
+    as_json: bool,
+    width: int = 110,
+) -> None:
+    """Print a report on stdout, as JSON or as its content; see `print_content`."""
     if as_json:
         print(json.dumps(report, indent=2, sort_keys=True, allow_nan=False))
-        return
-    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    for item in content:
-        if isinstance(item, Table):
-            console.print(item)
-        else:
-            console.print(item, highlight=False, markup=False, soft_wrap=True)
+    else:
+        print_content(content, width=width)
 
 
 def columns(*left: str, right: Iterable[str], title: str) -> Table:

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import json
-import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from ..checks.check import read_parts
 from ..checks.duplicates import THRESHOLD
+from ..checks.findings import Place
+from ..checks.imbalance import FEW, OUTSIDE, RARE, Imbalance
 from ..checks.lengths import MAX_WORDS
 from ..checks.long_notes import ENCODER
-from ..checks.report import check_parts, texts_of, to_dict
+from ..checks.report import Report, Texts, check_parts, excerpt, texts_of, to_dict
 from ..data.formats.detect import FORMATS, Format
 from ..files import replacing
 from ._app import app
-from ._check_tables import print_report
+from ._shared import one_of, print_content
 
 #: What --encoder says so that no document is measured in wordpieces.
 NO_ENCODER = "none"
 PLACES = 10
+STYLES = {"error": "red", "warning": "yellow", "info": ""}
+PART_ROWS = {
+    "documents": "documents",
+    "without_text": "without text",
+    "without_mentions": "without mentions",
+    "unusable": "rejected or unannotated",
+    "words": "words",
+    "mentions": "mentions",
+    "labels": "labels",
+}
 
 
 @app.command("check", no_args_is_help=True)
@@ -31,7 +44,9 @@ def check_cli(
     corpus: list[Path] = typer.Argument(
         ..., metavar="CORPUS...", help="Files or flat folders; several are parts of one corpus."
     ),
-    format: str = typer.Option("auto", "--format", help=f"auto, {', '.join(FORMATS)}."),
+    format: str = typer.Option(
+        "auto", callback=one_of("auto", *FORMATS), help=f"auto, {', '.join(FORMATS)}."
+    ),
     annotator: str | None = typer.Option(
         None, help="Whose annotations to read (brat, JSON of Label Studio)."
     ),
@@ -43,21 +58,17 @@ def check_cli(
     scheme: str | None = typer.Option(None, help="Scheme of the tags (conll)."),
     near_duplicate: float = typer.Option(
         THRESHOLD,
-        "--near-duplicate",
         help="Share in (0, 1] of runs of three words that nearly the same documents have in common "
         "(Jaccard index).",
     ),
-    max_words: int = typer.Option(
-        MAX_WORDS, "--max-words", min=1, help="Words that a mention may have."
-    ),
+    max_words: int = typer.Option(MAX_WORDS, min=1, help="Words that a mention may have."),
     encoder: str = typer.Option(
         ENCODER,
-        "--encoder",
         help="Transformer whose window documents are measured against, by name or folder; it must "
         f"be installed. '{NO_ENCODER}' to leave this out.",
     ),
     places: int | None = typer.Option(
-        None, "--places", min=0, help=f"Places to print per finding, {PLACES} by default."
+        None, min=0, help=f"Places to print per finding, {PLACES} by default."
     ),
     show_text: bool = typer.Option(
         False, "--show-text", help="Quote the text at the places. It may be confidential."
@@ -90,12 +101,7 @@ def check_cli(
         raise typer.BadParameter("a number in (0, 1]", param_hint="'--near-duplicate'")
     if output is not None and output.resolve() in (path.resolve() for path in corpus):
         raise typer.BadParameter("it would replace a corpus", param_hint="'--output'")
-    if format not in ("auto", *FORMATS):
-        raise typer.BadParameter(f"auto or one of {', '.join(FORMATS)}", param_hint="'--format'")
-    with ExitStack() as stack:
-        status = Console(stderr=True).status("reading")
-        if sys.stderr.isatty():
-            stack.enter_context(status)
+    with Console(stderr=True).status("reading") as status:
         parts = read_parts(
             corpus,
             cast(Format, format),
@@ -121,7 +127,102 @@ def check_cli(
     if as_json:
         print(written)
     else:
-        shown = PLACES if places is None else places
-        print_report(report, Console(), places=shown, texts=texts)
+        print_content(_content(report, places=PLACES if places is None else places, texts=texts))
     if report.number("error"):
         raise typer.Exit(1)
+
+
+def _content(report: Report, *, places: int, texts: Texts | None) -> Iterator[RenderableType]:
+    """Findings with their places, counts, labels and imbalance, and last a line with the verdict.
+
+    Args:
+        report: of all checks.
+        places: most places to print per finding.
+        texts: of the documents, to quote at the places; None to show no text.
+    """
+    if report.findings:
+        yield _finding_table(report)
+    for finding in report.findings:
+        shown = finding.places[:places]
+        if shown:
+            yield Text(f"{finding.code} {finding.kind.unit} {finding.kind.title}")
+        for place in shown:
+            line = "  " + ", ".join(_parts_of(place))
+            text = None if texts is None else excerpt(texts, place)
+            # One line per place, however narrow the terminal, so that lines can be searched.
+            yield line if text is None else f"{line}: {text}"
+        rest = len(finding.places) - len(shown)
+        if shown and rest:
+            yield f"  and {rest} more"
+    yield _part_table(report)
+    if report.labels:
+        yield _label_table(report)
+    yield from map(Text, (*_imbalance_lines(report.imbalance), *report.recommendation))
+    yield f"{report.number('error')} errors, {report.number('warning')} warnings"
+
+
+def _finding_table(report: Report) -> Table:
+    table = Table("code", "", title="Findings", title_justify="left")
+    table.add_column("number", justify="right")
+    table.add_column("of what")
+    for finding in report.findings:
+        severity, unit, title = finding.kind
+        what = f"{unit} {title}" + (f" ({finding.detail})" if finding.detail else "")
+        severity_cell = Text(severity, STYLES[severity])
+        table.add_row(finding.code, severity_cell, str(finding.count), Text(what))
+    return table
+
+
+def _parts_of(place: Place) -> Iterator[str]:
+    yield place.part if place.document is None else f"{place.part} {place.document}"
+    if place.start is not None:
+        yield f"{place.start} to {place.end}"
+    if place.label is not None:
+        yield place.label
+    if place.note:
+        yield place.note
+
+
+def _part_table(report: Report) -> Table:
+    table = Table("", title="Counts", title_justify="left")
+    for name in report.parts:
+        table.add_column(Text(name), justify="right")
+    for field, title in PART_ROWS.items():
+        table.add_row(title, *(str(getattr(counts, field)) for counts in report.parts.values()))
+    return table
+
+
+def _label_table(report: Report) -> Table:
+    table = Table(title="Labels", title_justify="left")
+    table.add_column("label", no_wrap=True)
+    has_parts = len(report.parts) > 1
+    headers = ("mentions", *(report.parts if has_parts else ()), "docs", "words")
+    for header in headers:
+        table.add_column(Text(header), justify="right")
+    for label, counts in report.labels.items():
+        shares = [
+            f"{share:.0%}" if counts.by_part[part] else "-" for part, share in counts.shares.items()
+        ]
+        table.add_row(
+            Text(label),
+            str(counts.mentions),
+            *(shares if has_parts else ()),
+            str(counts.documents),
+            f"{counts.median_words:g} to {counts.max_words}",
+        )
+    parts = "parts: their share of the mentions; " if has_parts else ""
+    table.caption = f"{parts}words: median to longest mention"
+    return table
+
+
+def _imbalance_lines(imbalance: Imbalance) -> Iterator[str]:
+    if not imbalance.mentions or imbalance.ratio is None:
+        return
+    yield (
+        f"Imbalance in {', '.join(imbalance.parts)}: {OUTSIDE} has "
+        f"{imbalance.token_shares.get(OUTSIDE, 0.0):.1%} of {imbalance.tokens} words and signs; "
+        f"{imbalance.commonest} has {imbalance.ratio:.0f} times the mentions of "
+        f"{imbalance.rarest}; {imbalance.rare_types} of {imbalance.types} types have under "
+        f"{RARE:.0%} of the mentions, {len(imbalance.few)} under {FEW} mentions; as uneven as they "
+        f"are, they count as {imbalance.effective_types:.1f} equally common types."
+    )

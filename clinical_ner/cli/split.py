@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from ..data.split.split import FOLD, TEST, compiled, split, split_folds
 from ..data.split.split_report import UNMET
-from ..data.split.stratify import split_shares
-from ..errors import ClinicalNerError
+from ..data.split.stratify import PARTS, split_shares
 from ._app import app
-from ._split_tables import fold_tables, gap_lines, parts_table
+from ._shared import columns, print_content, usage
+
+#: So many folds fit beside each other on a terminal of 80 columns.
+FOLDS_PER_TABLE = 5
 
 
 @app.command("split")
@@ -25,19 +29,17 @@ def split_cli(
     out_dir: Path = typer.Argument(..., metavar="OUT_DIR", help="Folder of the output files."),
     dev: float = typer.Option(
         0.1,
-        "--dev",
         help="Share of the documents for dev, in [0, 1); of those not in test, of folds.",
     ),
     test: float | None = typer.Option(
-        None, "--test", help=f"Share of the documents for test, in [0, 1): {TEST} if not given."
+        None, help=f"Share of the documents for test, in [0, 1): {TEST} if not given."
     ),
-    seed: int = typer.Option(0, "--seed", min=0, max=2**32 - 1, help="Seed of the division."),
+    seed: int = typer.Option(0, min=0, max=2**32 - 1, help="Seed of the division."),
     folds: int | None = typer.Option(
-        None, "--folds", min=2, metavar="K", help="Divide for a cross-validation with K tests."
+        None, min=2, metavar="K", help="Divide for a cross-validation with K tests."
     ),
     group_by: str | None = typer.Option(
         None,
-        "--group-by",
         metavar="REGEX",
         help="Keep documents together whose ids give the same first capture group, or without one "
         "the same match, as in '^(patient\\d+)_'.",
@@ -60,26 +62,63 @@ def split_cli(
     if folds is not None and test is not None:
         raise typer.BadParameter("with --folds, each test is 1/K", param_hint="'--test'")
     share = 0.0 if folds is not None else TEST if test is None else test
-    try:
+    with usage("'--dev' / '--test'"):
         split_shares(dev=dev, test=share)
-    except ClinicalNerError as error:
-        raise typer.BadParameter(str(error), param_hint="'--dev' / '--test'") from error
-    try:
+    with usage("'--group-by'"):
         pattern = None if group_by is None else compiled(group_by)
-    except ClinicalNerError as error:
-        raise typer.BadParameter(str(error), param_hint="'--group-by'") from error
-    console = Console()
     if folds is None:
         report = split(source, out_dir, dev=dev, test=share, seed=seed, group_by=pattern)
-        console.print(parts_table(report))
-        lines = gap_lines(report["not_in_every_part"], parts="part")
+        print_content(_content(report))
     else:
         reports = split_folds(source, out_dir, folds=folds, dev=dev, seed=seed, group_by=pattern)
-        for table in fold_tables(reports):
-            console.print(table)
-        lines = _fold_lines(reports)
-    for line in lines:
-        print(line)
+        print_content(_content_of_folds(reports))
+
+
+def _content(report: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Documents that hold each type, and its entities, by part; and what is not in every part."""
+    right = [f"{part}\n{kind}" for kind in ("docs", "ents") for part in PARTS]
+    table = columns("Type", right=right, title="Documents and entities of each type")
+    kinds: list[Mapping[str, Mapping[str, int]]] = [report["documents_with"], report["entities"]]
+    for label in _by_frequency({label: sum(of.values()) for label, of in kinds[1].items()}):
+        table.add_row(Text(label), *(str(kind[label][part]) for kind in kinds for part in PARTS))
+    table.add_section()
+    totals = [sum(counts[part] for counts in report["entities"].values()) for part in PARTS]
+    documents = [len(report["documents"][part]) for part in PARTS]
+    table.add_row("all", *map(str, documents), *map(str, totals))
+    if report["group_by"] is not None:
+        groups = report["group_by"]["groups"]
+        table.add_row("groups", *(str(groups[part]) for part in PARTS))
+    yield table
+    yield from _gap_lines(report["not_in_every_part"], parts="part")
+
+
+def _content_of_folds(reports: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    """Documents of each fold's test that hold each type, so many folds to a table as fit."""
+    for start in range(0, len(reports), FOLDS_PER_TABLE):
+        yield _folds_table(reports, start, min(start + FOLDS_PER_TABLE, len(reports)))
+    yield from _fold_lines(reports)
+
+
+def _folds_table(reports: Sequence[Mapping[str, Any]], start: int, end: int) -> Table:
+    title = "Documents and entities of each type in the tests of the folds"
+    folds = (f"{fold + 1}\ndocs" for fold in range(start, end))
+    table = columns("Type", right=("all\ndocs", "all\nents", *folds), title=title)
+    # Each document is in one test, so the tests together are the corpus.
+    entities = {label: sum(of_folds) for label, of_folds in _in_tests(reports, "entities").items()}
+    documents = _in_tests(reports, "documents_with")
+    for label in _by_frequency(entities):
+        numbers = (sum(documents[label]), entities[label], *documents[label][start:end])
+        table.add_row(Text(label), *map(str, numbers))
+    table.add_section()
+    everything = sum(entities.values())
+    for part in reversed(PARTS):
+        sizes = [len(report["documents"][part]) for report in reports]
+        whole = (str(sum(sizes)), str(everything)) if part == "test" else ("", "")
+        table.add_row(f"documents of {part}", *whole, *map(str, sizes[start:end]))
+    if reports[0]["group_by"] is not None:
+        groups = [report["group_by"]["groups"]["test"] for report in reports]
+        table.add_row("groups of test", str(sum(groups)), "", *map(str, groups[start:end]))
+    return table
 
 
 def _fold_lines(reports: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -95,5 +134,33 @@ def _fold_lines(reports: Sequence[Mapping[str, Any]]) -> list[str]:
                 missing.append(name)
             elif record["reason"] == UNMET:
                 others.append(record)
-        lines += gap_lines(others, parts=f"part of {name}")
-    return gap_lines(list(in_tests.values()), parts="test") + lines
+        lines += _gap_lines(others, parts=f"part of {name}")
+    return _gap_lines(list(in_tests.values()), parts="test") + lines
+
+
+def _gap_lines(records: Sequence[Mapping[str, Any]], *, parts: str) -> list[str]:
+    """One line per reason: the types that are not in every part.
+
+    Args:
+        records: what is missing, see ``gap_records``.
+        parts: what they are called, as in "part" or "test of a fold".
+    """
+    by_reason: dict[str, list[str]] = {}
+    for record in records:
+        unit = "groups" if "groups" in record else "documents"
+        number = f"{record[unit]} {unit if record[unit] != 1 else unit[:-1]}"
+        missing = f", not in {', '.join(record['missing'])}" if record["reason"] == UNMET else ""
+        by_reason.setdefault(record["reason"], []).append(f"{record['label']} ({number}{missing})")
+    return [
+        f"Not in every {parts}, {reason}: {', '.join(types)}."
+        for reason, types in sorted(by_reason.items(), reverse=True)
+    ]
+
+
+def _in_tests(reports: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[int]]:
+    """The numbers of each label in the tests of all folds."""
+    return {label: [report[key][label]["test"] for report in reports] for label in reports[0][key]}
+
+
+def _by_frequency(totals: Mapping[str, int]) -> list[str]:
+    return sorted(totals, key=lambda label: (-totals[label], label))

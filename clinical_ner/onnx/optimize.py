@@ -6,7 +6,7 @@ import copy
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from spacy_transformers.data_classes import HFObjects
 from spacy_transformers.layers import TransformerModel
 from spacy_transformers.layers.transformer_model import set_pytorch_transformer
 
+from ..data.read_gold import read_gold_for
 from ..errors import ClinicalNerError, InputError
 from ..evaluation.one_pass_counts import evaluate_pipeline
 from ..evaluation.runner import unannotated
-from ..pipeline.loading import check_output, write_pipeline
+from ..pipeline.loading import check_output, load_pipeline, write_pipeline
 from ..scoring.evaluation import evaluation_scores
+from ..types import Track, untracked
 from .architecture import ARCHITECTURE
 from .export import export
 from .quantization import quantize
@@ -35,59 +37,63 @@ SCORES = ("ents_f", "ents_macro_f", "token_ece", "ents_ece", "token_nll")
 
 
 def optimize(
-    nlp: Language,
-    references: Sequence[Doc],
-    output: Path,
+    model: str | Path,
+    dev: str | Path,
+    output: str | Path,
     *,
     precision: str,
     max_f_loss: float,
     max_macro_f_loss: float,
     max_ece_loss: float,
     rounds: int,
-    track: Callable[[str, Iterable[Doc]], Iterable[Doc]] = lambda title, documents: documents,
+    track: Track = untracked,
 ) -> dict[str, Any]:
     """Move a pipeline's encoder to ONNX Runtime, and write it to a folder if it is as good.
 
     Args:
-        nlp: the pipeline, as it was loaded from its folder; it stays as it is.
-        references: gold documents to measure on, none of them trained on.
+        model: a pipeline's folder, or the name of an installed package.
+        dev: gold documents to measure on, none of them trained on, as a .spacy file.
         output: folder of the new pipeline; an existing pipeline is replaced.
         precision: "int8" or "fp32".
         max_f_loss: most points of micro-F on DEV that may be lost.
         max_macro_f_loss: most points of macro-F on DEV that may be lost.
         max_ece_loss: largest growth of the calibration error of tokens, where there is one.
         rounds: how often each pipeline reads the documents for its speed.
-        track: gives the documents on, and may show progress; also gets a title.
-        max_f_loss, max_macro_f_loss: largest loss of micro-F1 and of macro-F1, in points.
+        track: shows progress.
 
     Returns:
-        What meta.json holds under "optimization". ``before`` and ``after`` have the SCORES, None
-        where undefined, and ``words_per_second``; ``speed_ratio`` is the median ratio of paired
-        rounds.
+        ``before`` and ``after``, each with the SCORES, None where undefined, ``words_per_second``,
+        and the bytes of its folder and of its encoder; ``speed_ratio``, the median ratio of paired
+        rounds; and the settings. meta.json holds it under "optimization", without bytes and paths.
 
     Raises:
-        InputError: the pipeline has no transformer that could be optimised, what is needed is not
-            installed, or the encoder cannot be written as ONNX.
+        InputError: an input is missing or not what it should be, the pipeline has no transformer
+            that could be optimised, what is needed is not installed, or the encoder cannot be
+            written as ONNX.
         ClinicalNerError: the result is worse than the bounds allow. Nothing is written.
     """
+    dev, output = Path(dev), Path(output)
+    check_output(output, inputs=[Path(model), dev])
+    nlp = load_pipeline(model)
+    references = read_gold_for(dev, nlp)
     check_output(output, inputs=[nlp.path])
     name = transformer_to_optimize(nlp)
     optimized = optimize_encoder(nlp, name, precision)
     pipelines = {"before": nlp, "after": optimized}
-    scores = {
-        key: evaluation_scores(
-            evaluate_pipeline(pipeline, references, track=_titled(track, key)).counts
-        )
-        for key, pipeline in pipelines.items()
+
+    def scores_of(pipeline: Language, title: str) -> dict[str, Any]:
+        def tracked(documents: Iterable[Doc]) -> Iterable[Doc]:
+            return track(documents, title, len(references))
+
+        return evaluation_scores(evaluate_pipeline(pipeline, references, track=tracked).counts)
+
+    scores = {key: scores_of(pipeline, key.capitalize()) for key, pipeline in pipelines.items()}
+    bounds = {
+        "max_f_loss": max_f_loss,
+        "max_macro_f_loss": max_macro_f_loss,
+        "max_ece_loss": max_ece_loss,
     }
-    _check_bounds(
-        output,
-        scores["before"],
-        scores["after"],
-        max_f_loss=max_f_loss,
-        max_macro_f_loss=max_macro_f_loss,
-        max_ece_loss=max_ece_loss,
-    )
+    _check_bounds(output, scores["before"], scores["after"], **bounds)
     seconds = _reading_seconds(pipelines, references, rounds=rounds)
     pairs = zip(seconds["before"], seconds["after"], strict=True)
     words = sum(map(len, references))
@@ -102,7 +108,11 @@ def optimize(
         report[key] = {score: scores[key].get(score) for score in SCORES}
         report[key]["words_per_second"] = words / statistics.median(seconds[key])
     write_pipeline(optimized, output, scores=scores["after"], **{META: report})
-    return report
+    for key, folder in (("before", nlp.path), ("after", output)):
+        report[key]["folder_bytes"] = _size(folder)
+        report[key]["encoder_bytes"] = _size(folder / name)
+    paths = {"model": str(model), "dev": str(dev), "output": str(output)}
+    return {**report, **bounds, "rounds": rounds, **paths}
 
 
 def transformer_to_optimize(nlp: Language) -> str:
@@ -167,10 +177,9 @@ def optimize_encoder(nlp: Language, name: str, precision: str) -> Language:
     return optimized
 
 
-def _titled(
-    track: Callable[[str, Iterable[Doc]], Iterable[Doc]], key: str
-) -> Callable[[Iterable[Doc]], Iterable[Doc]]:
-    return lambda documents: track(key.capitalize(), documents)
+def _size(folder: Path) -> int:
+    """Bytes of all files of a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _check_bounds(

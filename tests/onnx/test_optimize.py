@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 import spacy
-from spacy.tokens import Doc
 
 from clinical_ner.data.formats.docbin import write_docbin
-from clinical_ner.data.read_gold import read_gold_for
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.onnx.optimize import META, optimize
 
@@ -34,10 +32,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def optimized(model: Path, dev: Path, output: Path, **settings: Any) -> dict[str, Any]:
-    nlp = spacy.load(model)
-    references: list[Doc] = read_gold_for(dev, nlp)
     settings = {"precision": "int8", "rounds": 2, **WIDE, **settings}
-    return optimize(nlp, references, output, **settings)
+    return optimize(model, dev, output, **settings)
 
 
 @pytest.fixture(scope="module")
