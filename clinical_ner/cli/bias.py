@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import Progress
-from rich.table import Table
 from rich.text import Text
 
-from ..errors import ClinicalNerError
 from ..research.bias.bias import SHARES, WORDS, bias
 from ..research.bias.bias_plots import json_text
-from ..research.bias.bias_test import JUDGED_FROM, RATIOS, TOLERANCE
+from ..research.bias.bias_test import JUDGED_FROM, TOLERANCE
 from ..research.bias.loss_choices import DEFAULT_LOSSES, LOSSES, check_losses
 from ..research.bias.one_pass import ENCODER
 from ..research.bias.randomised import check_shares
 from ._app import app
+from ._shared import GpuId, columns, number, print_content, usage
 
 #: Tags in the table, the commonest; files hold all.
 MOST_ROWS = 12
@@ -32,26 +30,22 @@ def bias_cli(
     output: Path = typer.Option(..., "--output", "-o", help="Folder for the results."),
     shares: str | None = typer.Option(
         None,
-        "--shares",
         help="Shares of O and of each type among random words, with commas.  [default: 0.99,0.01]",
     ),
     losses: str = typer.Option(
-        ",".join(DEFAULT_LOSSES), "--losses", help=f"Names with commas, of: {', '.join(LOSSES)}."
+        ",".join(DEFAULT_LOSSES), help=f"Names with commas, of: {', '.join(LOSSES)}."
     ),
     corpus: Path | None = typer.Option(
         None,
-        "--corpus",
         metavar="FILE.spacy",
         help="Real documents whose mentions exchange their labels, instead of random words.",
     ),
-    encoder: str = typer.Option(
-        ENCODER, "--encoder", help="Public name or folder of a transformer."
-    ),
+    encoder: str = typer.Option(ENCODER, help="Public name or folder of a transformer."),
     words: int = typer.Option(
-        WORDS, "--words", min=1, help="Words to train on; with --corpus at most as many as it has."
+        WORDS, min=1, help="Words to train on; with --corpus at most as many as it has."
     ),
-    seed: int = typer.Option(0, "--seed", min=0, max=2**32 - 1, help="Seed of all that is drawn."),
-    gpu_id: int = typer.Option(-1, "--gpu-id", min=-1, help="GPU to use, -1 for the CPU."),
+    seed: int = typer.Option(0, min=0, max=2**32 - 1, help="Seed of all that is drawn."),
+    gpu_id: GpuId = -1,
     as_json: bool = typer.Option(
         False, "--json", help="Print the results as JSON on stdout, and the verdict on stderr."
     ),
@@ -77,9 +71,9 @@ def bias_cli(
     if shares is not None and corpus is not None:
         raise typer.BadParameter("give one of them", param_hint="'--shares' / '--corpus'")
     names = [name.strip() for name in losses.split(",")]
-    with _usage("'--losses'"):
+    with usage("'--losses'"):
         check_losses(names)
-    with _usage("'--shares'"):
+    with usage("'--shares'"):
         numbers = SHARES if shares is None else _numbers(shares)
         check_shares(numbers)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
@@ -102,22 +96,10 @@ def bias_cli(
     if as_json:
         print(json_text(results))
     else:
-        console = Console()
-        console.print(_table(results))
-        for note in _notes(results):
-            console.print(Text(note))
+        print_content(_content(results))
     print(results["verdict"]["sentence"], file=sys.stderr if as_json else sys.stdout)
     if not results["verdict"]["passed"]:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _usage(option: str) -> Iterator[None]:
-    """Turn what is wrong with an option's value into an error of usage."""
-    try:
-        yield
-    except ClinicalNerError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
 def _numbers(text: str) -> list[float]:
@@ -129,48 +111,42 @@ def _numbers(text: str) -> list[float]:
         ) from error
 
 
-def _table(results: dict[str, Any]) -> Table:
-    """The ratios of every loss and of the commonest tags."""
+def _content(results: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """The ratios of every loss and of the commonest tags, and what the marks mean."""
     settings = results["settings"]
     title = f"{settings['design']}: {settings['training_words']} words of training"
-    table = Table("Loss", "Tag", title=f"{title}, {settings['fresh_words']} fresh")
-    for header in ("Tokens", "Share", "Mass\nbefore", "\nafter", "Argmax\nbefore", "\nafter"):
-        table.add_column(header, justify="right")
+    title = f"{title}, {settings['fresh_words']} fresh"
+    right = ("Tokens", "Share", "Mass\nbefore", "\nafter", "Argmax\nbefore", "\nafter")
+    table = columns("Loss", "Tag", right=right, title=title)
     low, high = TOLERANCE
     for result in results["losses"]:
-        for number, row in enumerate(result["tags"][:MOST_ROWS]):
-            values = {name: _ratio(row[name]) for name in RATIOS}
+        for position, row in enumerate(result["tags"][:MOST_ROWS]):
             mass = row["mass_after"]
             off = mass is not None and row["judged"] and not low <= mass <= high
             table.add_row(
-                Text("" if number else result["loss"] + ("" if result["has_posterior"] else " †")),
+                Text(
+                    "" if position else result["loss"] + ("" if result["has_posterior"] else " †")
+                ),
                 Text(row["tag"] + ("" if row["judged"] else " *")),
                 str(row["tokens"]),
                 f"{row['share']:.4f}",
-                values["mass_before"],
-                Text(values["mass_after"], style="bold red" if off else ""),
-                values["argmax_before"],
-                values["argmax_after"],
+                _ratio(row["mass_before"]),
+                Text(_ratio(mass), style="bold red" if off else ""),
+                _ratio(row["argmax_before"]),
+                _ratio(row["argmax_after"]),
             )
         table.add_section()
-    return table
-
-
-def _notes(results: dict[str, Any]) -> list[str]:
-    """What the marks of the table mean, where it has them."""
-    notes = []
+    yield table
     tags = results["tags"]
     if len(tags) > MOST_ROWS:
-        notes.append(f"The commonest {MOST_ROWS} of {len(tags)} tags; bias.csv holds all.")
+        yield Text(f"The commonest {MOST_ROWS} of {len(tags)} tags; bias.csv holds all.")
     if not all(tag["judged"] for tag in tags[:MOST_ROWS]):
-        notes.append(f"* under {JUDGED_FROM} training tokens: reported, not judged.")
+        yield Text(f"* under {JUDGED_FROM} training tokens: reported, not judged.")
     if not all(result["has_posterior"] for result in results["losses"]):
-        notes.append("† no inverse promised.")
+        yield Text("† no inverse promised.")
     seconds = ", ".join(f"{result['loss']} {result['seconds']:.0f}" for result in results["losses"])
-    return [*notes, f"Seconds: {seconds}."]
+    yield Text(f"Seconds: {seconds}.")
 
 
 def _ratio(value: float | None) -> str:
-    if value is None:
-        return "n/a"
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+    return number(value, 3 if value is None or value < 10 else 1)

@@ -28,7 +28,6 @@ def calibrate_cli(
     output: Output,
     min_support: int = typer.Option(
         MIN_SUPPORT,
-        "--min-support",
         min=1,
         help="Tokens of DEV that a tag needs for a bias of its own; those with fewer have that of "
         "the tags about as common in training.",

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
-from ..data.convert import ConversionRefusedError, convert
+from ..data.conversion import CHANGED, DROPPED, DROPPED_DOCUMENTS, ConversionCounts
+from ..data.convert import ConversionRefusedError, blank, convert, parse_limit
+from ..data.flattening import FlatRules
 from ..data.formats.column_tags import SCHEMES
-from ..data.formats.detect import FORMATS, detect_format
-from ..data.formats.writing import FLAT, WRITTEN
-from ..data.label_map import LabelMap, read_label_map
+from ..data.formats.detect import FORMATS, Format
+from ..data.formats.writing import FLAT, WRITTEN, format_of
+from ..data.label_map import read_label_map
 from ..data.offsets import UNITS
+from ..errors import close_matches
 from ._app import app
-from ._conversion_options import flat_rules, limit, one_of, output_format, refuse, tokenizer_of
-from ._conversion_tables import print_counts, warn_of_unread
+from ._shared import one_of, print_content, usage, warn
+
+
+def _limit(value: str | None) -> str | None:
+    """Check --max-dropped."""
+    if value is not None:
+        with usage():
+            parse_limit(value)
+    return value
 
 
 @app.command("convert", no_args_is_help=True)
@@ -85,7 +99,7 @@ def convert_cli(
         "'OldName: null' drops it.",
     ),
     max_dropped: str | None = typer.Option(
-        None, metavar="P%|N", callback=limit,
+        None, metavar="P%|N", callback=_limit,
         help="Write no output and end with exit code 1 if more mentions are dropped: a "
         "percentage of them (1%) or a number (5). Those that --label-map drops, or whose document "
         "was rejected, do not count; --report is written all the same.",
@@ -120,19 +134,21 @@ def convert_cli(
       clinical-ner convert train.bioes train.spacy --label-column 3 --label-map labels.yml
       clinical-ner convert all.spacy brat_folder
     """
-    format_to = output_format(output, to, docs_per_file=docs_per_file)
+    format_to = _output_format(output, to, docs_per_file=docs_per_file)
     if report is not None and report.suffix != ".jsonl":
         raise typer.BadParameter("the name must end in .jsonl", param_hint="--report")
+    rule_options = {
+        "overlap": overlap, "priority": priority, "discontinuous": discontinuous,
+        "misaligned": misaligned,
+    }  # fmt: skip
     if format_to not in FLAT:
-        refuse(
-            format_to, overlap=overlap, priority=priority, discontinuous=discontinuous,
-            misaligned=misaligned, lang=lang, tokenizer=tokenizer,
-        )  # fmt: skip
-    rules = flat_rules(overlap, priority, discontinuous, misaligned)
-    nlp = tokenizer_of(lang, tokenizer) if format_to in FLAT else None
-    mapping = LabelMap({}) if label_map is None else read_label_map(label_map)
-    found = detect_format(source) if format == "auto" else format
-    console = Console()
+        _refuse(format_to, **rule_options, lang=lang, tokenizer=tokenizer)
+    rules = _flat_rules(**rule_options)
+    nlp = None
+    if format_to in FLAT:
+        with usage("--lang"):
+            nlp = blank(lang or "en", tokenizer or "clinical")
+    names = None if label_map is None else read_label_map(label_map).names
     try:
         with _progress() as progress:
             task = progress.add_task(str(source), total=None)
@@ -140,10 +156,10 @@ def convert_cli(
                 source,
                 output,
                 nlp=nlp,
-                format=found,  # type: ignore[arg-type]
+                format=format,  # type: ignore[arg-type]
                 to=format_to,
                 rules=rules,
-                label_map=mapping.names,
+                label_map=names,
                 max_dropped=max_dropped,
                 docs_per_file=docs_per_file,
                 report=report,
@@ -155,18 +171,125 @@ def convert_cli(
                 offsets=offsets,
             )
     except ConversionRefusedError as error:
-        print_counts(error.counts, console, None if label_map is None else mapping)
+        print_content(_content(error.counts, names))
         raise
-    print_counts(counts, console, None if label_map is None else mapping)
-    if label_map is not None:
-        warn_of_unread(mapping.names, counts.labels, source=str(label_map))
-    new = {mapping.names.get(label, label) for label in counts.labels}
-    warn_of_unread(rules.priority, filter(None, new), source="--priority")
+    print_content(_content(counts, names))
+    _warn_of_unread(names or (), counts.labels, source=str(label_map))
+    new = {(names or {}).get(label, label) for label in counts.labels}
+    _warn_of_unread(rules.priority, filter(None, new), source="--priority")
 
 
 def _progress() -> Progress:
-    columns = SpinnerColumn(), TextColumn("{task.completed} documents"), TimeElapsedColumn()
-    # Not left on the screen, where the tables follow.
     return Progress(
-        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+        *(SpinnerColumn(), TextColumn("{task.completed} documents"), TimeElapsedColumn()),
+        console=Console(stderr=True),
+        # Not left on the screen, where the tables follow.
+        transient=True,
+        disable=not sys.stderr.isatty(),
     )
+
+
+def _output_format(output: Path, to: str, *, docs_per_file: int | None) -> Format:
+    """The format to write: that of --to, or of the output's name."""
+    if docs_per_file is not None:
+        if to not in ("auto", "docbin"):
+            raise typer.BadParameter(f"has no meaning for {to}", param_hint="--docs-per-file")
+        if output.suffix == ".spacy":
+            raise typer.BadParameter(
+                "--docs-per-file writes a folder: name it without .spacy", param_hint="OUTPUT"
+            )
+        return "docbin"
+    named = format_of(output)
+    if to == "auto":
+        if named is None:
+            raise typer.BadParameter(
+                f"the ending {output.suffix!r} does not determine the format to write: give --to",
+                param_hint="OUTPUT",
+            )
+        return named
+    if to == "docbin" and output.suffix != ".spacy":
+        raise typer.BadParameter("the name must end in .spacy", param_hint="OUTPUT")
+    # A folder's name may end in anything, and a file's in nothing.
+    if to not in ("brat", named) and named not in (None, "brat"):
+        raise typer.BadParameter(
+            f"the ending {output.suffix!r} is that of {named}, not of {to}", param_hint="OUTPUT"
+        )
+    return to  # type: ignore[return-value]
+
+
+def _refuse(to: Format, **options: str | None) -> None:
+    """Refuse options that have no meaning for a format that holds mentions as they are."""
+    for name, value in options.items():
+        if value is not None:
+            raise typer.BadParameter(
+                f"has no meaning for {to}, which holds mentions as they are", param_hint=f"--{name}"
+            )
+
+
+def _flat_rules(priority: str | None, **options: str | None) -> FlatRules:
+    """Make the rules of what was given; the rest is as FlatRules has it."""
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if priority is not None:
+        given["priority"] = tuple(part.strip() for part in priority.split(","))
+        if not all(given["priority"]):
+            raise typer.BadParameter("a label is empty", param_hint="--priority")
+    with usage("--overlap, --priority, --discontinuous, --misaligned"):
+        rules = FlatRules(**given)
+    return rules
+
+
+def _warn_of_unread(labels: Iterable[str], read: Iterable[str], *, source: str) -> None:
+    """Say in one line on stderr which labels that a user named no mention has."""
+    known = sorted(set(read))
+    unread = [label for label in labels if label not in known]
+    if unread:
+        all_known = f"Known: {', '.join(known)}."
+        hint = close_matches(unread[0], known) if len(unread) == 1 else all_known
+        warn(f"{source}: no mention read has label {', '.join(unread)}. {hint}")
+
+
+def _content(
+    counts: ConversionCounts, names: Mapping[str, str | None] | None
+) -> Iterator[Table | str]:
+    """What became of mentions by label and by reason, and of documents."""
+    yield _by_label(counts, names)
+    yield _by_reason(counts)
+    documents = counts.documents
+    dropped = {code: documents[code] for code in DROPPED_DOCUMENTS if documents[code]}
+    reasons = ", ".join(f"{code} {number}" for code, number in dropped.items())
+    yield (
+        f"Documents: {documents.total()} read, {documents['kept']} kept, "
+        f"{sum(dropped.values())} dropped" + (f" ({reasons})." if reasons else ".")
+    )
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.other_lines.items()))
+    omitted = counts.other_lines.total()
+    yield f"Omitted, not mentions: {omitted}" + (f" ({kinds})." if kinds else ".")
+
+
+def _by_label(counts: ConversionCounts, names: Mapping[str, str | None] | None) -> Table:
+    """The mentions read, per label read; the columns behind it sum to it."""
+    columns = ["read", "kept", "merged", "moved", "dropped"]
+    table = Table("label", title="Mentions", title_justify="left", show_footer=True)
+    table.columns[0].footer = "total"
+    if names is not None:
+        table.add_column("becomes")
+        columns.insert(2, "renamed")
+    total = counts.total
+    for column in columns:
+        table.add_column(column, justify="right", footer=str(getattr(total, column)))
+    for label, row in sorted(counts.labels.items(), key=lambda item: (-item[1].read, item[0])):
+        # Text, since a label may hold what rich takes for markup.
+        cells = [Text(label)]
+        if names is not None:
+            cells.append(Text(names.get(label, label) or "(dropped)"))
+        table.add_row(*cells, *(str(getattr(row, column)) for column in columns))
+    return table
+
+
+def _by_reason(counts: ConversionCounts) -> Table:
+    table = Table("action", "code", "meaning", title="Reasons", title_justify="left")
+    table.add_column("mentions", justify="right")
+    for action, codes in (("changed", CHANGED), ("dropped", DROPPED)):
+        for code, meaning in codes.items():
+            table.add_row(action, code, meaning, str(counts.reasons[code]))
+    return table

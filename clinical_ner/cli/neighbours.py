@@ -44,11 +44,11 @@ def neighbours_cli(
     ],
     dev: Dev,
     output: Output,
-    max_k: int = typer.Option(64, "--max-k", min=1, help="Largest number of neighbours to try."),
+    max_k: int = typer.Option(64, min=1, help="Largest number of neighbours to try."),
     outside_ratio: float = typer.Option(
-        1.0, "--outside-ratio", help="Vectors of O to keep at most, per vector of an entity token."
+        1.0, help="Vectors of O to keep at most, per vector of an entity token."
     ),
-    seed: int = typer.Option(0, "--seed", min=0, help="Seed of the choice among those of O."),
+    seed: int = typer.Option(0, min=0, help="Seed of the choice among those of O."),
     gpu_id: GpuId = -1,
     as_json: AsJson = False,
 ) -> None:
@@ -66,7 +66,7 @@ def neighbours_cli(
       clinical-ner neighbours training/model-best corpus/train.spacy corpus/dev.spacy \\
         training/model-knn
     """
-    with usage("--outside-ratio"):
+    with usage("'--outside-ratio'"):
         check_number("outside_ratio", outside_ratio, above=0)
     report = add_neighbours(
         model,

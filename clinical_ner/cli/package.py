@@ -36,9 +36,9 @@ def package_cli(
       clinical-ner package training/model-final packages \\
         --metrics metrics/test.json --corpus corpus/case_reports
     """
-    with usage("--name"):
+    with usage("'--name'"):
         check_name(name)
-    with usage("--version"):
+    with usage("'--version'"):
         check_version(version)
     wheels = package(
         model,

@@ -13,6 +13,7 @@ from spacy.training.loop import DIR_MODEL_BEST
 from ..training.recipes import BASE
 from ..training.train import train
 from ._app import app
+from ._shared import GpuId
 
 #: Settings that are options of the command.
 OPTIONS = {
@@ -47,7 +48,7 @@ def train_cli(
     ),
     epochs: int = typer.Option(0, min=0, help="Passes over the data; 0: as the recipe says."),
     seed: int = typer.Option(0, min=0, help="Seed of weights, order and dropout."),
-    gpu_id: int = typer.Option(-1, "--gpu-id", min=-1, help="GPU to use, -1 for the CPU."),
+    gpu_id: GpuId = -1,
 ) -> None:
     """Train a pipeline.
 
@@ -61,7 +62,6 @@ def train_cli(
       clinical-ner train minilm training --train corpus/train.spacy \\
         --dev corpus/dev.spacy --components.ner.prior_strength 0.75
     """
-    overrides = _overrides(context.args)
     record = train(
         recipe,
         output,
@@ -72,7 +72,7 @@ def train_cli(
         epochs=epochs,
         seed=seed,
         gpu_id=gpu_id,
-        overrides=overrides,
+        overrides=_overrides(context.args),
     )
     typer.echo(
         f"Trained {record['epochs']:g} epochs of {record['corpus_words']} words in "

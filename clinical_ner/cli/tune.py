@@ -9,7 +9,6 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ..decoding.decision import check_prior_strength
 from ..fitting.thresholds import Objective
 from ..fitting.tune import tune
 from ._app import app
@@ -21,6 +20,7 @@ from ._shared import (
     Output,
     columns,
     number,
+    parse_strengths,
     print_report,
     track,
     usage,
@@ -43,18 +43,15 @@ def tune_cli(
     output: Output,
     objective: str = typer.Option(
         "macro_f",
-        "--objective",
         help="macro_f: the best F1 of every label. recall@precision=P: the best recall of every "
         "label at a precision of at least P, above 0 and at most 1.",
     ),
     prior_strengths: str = typer.Option(
         "",
-        "--prior-strengths",
         help="Prior strengths in [0, 1] to choose from, with commas; by default MODEL's own.",
     ),
     min_support: int = typer.Option(
         10,
-        "--min-support",
         min=1,
         help="Labels with fewer predicted entities share the threshold of those about as common "
         "in training.",
@@ -77,14 +74,14 @@ def tune_cli(
       clinical-ner tune training/model-final corpus/dev.spacy training/model-tuned \\
         --objective recall@precision=0.9 --prior-strengths 1,0.75,0.5
     """
-    with usage("--objective"):
+    with usage("'--objective'"):
         parsed = Objective.parse(objective)
     report = tune(
         model,
         dev,
         output,
         objective=parsed,
-        prior_strengths=_strengths(prior_strengths),
+        prior_strengths=parse_strengths(prior_strengths),
         min_support=min_support,
         gpu_id=gpu_id,
         track=track,
@@ -95,16 +92,6 @@ def tune_cli(
             "calibrating it later would make them wrong."
         )
     print_report(report, _content(report), as_json=as_json)
-
-
-def _strengths(text: str) -> list[float]:
-    """Parse comma-separated prior strengths; none in an empty text."""
-    try:
-        return [check_prior_strength(float(part)) for part in text.split(",") if text.strip()]
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"numbers in [0, 1], not {text!r}", param_hint="'--prior-strengths'"
-        ) from error
 
 
 def _content(report: Mapping[str, Any]) -> Iterator[Table | str]:
