@@ -103,11 +103,7 @@ def print_content(content: Iterable[RenderableType], *, width: int | None = None
 
 
 def print_report(
-    report: Mapping[str, Any],
-    content: Iterable[RenderableType],
-    *,
-    as_json: bool,
-    width: int = 110,
+    report: Mapping[str, Any], content: Iterable[RenderableType], *, as_json: bool, width: int = 110
 ) -> None:
     """Print a report on stdout, as JSON or as its content; see `print_content`."""
     if as_json:

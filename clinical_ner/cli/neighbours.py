@@ -12,18 +12,7 @@ from rich.table import Table
 from ..errors import check_number
 from ..fitting.add_neighbours import add_neighbours
 from ._app import app
-from ._shared import (
-    AsJson,
-    Dev,
-    GpuId,
-    Model,
-    Output,
-    columns,
-    number,
-    print_report,
-    track,
-    usage,
-)
+from ._shared import AsJson, Dev, GpuId, Model, Output, columns, number, print_report, track, usage
 
 #: Scores of the table, and their digits.
 TITLES = {

@@ -48,9 +48,7 @@ def optimize_cli(
         1.0, min=0.0, help="Points of macro-F1 on DEV that it may cost."
     ),
     max_ece_loss: float = typer.Option(
-        0.005,
-        min=0.0,
-        help="By how much the calibration error of tokens on DEV may grow.",
+        0.005, min=0.0, help="By how much the calibration error of tokens on DEV may grow."
     ),
     rounds: int = typer.Option(
         3, min=1, help="How often each pipeline runs over DEV for its speed."

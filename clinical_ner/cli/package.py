@@ -41,13 +41,7 @@ def package_cli(
     with usage("'--version'"):
         check_version(version)
     wheels = package(
-        model,
-        output,
-        metrics=metrics,
-        corpus=corpus,
-        library=library,
-        name=name,
-        version=version,
+        model, output, metrics=metrics, corpus=corpus, library=library, name=name, version=version
     )
     for wheel in wheels:
         typer.echo(f"{wheel} ({wheel.stat().st_size / 1e6:.1f} MB)")

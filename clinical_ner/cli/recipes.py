@@ -11,9 +11,7 @@ from ._app import app
 
 
 @app.command("recipes")
-def recipes_cli(
-    folder: Path = typer.Argument(BASE.parent, help="Folder of recipes."),
-) -> None:
+def recipes_cli(folder: Path = typer.Argument(BASE.parent, help="Folder of recipes.")) -> None:
     """List the recipes that train and compare take by name."""
     found = list_recipes(folder)
     width = max(map(len, found))

@@ -28,8 +28,7 @@ def split_cli(
     ),
     out_dir: Path = typer.Argument(..., metavar="OUT_DIR", help="Folder of the output files."),
     dev: float = typer.Option(
-        0.1,
-        help="Share of the documents for dev, in [0, 1); of those not in test, of folds.",
+        0.1, help="Share of the documents for dev, in [0, 1); of those not in test, of folds."
     ),
     test: float | None = typer.Option(
         None, help=f"Share of the documents for test, in [0, 1): {TEST} if not given."

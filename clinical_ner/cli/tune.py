@@ -47,8 +47,7 @@ def tune_cli(
         "label at a precision of at least P, above 0 and at most 1.",
     ),
     prior_strengths: str = typer.Option(
-        "",
-        help="Prior strengths in [0, 1] to choose from, with commas; by default MODEL's own.",
+        "", help="Prior strengths in [0, 1] to choose from, with commas; by default MODEL's own."
     ),
     min_support: int = typer.Option(
         10,
