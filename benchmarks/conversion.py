@@ -212,7 +212,7 @@ def made(pool: Sequence[AnnotatedText], size: int, *, seed: int) -> list[Annotat
             words += len(sentence.text.split())
         numbered = (replace(m, id=f"T{index}") for index, m in enumerate(mentions, start=1))
         id = f"note-{number:06}"
-        notes.append(AnnotatedText(id, " ".join(pieces), tuple(numbered), Path(id)))
+        notes.append(AnnotatedText(id, " ".join(pieces), tuple(numbered)))
     return notes
 
 

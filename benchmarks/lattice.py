@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from clinical_ner.data.read_gold import read_gold_for
+from clinical_ner.data.gold import read_gold_for
 from clinical_ner.decoding.decision import Decoded, decision_scores
 from clinical_ner.decoding.lattice import Lattice, best_sequence, best_sequences, entities_of
 from clinical_ner.errors import ClinicalNerError

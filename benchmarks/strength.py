@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clinical_ner.data.read_gold import read_gold_for
+from clinical_ner.data.gold import read_gold_for
 from clinical_ner.errors import ClinicalNerError, InputError
 from clinical_ner.evaluation.one_pass_counts import evaluate_pipeline
 from clinical_ner.evaluation.plots import check_can_draw

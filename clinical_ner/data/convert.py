@@ -34,8 +34,8 @@ from .conversion import (
     to_flat_doc,
 )
 from .flattening import FlatRules
-from .formats.detect import Format, detect_format
-from .formats.reading import SUFFIXES, read_texts
+from .formats.detect import SUFFIXES, Format, detect_format
+from .formats.reading import read_texts
 from .formats.writing import FLAT, WRITTEN, format_of, write_docs, write_texts
 from .label_map import LabelMap
 from .mentions import AnnotatedText, Mention

@@ -6,19 +6,18 @@ and its exact offsets: what was read can be written again, to the character.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from spacy.language import Language
 from spacy.tokens import Doc, SpanGroup
 from spacy.vocab import Vocab
 
 from ..errors import InputError
-from ..files import corpus_files
 from .flattening import has_text, trimmed
 from .formats.docbin import DOCUMENT_ID, read_docbin
-from .mentions import AnnotatedText, DocumentIds, Mention
+from .mentions import Mention
 
-SUFFIXES = (".spacy",)
 GOLD_ALL = "gold_all"
 """Key of ``doc.spans`` under which all mentions are."""
 
@@ -84,27 +83,34 @@ def get_gold(doc: Doc) -> tuple[Mention, ...]:
     )
 
 
-def read_docbin_texts(path: Path, vocab: Vocab) -> Iterator[AnnotatedText]:
-    """Read .spacy files as texts with mentions; the Docs of one file are held in memory.
-
-    A document's id is that of ``user_data["clinical_ner.id"]``, otherwise the file's name and the
-    document's number, counted from 1.
-
-    Args:
-        path: a file, or a flat folder of files that end in .spacy.
-        vocab: the strings of the files are added to it.
+def read_gold(path: Path, vocab: Vocab) -> list[Doc]:
+    """Read documents that hold an entity, at least one of them.
 
     Raises:
-        ClinicalNerError: as read_docbin does, for two documents of one id, and for a group of
-            mentions that does not hold together.
+        ClinicalNerError: the file cannot be read, or holds none.
     """
-    return _read(corpus_files(path, SUFFIXES), vocab)
+    docs = read_docbin(path, vocab)
+    if not any(doc.ents for doc in docs):
+        raise InputError(
+            f"{path}: holds no entity in doc.ents, so there is nothing to learn or to score. Name "
+            "a file with gold annotations."
+        )
+    return docs
 
 
-def _read(files: Iterable[Path], vocab: Vocab) -> Iterator[AnnotatedText]:
-    ids = DocumentIds()
-    for file in files:
-        for number, doc in enumerate(read_docbin(file, vocab), start=1):
-            document = str(doc.user_data.get(DOCUMENT_ID, f"{file.stem}-{number}"))
-            ids.add(document, f"{file}, document {number}")
-            yield AnnotatedText(id=document, text=doc.text, mentions=get_gold(doc), path=file)
+def read_gold_for(path: Path, nlp: Language) -> list[Doc]:
+    """Read documents that a pipeline is to annotate.
+
+    Raises:
+        ClinicalNerError: see ``read_gold``, or a text is longer than the pipeline takes.
+    """
+    docs = read_gold(path, nlp.vocab)
+    for index, doc in enumerate(docs):
+        length = len(doc.text)
+        if length > nlp.max_length and not doc.has_unknown_spaces:
+            id_ = doc.user_data.get(DOCUMENT_ID, index)
+            raise InputError(
+                f"{path}: document {id_} has {length} characters, more than the {nlp.max_length} "
+                "that the pipeline takes. Divide the document."
+            )
+    return docs

@@ -19,6 +19,26 @@ UNUSABLE = {
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where something is in a corpus, for messages; lines count from 1."""
+
+    path: Path
+    line: int
+
+    def __str__(self) -> str:
+        """The place as messages name it."""
+        return f"{self.path}, line {self.line}"
+
+    def fault(self, problem: str, hint: str = "Fix or remove the record") -> ClinicalNerError:
+        """An error about what is there."""
+        return InputError(f"{self}: {problem}. {hint}.")
+
+    def mention_fault(self, id: str, document: str, problem: str) -> ClinicalNerError:
+        """An error about a mention there."""
+        return self.fault(f"annotation {id} of document {document} {problem}", "Fix or remove it")
+
+
+@dataclass(frozen=True)
 class Mention:
     """A labelled part of a text.
 
@@ -52,7 +72,6 @@ class AnnotatedText:
         id: the document's id, unique within the corpus.
         text: the text with its own line ends, without a byte order mark.
         mentions: in the file's order, offsets over `text` and within it.
-        path: the file that holds the text.
         skipped: how many things of each other kind the annotation holds (relations, attributes,
             ...).
         unusable: a key of UNUSABLE if the file itself says that the annotation is none.
@@ -61,7 +80,6 @@ class AnnotatedText:
     id: str
     text: str
     mentions: tuple[Mention, ...]
-    path: Path
     skipped: dict[str, int] = field(default_factory=dict)
     unusable: str | None = None
 
@@ -73,14 +91,14 @@ class DocumentIds:
     """
 
     def __init__(self) -> None:
-        self._places: dict[str, str] = {}
+        self._places: dict[str, object] = {}
 
-    def add(self, document: str, place: str) -> None:
+    def add(self, document: str, place: object) -> None:
         """Remember a document.
 
         Args:
             document: the document's id.
-            place: where it is, as in "notes.jsonl, line 3".
+            place: where it is; its string is as "notes.jsonl, line 3".
 
         Raises:
             ClinicalNerError: the id was added before; it names both places.

@@ -7,14 +7,14 @@ Plane (UTF-16), so that a corpus may be read for months before one of them shows
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from pathlib import Path
 from typing import Literal, get_args
 
-from ..errors import InputError, check_choice
-from .mentions import Mention
+from ..errors import ClinicalNerError
+from .mentions import AnnotatedText, Mention, Place
 
 Unit = Literal["code-points", "utf-16", "bytes"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
@@ -33,10 +33,20 @@ class QuotedMention:
     quote: str | None = None
 
 
-def check_unit(unit: str | None) -> None:
-    """Raise ClinicalNerError if `unit` is neither None nor one of UNITS."""
-    if unit is not None:
-        check_choice("offsets", unit, UNITS)
+@dataclass
+class Draft:
+    """A document as a file gives it: an AnnotatedText whose mentions' offsets are not checked yet.
+
+    Attributes:
+        unit: what the offsets count, None if the file does not say.
+    """
+
+    id: str
+    text: str
+    mentions: list[QuotedMention] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    unusable: str | None = None
+    unit: Unit | None = None
 
 
 def width(text: str, unit: Unit) -> int:
@@ -54,8 +64,7 @@ def in_code_points(text: str, quoted: Sequence[QuotedMention], unit: Unit) -> li
     """
     if unit == "code-points" or text.isascii():
         return list(quoted)
-    size = _utf16_size if unit == "utf-16" else _utf8_size
-    ends = [0, *accumulate(map(size, text))]
+    ends = [0, *accumulate(width(character, unit) for character in text)]
 
     def code_point(offset: int) -> int:
         index = bisect_left(ends, offset)
@@ -75,56 +84,60 @@ def in_code_points(text: str, quoted: Sequence[QuotedMention], unit: Unit) -> li
     ]
 
 
-def settled(
-    text: str,
-    quoted: Sequence[QuotedMention],
-    unit: Unit | None,
-    *,
-    path: Path,
-    line: int,
-    document: str,
-) -> tuple[Mention, ...]:
-    """Check mentions against their text, and count their offsets in code points.
+def settled(draft: Draft, place: Place, unit: Unit | None = None) -> AnnotatedText:
+    """Check a document's mentions against its text, and count their offsets in code points.
 
     Args:
-        text: of the document.
-        quoted: the mentions as the file gives them.
-        unit: what the offsets count; None for code points, unless quotes show that it is another
-            unit: one under which every mention fits, while under code points one does not.
-        path: for messages; a mention's own line, if it has one, is named instead.
-        line: see `path`.
-        document: see `path`.
+        draft: the document.
+        place: where it is, for messages; a mention's own line, if it has one, is named instead.
+        unit: what the offsets count, if the draft does not say; None for code points, unless quotes
+            show that it is another unit: one under which every mention fits, while under code
+            points one does not.
 
     Raises:
         InputError: the first mention that lies outside the text, ends before it starts, or does not
             stand where its quote says.
     """
-    units: tuple[Unit, ...] = (unit,) if unit is not None else ("code-points",)
-    if unit is None and not text.isascii() and any(item.quote is not None for item in quoted):
-        units = UNITS
+    unit = draft.unit or unit
+    units: tuple[Unit, ...] = (unit or "code-points",)
+    if unit is None and not draft.text.isascii():
+        units = UNITS if any(item.quote is not None for item in draft.mentions) else units
+    faults: list[ClinicalNerError] = []
     for candidate in units:
-        converted = in_code_points(text, quoted, candidate)
-        if all(_fault(text, item) is None for item in converted):
-            return tuple(item.mention for item in converted)
-    for given, item in zip(quoted, in_code_points(text, quoted, units[0]), strict=True):
-        fault = _fault(text, item)
-        if fault is None:
-            continue
-        line = item.mention.line or line
-        at, unit = written(given.mention.fragments), units[0]
-        if fault == "fit":
-            length = width(text, unit)
-            raise InputError(
-                f"{path}, line {line}: offsets {at} of {item.mention.id} do not fit the text of "
-                f"document {document}, which counts {length} {unit}. Write 0 <= START <= END <= "
-                f"{length}, or say what the offsets count (code-points, utf-16 or bytes)."
+        converted = in_code_points(draft.text, draft.mentions, candidate)
+        for given, item in zip(draft.mentions, converted, strict=True):
+            if problem := _problem(draft, given, item, candidate):
+                faults.append(Place(place.path, item.mention.line or place.line).fault(*problem))
+                break
+        else:
+            mentions = tuple(item.mention for item in converted)
+            return AnnotatedText(
+                draft.id, draft.text, mentions, dict(+draft.skipped), draft.unusable
             )
-        raise InputError(
-            f"{path}, line {line}: the text of {item.mention.id} does not match document "
-            f"{document} at {at}, counted in {unit}. Check that the text is the one annotated, "
-            "with the same line ends."
+    raise faults[0]
+
+
+def _problem(
+    draft: Draft, given: QuotedMention, item: QuotedMention, unit: Unit
+) -> tuple[str, str] | None:
+    """What is wrong with a mention, given in a unit and counted in code points, and a hint."""
+    text, mention = draft.text, item.mention
+    if not fits(text, mention.fragments):
+        length, other = width(text, unit), ""
+        if draft.unit is None:
+            other = ", or say what the offsets count (code-points, utf-16 or bytes)"
+        return (
+            f"offsets {written(given.mention.fragments)} of {mention.id} do not fit the text of "
+            f"document {draft.id}, which counts {length} {unit}",
+            f"Write 0 <= START <= END <= {length}{other}",
         )
-    raise AssertionError("one mention at least does not fit")
+    if item.quote is not None and not agrees(text, mention.fragments, item.quote):
+        return (
+            f"the text of {mention.id} does not match document {draft.id} at "
+            f"{written(given.mention.fragments)}, counted in {unit}",
+            "Check that the text is the one annotated, with the same line ends",
+        )
+    return None
 
 
 def written(fragments: Iterable[tuple[int, int]]) -> str:
@@ -146,20 +159,3 @@ def agrees(text: str, fragments: Iterable[tuple[int, int]], quote: str) -> bool:
 def normalized(parts: Iterable[str]) -> str:
     """Join parts, any run of whitespace being one space, none at the edges."""
     return " ".join(" ".join(parts).split())
-
-
-def _fault(text: str, item: QuotedMention) -> Literal["fit", "quote"] | None:
-    if not fits(text, item.mention.fragments):
-        return "fit"
-    if item.quote is None or agrees(text, item.mention.fragments, item.quote):
-        return None
-    return "quote"
-
-
-def _utf16_size(character: str) -> int:
-    return 1 if character <= "\uffff" else 2
-
-
-def _utf8_size(character: str) -> int:
-    code = ord(character)
-    return 1 if code < 0x80 else 2 if code < 0x800 else 3 if code < 0x10000 else 4

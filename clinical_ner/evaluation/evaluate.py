@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ..data.read_gold import read_gold_for
+from ..data.gold import read_gold_for
 from ..errors import InputError, check_number, not_a_folder
 from ..files import replacing
 from ..model.gpu import use_gpu

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from ..data.read_gold import read_gold_for
+from ..data.gold import read_gold_for
 from ..errors import ClinicalNerError, InputError, check_number
 from ..evaluation.one_pass_counts import evaluate_pipeline
 from ..neighbours.datastore import Datastore, half_precision

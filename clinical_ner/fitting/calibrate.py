@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..data.read_gold import read_gold_for
+from ..data.gold import read_gold_for
 from ..errors import ClinicalNerError, check_number
 from ..evaluation.one_pass_counts import evaluate_pipeline
 from ..pipeline.loading import load_to_fit, write_pipeline

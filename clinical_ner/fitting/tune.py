@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..data.read_gold import read_gold_for
+from ..data.gold import read_gold_for
 from ..decoding.decision import check_prior_strength
 from ..errors import InputError, check_number
 from ..evaluation.one_pass_counts import evaluate_pipeline

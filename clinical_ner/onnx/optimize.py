@@ -18,7 +18,7 @@ from spacy_transformers.data_classes import HFObjects
 from spacy_transformers.layers import TransformerModel
 from spacy_transformers.layers.transformer_model import set_pytorch_transformer
 
-from ..data.read_gold import read_gold_for
+from ..data.gold import read_gold_for
 from ..errors import ClinicalNerError, InputError
 from ..evaluation.one_pass_counts import evaluate_pipeline
 from ..evaluation.runner import unannotated

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from clinical_ner.checks.corpus import Part
 from clinical_ner.checks.findings import Finding
@@ -17,7 +16,7 @@ def document(id: str, text: str, *mentions: tuple[object, ...], **fields: str) -
             place = [start, start + len(place[0])]
         fragments = tuple(zip(place[::2], place[1::2], strict=True))
         made.append(Mention(f"T{number}", str(label), fragments))  # type: ignore[arg-type]
-    return AnnotatedText(id, text, tuple(made), Path("corpus"), **fields)  # type: ignore[arg-type]
+    return AnnotatedText(id, text, tuple(made), **fields)  # type: ignore[arg-type]
 
 
 def part(name: str, *documents: AnnotatedText) -> Part:

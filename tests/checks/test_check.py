@@ -9,7 +9,7 @@ from clinical_ner.data.formats.jsonl import write_jsonl
 from clinical_ner.data.mentions import AnnotatedText, Mention
 from clinical_ner.errors import ConfigError, InputError
 
-NOTE = AnnotatedText("a", "Chest pain.", (Mention("T1", "Sign", ((0, 10),)),), Path())
+NOTE = AnnotatedText("a", "Chest pain.", (Mention("T1", "Sign", ((0, 10),)),))
 
 
 def test_a_path_is_one_part_and_several_are_several(tmp_path: Path) -> None:

@@ -32,9 +32,8 @@ NOTES = [
             Mention("T3", "Body", ((21, 25), (36, 39))),
             Mention("T4", "Sign", ((2, 8), (15, 19))),
         ),
-        Path(),
     ),
-    AnnotatedText("note-2", "No fever.", (Mention("T1", "Sign", ((3, 8),)),), Path()),
+    AnnotatedText("note-2", "No fever.", (Mention("T1", "Sign", ((3, 8),)),)),
 ]
 #: Names of outputs that tell their format, and what of the mentions it can hold.
 OUTPUTS: dict[str, str] = {
@@ -140,7 +139,7 @@ def test_formats_that_are_only_read_are_a_usage_error(
 
 
 def test_formats_for_annotating_take_what_nobody_has_annotated(tmp_path: Path) -> None:
-    bare = [AnnotatedText("a", "No fever.", (), Path()), AnnotatedText("b", " \n", (), Path())]
+    bare = [AnnotatedText("a", "No fever.", ()), AnnotatedText("b", " \n", ())]
     write_brat(bare, tmp_path / "notes")
 
     assert _run(tmp_path / "notes", tmp_path / "all.jsonl") == 0
@@ -357,7 +356,7 @@ def test_a_source_in_no_known_format(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_an_output_that_cannot_hold_a_label(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    notes = [AnnotatedText("a", "fever", (Mention("T1", "My sign", ((0, 5),)),), Path())]
+    notes = [AnnotatedText("a", "fever", (Mention("T1", "My sign", ((0, 5),)),))]
     write_jsonl(notes, tmp_path / "a.jsonl")
 
     message = _error(capsys, tmp_path / "a.jsonl", tmp_path / "new" / "brat")

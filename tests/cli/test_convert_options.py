@@ -30,7 +30,6 @@ NOTE = AnnotatedText(
         Mention("T4", "Sign", ((24, 28), (37, 41))),
         Mention("T5", "Part", ((24, 27),)),
     ),
-    Path(),
 )
 
 
@@ -252,7 +251,7 @@ def test_labels_that_the_map_drops_do_not_count(
 
 
 def test_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    notes = [AnnotatedText(f"n{i}", TEXT, NOTE.mentions, Path()) for i in range(5)]
+    notes = [AnnotatedText(f"n{i}", TEXT, NOTE.mentions) for i in range(5)]
     write_jsonl(notes, tmp_path / "notes.jsonl")
 
     assert _run(tmp_path / "notes.jsonl", tmp_path / "train", "--docs-per-file", "2") == 0

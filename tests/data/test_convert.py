@@ -13,7 +13,7 @@ from clinical_ner.data.formats.jsonl import write_jsonl
 from clinical_ner.data.mentions import AnnotatedText, Mention
 from clinical_ner.errors import ConfigError
 
-NOTE = AnnotatedText("a", "Pain 5mg.", (Mention("T1", "Sign", ((0, 4),)),), Path())
+NOTE = AnnotatedText("a", "Pain 5mg.", (Mention("T1", "Sign", ((0, 4),)),))
 
 
 def test_source_and_output_are_enough(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_documents_are_read_as_they_are_written(
     def read(*args: object, **settings: object) -> object:
         for number in range(20):
             alive.append(number)
-            yield AnnotatedText(f"n{number}", NOTE.text, NOTE.mentions, Path())
+            yield AnnotatedText(f"n{number}", NOTE.text, NOTE.mentions)
 
     monkeypatch.setattr("clinical_ner.data.convert.read_texts", read)
     (tmp_path / "source.jsonl").write_text("{}")

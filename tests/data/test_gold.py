@@ -9,7 +9,8 @@ from spacy.vocab import Vocab
 
 from clinical_ner.data.conversion import to_flat_doc
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, write_docbin
-from clinical_ner.data.gold import GOLD_ALL, get_gold, read_docbin_texts, set_gold
+from clinical_ner.data.formats.reading import read_texts
+from clinical_ner.data.gold import GOLD_ALL, get_gold, set_gold
 from clinical_ner.data.mentions import Mention
 from clinical_ner.errors import ClinicalNerError
 
@@ -77,7 +78,7 @@ def test_docs_without_ids_are_numbered(tmp_path: Path) -> None:
     write_docbin([_doc(), _doc()], tmp_path / "notes.spacy")
 
     for path in (tmp_path, tmp_path / "notes.spacy"):
-        ids = [text.id for text in read_docbin_texts(path, Vocab())]
+        ids = [text.id for text in read_texts(path, format="docbin")]
         assert ids == ["notes-1", "notes-2"]
 
 
@@ -88,4 +89,4 @@ def test_docs_of_one_id(tmp_path: Path) -> None:
     write_docbin(docs, tmp_path / "notes.spacy")
 
     with pytest.raises(ClinicalNerError, match="document 2: .* id a is used at .*document 1"):
-        list(read_docbin_texts(tmp_path / "notes.spacy", Vocab()))
+        list(read_texts(tmp_path / "notes.spacy", format="docbin"))

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinical_ner.data.mentions import Mention
-from clinical_ner.data.offsets import UNITS, QuotedMention, Unit, settled, width
+from clinical_ner.data.mentions import Mention, Place
+from clinical_ner.data.offsets import UNITS, Draft, QuotedMention, Unit, settled, width
 from clinical_ner.errors import ClinicalNerError
 
 from .formats.examples import document, text
 
-PATH = Path("notes.jsonl")
+PLACE = Place(Path("notes.jsonl"), 3)
 
 
 def _count(prefix: str, unit: Unit) -> int:
@@ -25,7 +25,7 @@ def _count(prefix: str, unit: Unit) -> int:
 
 
 def _settled(content: str, quoted: list[QuotedMention], unit: Unit | None) -> tuple[Mention, ...]:
-    return settled(content, quoted, unit, path=PATH, line=3, document="note")
+    return settled(Draft("note", content, quoted), PLACE, unit).mentions
 
 
 def _written_in(content: str, mention: Mention, unit: Unit) -> Mention:
@@ -120,8 +120,5 @@ def test_quote_that_fits_in_no_unit() -> None:
 def test_utf16_takes_two_units_only_beyond_the_basic_plane() -> None:
     for character, units in (("\uffff", 1), ("\U00010000", 2)):
         mention = Mention("T1", "Sign", ((units, units + 1),))
-        [found] = settled(
-            *(character + "a", [QuotedMention(mention, "a")], "utf-16"),
-            **{"path": Path("notes"), "line": 1, "document": "d"},
-        )
+        [found] = _settled(character + "a", [QuotedMention(mention, "a")], "utf-16")
         assert found.fragments == ((1, 2),)

@@ -11,15 +11,14 @@ annotation, not annotators.)
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ...errors import InputError
 from ...files import BOM, new_folder, read_text
-from ..mentions import AnnotatedText, Mention, cannot_hold, checked
-from ..offsets import QuotedMention, agrees, fits, written
+from ..mentions import AnnotatedText, Mention, Place, cannot_hold, checked
+from ..offsets import Draft, QuotedMention, agrees, settled, written
 
 ALL_ANNOTATORS = "*"
 NO_ANNOTATOR = "-"
@@ -176,66 +175,52 @@ def _name_and_annotator(stem: str, texts: Mapping[str, Path]) -> tuple[str, str]
 
 def _read_document(name: str, text_path: Path, ann_path: Path) -> AnnotatedText:
     text = read_text(text_path)
-    lines, skipped = _parse(read_text(ann_path).removeprefix(BOM), ann_path)
+    draft = Draft(name, text.removeprefix(BOM), unit="code-points")
+    _parse(draft, read_text(ann_path).removeprefix(BOM), ann_path)
     if text.startswith(BOM):
-        text = text.removeprefix(BOM)
-        lines = _without_bom(text, lines)
-    for line in lines:
-        _check(text, line, ann_path)
-    return AnnotatedText(
-        id=name,
-        text=text,
-        mentions=tuple(line.mention for line in lines),
-        path=text_path,
-        skipped=skipped,
-    )
+        draft.mentions = _without_bom(draft.text, draft.mentions)
+    return settled(draft, Place(ann_path, 1))
 
 
-def _parse(content: str, path: Path) -> tuple[list[QuotedMention], dict[str, int]]:
-    lines: list[QuotedMention] = []
-    skipped: Counter[str] = Counter()
+def _parse(draft: Draft, content: str, path: Path) -> None:
     seen: dict[str, int] = {}
     # Not splitlines(), which also splits at form feeds and the like inside a mention's text.
-    for number, content_line in enumerate(content.split("\n"), start=1):
-        content_line = content_line.removesuffix("\r")
-        if content_line.startswith("T"):
-            line = _parse_text_bound(content_line, number, path)
-            first = seen.setdefault(line.mention.id, number)
+    for number, line in enumerate(content.split("\n"), start=1):
+        place, line = Place(path, number), line.removesuffix("\r")
+        if line.startswith("T"):
+            quoted = _parse_text_bound(line, place)
+            first = seen.setdefault(quoted.mention.id, number)
             if first != number:
-                raise InputError(
-                    f"{path}, line {number}: {line.mention.id} is on line {first} already. "
-                    "Give one of them another ID."
+                raise place.fault(
+                    f"{quoted.mention.id} is on line {first} already", "Give one of them another ID"
                 )
-            lines.append(line)
-        elif _OTHER.match(content_line):
-            skipped[content_line[0]] += 1
-        elif content_line.strip():
-            raise InputError(
-                f"{path}, line {number}: not a line of brat standoff, which starts with an ID "
-                "(T1, E1, R1, ...), * or # and a tab. Fix or remove it."
+            draft.mentions.append(quoted)
+        elif _OTHER.match(line):
+            draft.skipped[line[0]] += 1
+        elif line.strip():
+            raise place.fault(
+                "not a line of brat standoff, which starts with an ID (T1, E1, R1, ...), * or # "
+                "and a tab",
+                "Fix or remove it",
             )
-    return lines, dict(skipped)
 
 
-def _parse_text_bound(content: str, number: int, path: Path) -> QuotedMention:
-    fields = content.split("\t", 2)
+def _parse_text_bound(line: str, place: Place) -> QuotedMention:
+    fields = line.split("\t", 2)
     offsets = _OFFSETS.search(fields[1]) if len(fields) == 3 else None
     if offsets is None or not _ID.fullmatch(fields[0]):
-        raise InputError(
-            f"{path}, line {number}: malformed mention. Write: ID, tab, 'LABEL START END' (or "
-            "'LABEL START END;START END'), tab, text."
+        raise place.fault(
+            "malformed mention",
+            "Write: ID, tab, 'LABEL START END' (or 'LABEL START END;START END'), tab, text",
         )
     label = fields[1][: offsets.start()]
     if label.split() != [label]:
-        raise InputError(
-            f"{path}, line {number}: the label is empty or holds whitespace. Write it as one "
-            "word, with underscores."
+        raise place.fault(
+            "the label is empty or holds whitespace", "Write it as one word, with underscores"
         )
-    fragments = []
-    for fragment in offsets[0].strip().split(";"):
-        start, end = fragment.split(" ")
-        fragments.append((int(start), int(end)))
-    return QuotedMention(Mention(fields[0], label, tuple(fragments), number), fields[2])
+    pairs = [fragment.split(" ") for fragment in offsets[0].strip().split(";")]
+    fragments = tuple((int(start), int(end)) for start, end in pairs)
+    return QuotedMention(Mention(fields[0], label, fragments, place.line), fields[2])
 
 
 def _without_bom(text: str, lines: list[QuotedMention]) -> list[QuotedMention]:
@@ -243,10 +228,6 @@ def _without_bom(text: str, lines: list[QuotedMention]) -> list[QuotedMention]:
 
     The mentions' own texts decide; if they fit neither way, the lines stay as they are for the
     check to point at the first bad one.
-
-    Args:
-        text: the document's text without the mark.
-        lines: of the file.
     """
     if all(_agrees(text, line) for line in lines):
         return lines
@@ -265,22 +246,6 @@ def _without_bom(text: str, lines: list[QuotedMention]) -> list[QuotedMention]:
         for line in lines
     ]
     return shifted if all(_agrees(text, line) for line in shifted) else lines
-
-
-def _check(text: str, line: QuotedMention, path: Path) -> None:
-    mention = line.mention
-    for start, end in mention.fragments:
-        if not fits(text, [(start, end)]):
-            raise InputError(
-                f"{path}, line {mention.line}: offsets {start} {end} of {mention.id} do not fit a "
-                f"text of {len(text)} characters. Write 0 <= START <= END <= {len(text)}, counted "
-                "over the .txt file."
-            )
-    if not _agrees(text, line):
-        raise InputError(
-            f"{path}, line {mention.line}: the text of {mention.id} does not match the text at its "
-            "offsets. Check that the .txt file is the one annotated, with the same line ends."
-        )
 
 
 def _agrees(text: str, line: QuotedMention) -> bool:

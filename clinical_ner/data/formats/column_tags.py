@@ -8,7 +8,7 @@ with L and U.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 Scheme = Literal["IOB1", "IOB2", "BIOES", "BILUO"]
@@ -40,42 +40,27 @@ def parse_tag(tag: str) -> tuple[str, str] | None:
     return (matched[1], matched[2]) if matched[1] else OUTSIDE
 
 
-class SchemeDetector:
-    """Detects the scheme of a file from all its tags, given one by one."""
+def detect_scheme(sentences: Iterable[Iterable[tuple[str, str]]]) -> Scheme:
+    """Give the scheme that the tags of a file follow, or the one whose rules show what is wrong.
 
-    def __init__(self) -> None:
-        self._prefixes: set[str] = set()
-        self._label = ""
-        # Lines of the first chunk that I begins, and of the first B that IOB1 would not write.
-        self._first_i: int | None = None
-        self._first_b: int | None = None
-
-    def add(self, prefix: str, label: str, line: int) -> None:
-        """Take the next word's tag."""
-        self._prefixes.add(prefix)
-        if prefix == "I" and self._label != label and self._first_i is None:
-            self._first_i = line
-        if prefix == "B" and self._label != label and self._first_b is None:
-            self._first_b = line
-        self._label = label
-
-    def end(self) -> None:
-        """Say that a sentence ends: no chunk goes on."""
-        self._label = ""
-
-    def scheme(self) -> Scheme:
-        """Give the scheme that the tags follow, or the one whose rules show what is wrong.
-
-        Only IOB1 begins a chunk with I, and only IOB1 has no other B than between two chunks of one
-        label; tags with both are IOB2 with a fault. Without any entity the scheme is IOB2.
-        """
-        if self._prefixes & {"L", "U"}:
-            return "BILUO"
-        if self._prefixes & {"E", "S"}:
-            return "BIOES"
-        if self._first_i is not None and self._first_b is None:
-            return "IOB1"
-        return "IOB2"
+    Only IOB1 begins a chunk with I, and only IOB1 has no other B than between two chunks of one
+    label; tags with both are IOB2 with a fault. Without any entity the scheme is IOB2.
+    """
+    prefixes: set[str] = set()
+    # Those that begin a chunk, or follow one of another label.
+    first: set[str] = set()
+    for sentence in sentences:
+        label = ""
+        for prefix, new_label in sentence:
+            prefixes.add(prefix)
+            if new_label != label:
+                first.add(prefix)
+            label = new_label
+    if prefixes & {"L", "U"}:
+        return "BILUO"
+    if prefixes & {"E", "S"}:
+        return "BIOES"
+    return "IOB1" if "I" in first and "B" not in first else "IOB2"
 
 
 def chunks(tags: Sequence[tuple[str, str]], scheme: Scheme) -> list[tuple[int, int, str]]:
@@ -116,4 +101,20 @@ def chunks(tags: Sequence[tuple[str, str]], scheme: Scheme) -> list[tuple[int, i
         raise TagFaultError(len(tags) - 1, "the entity has no end")
     if label:
         found.append((start, len(tags), label))
+    return found
+
+
+def located(words: Iterable[str], text: str) -> list[tuple[int, int]]:
+    """Give the offsets of words that follow each other in a text, with whitespace between.
+
+    It ends before the first word that is not what follows.
+    """
+    found: list[tuple[int, int]] = []
+    position = 0
+    for word in words:
+        start = text.find(word, position)
+        if start < 0 or text[position:start].strip():
+            break
+        position = start + len(word)
+        found.append((start, position))
     return found

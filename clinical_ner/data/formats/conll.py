@@ -19,26 +19,24 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from spacy.tokens import Doc
 
-from ...errors import InputError, check_choice
-from ...files import corpus_files, read_lines, replacing
-from ..mentions import AnnotatedText, DocumentIds, Mention, cannot_hold
-from .column_tags import SCHEMES, Scheme, SchemeDetector, TagFaultError, chunks, parse_tag
+from ...files import read_lines, replacing
+from ..mentions import AnnotatedText, Mention, Place, cannot_hold
+from .column_tags import Scheme, TagFaultError, chunks, detect_scheme, located, parse_tag
 from .docbin import DOCUMENT_ID
 
-SUFFIXES = (".conll", ".iob", ".iob2", ".bio", ".bioes", ".bilou", ".biluo", ".tsv", ".txt")
 DOCSTART = "-DOCSTART-"
 
 _NEWDOC = re.compile(r"#\s*newdoc(?:\s+id\s*=\s*(\S.*?))?\s*")
 _TEXT = re.compile(r"#\s*document_text\s*=\s*(\".*\")\s*")
 
 
-@dataclass(frozen=True)
-class _Word:
+class _Word(NamedTuple):
     """A line of columns."""
 
     line: int
@@ -47,28 +45,22 @@ class _Word:
     label: str
 
 
-@dataclass(frozen=True)
-class _Start:
+class _Start(NamedTuple):
     """A line with which a document begins, or, before its first word, another that names it."""
 
     line: int
     id: str | None = None
 
 
-@dataclass(frozen=True)
-class _Text:
+class _Text(NamedTuple):
     """A document's text as it was before it was separated into words."""
 
     line: int
     text: str
 
 
-@dataclass(frozen=True)
-class _Blank:
-    """The end of a sentence."""
-
-
-_Event = _Word | _Start | _Text | _Blank
+#: None is the end of a sentence.
+_Event = _Word | _Start | _Text | None
 
 
 @dataclass
@@ -79,10 +71,6 @@ class _Document:
     id: str | None = None
     text: str | None = None
     sentences: list[list[_Word]] = field(default_factory=lambda: [[]])
-
-    @property
-    def is_empty(self) -> bool:
-        return not any(self.sentences)
 
 
 def looks_like_columns(lines: Sequence[str]) -> bool:
@@ -104,58 +92,26 @@ def read_conll(
     label_column: int = -1,
     word_column: int = 0,
     scheme: Scheme | None = None,
-) -> Iterator[AnnotatedText]:
-    """Read columns, separated by tabs if the first line of a file has one, otherwise by spaces.
+) -> Iterator[tuple[Place, AnnotatedText]]:
+    """Read a file, its columns separated by tabs if its first line has one, otherwise by spaces.
 
     A document's id is that of its comment "# newdoc id = ...", otherwise the file's name, with the
     document's number if the file begins several. Other comments (lines that start with # and are no
     words) are ignored. A file is read twice, one document being held at a time.
-
-    Args:
-        path: a file, or a flat folder of files with one of SUFFIXES.
-        label_column: counted from 0, or, if negative, from the end.
-        word_column: see `label_column`.
-        scheme: that of the tags; None to detect it from all tags of each file (see SchemeDetector).
-
-    Raises:
-        ClinicalNerError: naming the file and the line, for columns that change in number or are not
-            there, for an empty word, for what is not a tag or not allowed by its scheme, and for
-            two documents of one id.
     """
-    if scheme is not None:
-        check_choice("scheme", scheme, SCHEMES)
-    files = corpus_files(path, SUFFIXES)
-    return _read(files, word_column, label_column, scheme)
-
-
-def _read(
-    files: Iterable[Path], word_column: int, label_column: int, scheme: Scheme | None
-) -> Iterator[AnnotatedText]:
-    ids = DocumentIds()
-    for file in files:
-        file_scheme = scheme or _scheme(_events(file, word_column, label_column))
-        documents = _documents(_events(file, word_column, label_column))
-        first = next(documents, None)
-        if first is None:
-            continue
-        second = next(documents, None)
+    if scheme is None:
+        scheme = detect_scheme(
+            ((word.prefix, word.label) for word in sentence)
+            for document in _documents(_events(path, word_column, label_column))
+            for sentence in document.sentences
+        )
+    documents = _documents(_events(path, word_column, label_column))
+    begun = list(islice(documents, 2))
+    for number, document in enumerate(chain(begun, documents), start=1):
         # A lone document has its file's name; numbers are for those that share it.
-        rest = [first] if second is None else chain((first, second), documents)
-        for number, document in enumerate(rest, start=1):
-            name = file.stem if second is None else f"{file.stem}-{number}"
-            id = document.id if document.id is not None else name
-            ids.add(id, f"{file}, line {document.line}")
-            yield _annotated(document, id, file_scheme, file)
-
-
-def _scheme(events: Iterator[_Event]) -> Scheme:
-    detector = SchemeDetector()
-    for event in events:
-        if isinstance(event, _Word):
-            detector.add(event.prefix, event.label, event.line)
-        else:
-            detector.end()
-    return detector.scheme()
+        id = path.stem if len(begun) < 2 else f"{path.stem}-{number}"
+        id = id if document.id is None else document.id
+        yield Place(path, document.line), _annotated(document, id, scheme, path)
 
 
 def _documents(events: Iterator[_Event]) -> Iterator[_Document]:
@@ -164,23 +120,22 @@ def _documents(events: Iterator[_Event]) -> Iterator[_Document]:
         if isinstance(event, _Start):
             # A line -DOCSTART- and a comment may announce the same document, in either order.
             named_twice = document and document.id is not None and event.id is not None
-            if document is not None and (not document.is_empty or named_twice):
+            if document is not None and (any(document.sentences) or named_twice):
                 yield document
                 document = None
             if document is None:
                 document = _Document(event.line)
             document.id = event.id if event.id is not None else document.id
-            continue
-        if isinstance(event, _Blank):
+        elif event is None:
             if document is not None and document.sentences[-1]:
                 document.sentences.append([])
-            continue
-        if document is None:
-            document = _Document(event.line)
-        if isinstance(event, _Text):
-            document.text = event.text
         else:
-            document.sentences[-1].append(event)
+            if document is None:
+                document = _Document(event.line)
+            if isinstance(event, _Text):
+                document.text = event.text
+            else:
+                document.sentences[-1].append(event)
     if document is not None:
         yield document
 
@@ -190,8 +145,9 @@ def _events(path: Path, word_column: int, label_column: int) -> Iterator[_Event]
     separator: re.Pattern[str] | None = None
     count = first = 0
     for number, line in read_lines(path):
+        place = Place(path, number)
         if not line.strip():
-            yield _Blank()
+            yield None
             continue
         if line.split()[0] == DOCSTART:
             yield _Start(number)
@@ -206,25 +162,21 @@ def _events(path: Path, word_column: int, label_column: int) -> Iterator[_Event]
         if separator is None:
             separator, count, first = _separator(line), len(parts), number
         if len(parts) != count:
-            raise InputError(
-                f"{path}, line {number}: {len(parts)} columns, where line {first} has {count}. "
-                "Separate columns alike on all lines, by tabs or by spaces."
+            raise place.fault(
+                f"{len(parts)} columns, where line {first} has {count}",
+                "Separate columns alike on all lines, by tabs or by spaces",
             )
         for column in (word_column, label_column):
             if not -count <= column < count:
-                raise InputError(
-                    f"{path}, line {number}: no column {column} among {count}. Name another column."
-                )
+                raise place.fault(f"no column {column} among {count}", "Name another column")
         tag = parse_tag(parts[label_column])
         if tag is None:
-            raise InputError(
-                f"{path}, line {number}: the label column holds no tag. Write O, or a prefix, a "
-                "hyphen and a label, as in B-Drug; or name another column."
+            raise place.fault(
+                "the label column holds no tag",
+                "Write O, or a prefix, a hyphen and a label, as in B-Drug; or name another column",
             )
         if not parts[word_column].strip():
-            raise InputError(
-                f"{path}, line {number}: the word column is empty. Fix or remove the line."
-            )
+            raise place.fault("the word column is empty", "Fix or remove the line")
         yield _Word(number, parts[word_column], *tag)
 
 
@@ -259,44 +211,33 @@ def _annotated(document: _Document, id: str, scheme: Scheme, path: Path) -> Anno
         try:
             found = chunks([(word.prefix, word.label) for word in sentence], scheme)
         except TagFaultError as error:
-            line = sentence[error.index].line
-            raise InputError(
-                f"{path}, line {line}: {error.problem} ({scheme}). Fix the tag."
-            ) from None
+            place = Place(path, sentence[error.index].line)
+            raise place.fault(f"{error.problem} ({scheme})", "Fix the tag") from None
         for first, last, label in found:
             start, end = offsets[sentence[first].line][0], offsets[sentence[last - 1].line][1]
             mentions.append(
                 Mention(f"T{len(mentions) + 1}", label, ((start, end),), sentence[first].line)
             )
-    return AnnotatedText(id=id, text=text, mentions=tuple(mentions), path=path)
+    return AnnotatedText(id, text, tuple(mentions))
 
 
 def _placed(document: _Document, path: Path) -> tuple[str, dict[int, tuple[int, int]]]:
     """Give a document's text, and where the word of each line is in it."""
-    offsets: dict[int, tuple[int, int]] = {}
-    if document.text is None:
-        position, lines = 0, []
-        for sentence in filter(None, document.sentences):
-            for word in sentence:
-                offsets[word.line] = (position, position + len(word.word))
-                position += len(word.word) + 1
-            lines.append(" ".join(word.word for word in sentence))
-        return "\n".join(lines), offsets
-    position, line, fits = 0, document.line, True
-    for word in chain.from_iterable(document.sentences):
-        start = document.text.find(word.word, position)
-        fits = start >= 0 and not document.text[position:start].strip()
-        line = word.line
-        if not fits:
-            break
-        position = start + len(word.word)
-        offsets[line] = (start, position)
-    if not fits or document.text[position:].strip():
-        raise InputError(
-            f"{path}, line {line}: the word is not what follows in the text that the file gives. "
-            "Remove the line '# text', or fix it."
+    words = list(chain.from_iterable(document.sentences))
+    text = document.text
+    if text is None:
+        text = "\n".join(
+            " ".join(word.word for word in sentence)
+            for sentence in filter(None, document.sentences)
         )
-    return document.text, offsets
+    offsets = located([word.word for word in words], text)
+    if len(offsets) < len(words) or text[offsets[-1][1] if offsets else 0 :].strip():
+        lines = [word.line for word in words] or [document.line]
+        raise Place(path, lines[min(len(offsets), len(lines) - 1)]).fault(
+            "the word is not what follows in the text that the file gives",
+            "Remove the line '# document_text', or fix it",
+        )
+    return text, {word.line: pair for word, pair in zip(words, offsets, strict=True)}
 
 
 def write_conll(docs: Iterable[Doc], path: Path) -> None:

@@ -13,20 +13,26 @@ from typing import Literal, get_args
 from ...errors import ClinicalNerError, InputError, cannot_be_read
 from ...files import corpus_files, read_lines
 from .bioc_json import is_bioc
-from .conll import SUFFIXES as CONLL_SUFFIXES
 from .conll import looks_like_columns
 from .json_records import read_records
 from .json_shapes import MENTIONS, keys, kind
-from .jsonl import SUFFIXES as JSON_SUFFIXES
 from .label_studio import is_task
-from .pubtator import SUFFIXES as PUBTATOR_SUFFIXES
 from .pubtator import is_title
 from .spacy_json import is_training_document
 
 Format = Literal["brat", "conll", "jsonl", "pubtator", "bioc", "docbin"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+#: Endings, in lower case, of the files that are read in a folder.
+SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "brat": (".txt", ".ann"),
+    "conll": (".conll", ".iob", ".iob2", ".bio", ".bioes", ".bilou", ".biluo", ".tsv", ".txt"),
+    "jsonl": (".jsonl", ".json", ".ndjson"),
+    "pubtator": (".pubtator", ".txt"),
+    "bioc": (".json", ".jsonl"),
+    "docbin": (".spacy",),
+}
 
-_SUFFIXES = sorted({".spacy", *CONLL_SUFFIXES, *JSON_SUFFIXES, *PUBTATOR_SUFFIXES})
+_SUFFIXES = sorted({suffix for name in FORMATS if name != "brat" for suffix in SUFFIXES[name]})
 #: How data of zlib starts (RFC 1950), one for each grade of compression.
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 #: Lines from which a format is detected; enough for a few comments and a sentence.

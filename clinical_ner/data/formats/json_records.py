@@ -12,6 +12,7 @@ from typing import Any
 
 from ...errors import ClinicalNerError, InputError
 from ...files import BOM, read_lines, read_text
+from ..mentions import Place
 
 _WHITESPACE = " \t\r\n"
 
@@ -32,7 +33,7 @@ def read_records(path: Path) -> Iterator[tuple[int, Any]]:
         if line.strip():
             yield from _by_line(path) if _is_whole(line) else _by_value(path)
             return
-    raise InputError(f"{path}, line {1}: no record. Is the file whole?")
+    raise InputError(f"{path}, line 1: no record. Is the file whole?")
 
 
 def _is_whole(line: str) -> bool:
@@ -62,9 +63,7 @@ def _by_line(path: Path) -> Iterator[tuple[int, Any]]:
         except (ValueError, RecursionError) as error:
             column = error.colno if isinstance(error, json.JSONDecodeError) else 1
             # "from None": the decoder's own error carries the note.
-            raise InputError(
-                f"{path}, line {number}: not JSON, from column {column} on. Fix or remove it."
-            ) from None
+            raise _not_json(path, number, column) from None
 
 
 def _by_value(path: Path) -> Iterator[tuple[int, Any]]:
@@ -79,11 +78,7 @@ def _by_value(path: Path) -> Iterator[tuple[int, Any]]:
         return line
 
     def fault(position: int) -> ClinicalNerError:
-        column = position - text.rfind("\n", 0, position)
-        return InputError(
-            f"{path}, line {line_of(position)}: not JSON, from column {column} on. Fix or remove "
-            "it."
-        )
+        return _not_json(path, line_of(position), position - text.rfind("\n", 0, position))
 
     position = _skip(text, 0)
     is_array = text.startswith("[", position)
@@ -104,17 +99,18 @@ def _by_value(path: Path) -> Iterator[tuple[int, Any]]:
         position = _skip(text, position)
         if not is_array:
             continue
-        if text.startswith(",", position):
-            position = _skip(text, position + 1)
-        elif text.startswith("]", position):
-            position = _skip(text, position + 1)
-            if position < len(text):
-                raise fault(position)
-            return
-        else:
+        if not text.startswith((",", "]"), position):
+            raise fault(position)
+        is_array = text[position] == ","
+        position = _skip(text, position + 1)
+        if not is_array and position < len(text):
             raise fault(position)
     if is_array:
         raise fault(position)
+
+
+def _not_json(path: Path, line: int, column: int) -> ClinicalNerError:
+    return Place(path, line).fault(f"not JSON, from column {column} on", "Fix or remove it")
 
 
 def _skip(text: str, position: int) -> int:

@@ -14,14 +14,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...errors import ClinicalNerError, InputError
-from ..mentions import Mention
-from ..offsets import QuotedMention, Unit
+from ..mentions import Mention, Place
+from ..offsets import Draft, QuotedMention
 
 #: Keys under which mentions stand. Of several the first that holds any has them; the others, for
 #: instance labels of the whole text, are counted.
@@ -36,48 +33,8 @@ _BESIDE = {"relations": "relation", "cats": "category", "Comments": "comment", "
 _KEY = re.compile(r"[A-Za-z_]\w{0,30}")
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a record is, for messages."""
-
-    path: Path
-    line: int
-
-    def fault(self, problem: str, hint: str = "Fix or remove the record") -> ClinicalNerError:
-        """An error about the record."""
-        return InputError(f"{self.path}, line {self.line}: {problem}. {f'{hint}.'}")
-
-    def mention_fault(self, id: str, document: str, problem: str) -> ClinicalNerError:
-        """An error about a mention in it."""
-        return InputError(
-            f"{self.path}, line {self.line}: annotation {id} of document {document} {problem}. "
-            "Fix or remove it."
-        )
-
-
-@dataclass(frozen=True)
-class RecordText:
-    """A text as a record gives it: the offsets of its mentions are not checked yet.
-
-    The fields are those of AnnotatedText; `counted`: what the offsets count, where the record's
-    shape leaves no choice.
-    """
-
-    id: str
-    text: str
-    mentions: list[QuotedMention]
-    skipped: Counter[str] = field(default_factory=Counter)
-    unusable: str | None = None
-    counted: Unit | None = None
-
-
-def read_flat_record(record: Any, *, place: Place, default_id: str) -> RecordText:
+def read_flat_record(record: Any, *, place: Place, default_id: str) -> Draft:
     """Read a record that holds a text and one list of mentions.
-
-    Args:
-        record: what JSON gave.
-        place: file and line, for messages.
-        default_id: the document's id if the record has none.
 
     Raises:
         ClinicalNerError: a record of another shape, and for a mention without label or offsets.
@@ -96,68 +53,53 @@ def read_flat_record(record: Any, *, place: Place, default_id: str) -> RecordTex
             raise place.fault(f"the mentions ({null}) are null", "Write [] if there are none")
         raise place.fault(f"not a record of a known shape ({keys(record)})")
     document = document_id(record, default_id, place)
-    text = checked_text(record[text_key], place)
-    skipped = beside(record)
+    draft = Draft(document, checked_text(record[text_key], place), skipped=beside(record))
     for other in MENTIONS:
         if other != key:
-            skipped[other] += _size(record.get(other))
-    return RecordText(
-        id=document,
-        text=text,
-        mentions=[
-            quoted
-            for number, item in enumerate(record[key] if key else [], start=1)
-            for quoted in read_mentions(item, number, document=document, place=place)
-        ],
-        skipped=+skipped,
-        unusable="rejected" if record.get("answer", "accept") != "accept" else None,
-    )
+            draft.skipped[other] += _size(record.get(other))
+    add_mentions(draft, record[key] if key else [], place)
+    if record.get("answer", "accept") != "accept":
+        draft.unusable = "rejected"
+    return draft
 
 
-def read_mentions(
-    item: Any, number: int, *, document: str, place: Place, id: str | None = None
-) -> list[QuotedMention]:
-    """Read one annotation: [start, end, label], or an object; one mention for each of its labels.
+def add_mentions(draft: Draft, items: list[Any], place: Place) -> None:
+    """Add annotations, each [start, end, label] or an object, with a mention for each label.
 
-    Args:
-        item: the record of a mention.
-        number: that of the annotation in its list, from which its id is made if it has none.
-        document: the document's id.
-        place: file and line, for messages.
-        id: the annotation's id, where it is outside of `item`.
+    An annotation without id has its number, counted over the mentions of `draft` and `items`.
     """
-    name = f"T{number}"
+    for number, item in enumerate(items, start=len(draft.mentions) + 1):
+        _add_mention(draft, item, f"T{number}", place)
+
+
+def _add_mention(draft: Draft, item: Any, name: str, place: Place) -> None:
     quote = None
     pieces: Any
     if isinstance(item, list):
         if len(item) != 3:
-            raise place.mention_fault(name, document, "is not [start, end, label]")
+            raise place.mention_fault(name, draft.id, "is not [start, end, label]")
         pieces, labels = [item[:2]], item[2]
     elif isinstance(item, dict):
-        given = item.get("id") if id is None else id
         # Tools number from 0, and 0 and "" are both what an unset id is written as.
-        name = str(given) if is_name(given) else name
-        pieces = item.get("fragments", [[_first(item, _START), _first(item, _END)]])
-        labels = _first(item, _LABEL)
+        name = str(item["id"]) if is_name(item.get("id")) else name
+        pieces = item.get("fragments", [[first(item, _START), first(item, _END)]])
+        labels = first(item, _LABEL)
         quote = item.get("text")
         if quote is not None and not isinstance(quote, str):
-            raise place.mention_fault(name, document, "has a text that is not a string")
+            raise place.mention_fault(name, draft.id, "has a text that is not a string")
     else:
-        raise place.mention_fault(name, document, f"is {kind(item)}, not a list or an object")
+        raise place.mention_fault(name, draft.id, f"is {kind(item)}, not a list or an object")
     fragments = _fragments(pieces)
     if fragments is None:
-        raise place.mention_fault(name, document, "has no offsets that are whole numbers")
+        raise place.mention_fault(name, draft.id, "has no offsets that are whole numbers")
     labels = labels if isinstance(labels, list) else [labels]
     if not labels or not all(isinstance(label, str) and label.strip() for label in labels):
-        raise place.mention_fault(name, document, "has no label")
+        raise place.mention_fault(name, draft.id, "has no label")
     if not all(map(is_unicode, labels)):
-        raise place.mention_fault(name, document, "has a label with half of a UTF-16 pair")
-    return [
-        QuotedMention(
-            Mention(name if index == 0 else f"{name}-{index + 1}", label, fragments), quote
-        )
-        for index, label in enumerate(labels)
-    ]
+        raise place.mention_fault(name, draft.id, "has a label with half of a UTF-16 pair")
+    for number, label in enumerate(labels, start=1):
+        id = name if number == 1 else f"{name}-{number}"
+        draft.mentions.append(QuotedMention(Mention(id, label, fragments), quote))
 
 
 def document_id(record: Mapping[str, Any], default: str, place: Place) -> str:
@@ -192,11 +134,7 @@ def is_name(value: Any) -> bool:
 
 
 def checked_text(text: Any, place: Place) -> str:
-    """Give a record's text.
-
-    Raises:
-        ClinicalNerError: it is not a string, or holds half of a UTF-16 pair.
-    """
+    """Give a record's text, if it is a string without half of a UTF-16 pair."""
     if not isinstance(text, str):
         raise place.fault(f"the text is {kind(text)}")
     if not is_unicode(text):
@@ -213,6 +151,18 @@ def beside(record: Mapping[str, Any]) -> Counter[str]:
             if isinstance(record.get(key), (list, dict))
         }
     )
+
+
+def first(item: Mapping[str, Any], names: Iterable[str]) -> Any:
+    """Give the value of the first of these keys that is there, None without any."""
+    return next((item[name] for name in names if name in item), None)
+
+
+def objects(value: Any, what: str, place: Place) -> list[dict[str, Any]]:
+    """Give a value that is an array of objects; `what` begins the message if it is not."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise place.fault(f"{what} {kind(value)}, not an array of objects")
+    return value
 
 
 def kind(value: Any) -> str:
@@ -234,10 +184,6 @@ def _size(value: Any) -> int:
     if isinstance(value, dict):
         return sum(map(_size, value.values()))
     return len(value) if isinstance(value, list) else 0
-
-
-def _first(item: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((item[name] for name in names if name in item), None)
 
 
 def _fragments(pieces: Any) -> tuple[tuple[int, int], ...] | None:

@@ -13,70 +13,26 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ...files import corpus_files, replacing
-from ..mentions import AnnotatedText, DocumentIds, Mention, checked
-from ..offsets import Unit, check_unit, settled
+from ...files import replacing
+from ..mentions import AnnotatedText, Mention, Place, checked
+from ..offsets import Draft, Unit, settled
 from .json_records import read_records
-from .json_shapes import Place, RecordText, read_flat_record
+from .json_shapes import read_flat_record
 from .label_studio import is_task, read_task
 from .spacy_json import is_training_document, read_paragraphs
-
-SUFFIXES = (".jsonl", ".json", ".ndjson")
 
 
 def read_jsonl(
     path: Path, *, offsets: Unit | None = None, annotator: str | None = None
-) -> Iterator[AnnotatedText]:
-    """Read JSON records: one a line, or in an array, or over many lines.
-
-    A document's id is the record's "id", or what means the same in the tool's shape, or else the
-    file's name and the record's number, counted from 1.
-
-    Args:
-        path: a file, or a flat folder of files that end in .jsonl, .json or .ndjson.
-        offsets: what offsets count. None: code points, unless the texts that a record gives for its
-            mentions show that it counts UTF-16 units or bytes.
-        annotator: of a Label Studio task with several annotations, the one that is read: the number
-            or e-mail of "completed_by". Needed only for tasks with several, none of them ground
-            truth; records of other shapes name no annotator.
-
-    Raises:
-        ClinicalNerError: naming the file and the line, for a record that is not JSON, has no known
-            shape or no text, for a mention without label or that does not fit the text, and for two
-            documents of one id.
-    """
-    check_unit(offsets)
-    files = corpus_files(path, SUFFIXES)
-    return _read(files, offsets, annotator)
+) -> Iterator[tuple[Place, AnnotatedText]]:
+    """Read a file of records, one a line, or in an array, or over many lines; see `read_texts`."""
+    for number, (line, record) in enumerate(read_records(path), start=1):
+        place = Place(path, line)
+        for draft in _drafts(record, place, f"{path.stem}-{number}", annotator):
+            yield place, settled(draft, place, offsets)
 
 
-def _read(
-    files: Iterable[Path], offsets: Unit | None, annotator: str | None
-) -> Iterator[AnnotatedText]:
-    ids = DocumentIds()
-    for file in files:
-        for number, (line, record) in enumerate(read_records(file), start=1):
-            default_id = f"{file.stem}-{number}"
-            for text in _texts(record, Place(file, line), default_id, annotator):
-                ids.add(text.id, f"{file}, line {line}")
-                yield AnnotatedText(
-                    id=text.id,
-                    text=text.text,
-                    mentions=settled(
-                        text.text,
-                        text.mentions,
-                        text.counted or offsets,
-                        path=file,
-                        line=line,
-                        document=text.id,
-                    ),
-                    path=file,
-                    skipped=dict(text.skipped),
-                    unusable=text.unusable,
-                )
-
-
-def _texts(record: Any, place: Place, default_id: str, annotator: str | None) -> list[RecordText]:
+def _drafts(record: Any, place: Place, default_id: str, annotator: str | None) -> list[Draft]:
     """Read a record of whatever shape."""
     if is_task(record):
         return [read_task(record, place=place, default_id=default_id, annotator=annotator)]

@@ -6,22 +6,20 @@ mention as a backslash and an n (its issues 1347 and 4929); the quotes settle bo
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from ...errors import InputError
-from ..offsets import QuotedMention
+from ..mentions import Place
+from ..offsets import Draft
 from .json_shapes import (
-    Place,
-    RecordText,
+    add_mentions,
     checked_text,
     document_id,
+    first,
     is_name,
     keys,
     kind,
-    read_mentions,
+    objects,
 )
 
 #: The second is what Label Studio wrote before version 1.0.
@@ -40,7 +38,7 @@ def is_task(record: Any) -> bool:
 
 def read_task(
     record: Mapping[str, Any], *, place: Place, default_id: str, annotator: str | None
-) -> RecordText:
+) -> Draft:
     """Read a task: its text, and the mentions of one of its annotations.
 
     Of several that were not cancelled, the one that is ground truth is taken, otherwise that of
@@ -57,30 +55,26 @@ def read_task(
         ClinicalNerError: a task without text, for one with several annotations and no way to
             choose, and for a mention without label or offsets.
     """
-    document = document_id(record, default_id, place)
-    text = checked_text(_text(record["data"], place), place)
+    draft = Draft(
+        document_id(record, default_id, place), checked_text(_text(record["data"], place), place)
+    )
     key = next(key for key in _ANNOTATIONS if key in record)
-    if not isinstance(record[key], list) or not all(isinstance(item, dict) for item in record[key]):
-        raise place.fault(f"{key} are {kind(record[key])}, not an array of objects")
-    finished = [item for item in record[key] if not item.get("was_cancelled")]
+    annotations = objects(record[key], f"{key} are", place)
+    finished = [item for item in annotations if not item.get("was_cancelled")]
     if not finished:
-        return RecordText(document, text, [], unusable="unannotated")
+        draft.unusable = "unannotated"
+        return draft
     chosen = _chosen(finished, annotator, place)
-    skipped: Counter[str] = Counter()
-    mentions: list[QuotedMention] = []
     for other in finished:
-        results = other.get("result")
-        if not isinstance(results, list) or not all(isinstance(item, dict) for item in results):
-            raise place.fault(f"a result is {kind(results)}, not an array of objects")
-        for result in results:
+        for result in objects(other.get("result"), "a result is", place):
             kind_of_result = str(result.get("type"))
             if kind_of_result not in _LABELS:
-                skipped[kind_of_result] += 1
+                draft.skipped[kind_of_result] += 1
             elif other is not chosen:
-                skipped["other_annotation"] += 1
+                draft.skipped["other_annotation"] += 1
             else:
-                mentions += _mentions(result, len(mentions) + 1, text, document, place)
-    return RecordText(document, text, mentions, skipped)
+                _add_result(draft, result, place)
+    return draft
 
 
 def _text(data: Mapping[str, Any], place: Place) -> Any:
@@ -107,38 +101,23 @@ def _chosen(
     true = [item for item in annotations if item.get("ground_truth")]
     if len(true) == 1:
         return true[0]
-    by = [_annotator(item) for item in annotations]
+    given = [item.get("completed_by") for item in annotations]
+    by = [str(g.get("email", g.get("id")) if isinstance(g, dict) else g) for g in given]
     if annotator is None or by.count(annotator) != 1:
-        raise InputError(
-            f"{place.path}, line {place.line}: several annotations ({', '.join(by)}). Name the "
-            "annotator."
-        )
+        raise place.fault(f"several annotations ({', '.join(by)})", "Name the annotator")
     return annotations[by.index(annotator)]
 
 
-def _annotator(annotation: Mapping[str, Any]) -> str:
-    by = annotation.get("completed_by")
-    if isinstance(by, dict):
-        by = by.get("email", by.get("id"))
-    return str(by)
-
-
-def _mentions(
-    result: Mapping[str, Any], number: int, text: str, document: str, place: Place
-) -> list[QuotedMention]:
-    value = result.get("value")
-    name = str(result["id"]) if is_name(result.get("id")) else f"T{number}"
+def _add_result(draft: Draft, result: Mapping[str, Any], place: Place) -> None:
+    value, id = result.get("value"), result.get("id")
     if not isinstance(value, dict):
-        raise place.mention_fault(name, document, f"has a value that is {kind(value)}")
+        name = str(id) if is_name(id) else f"T{len(draft.mentions) + 1}"
+        raise place.mention_fault(name, draft.id, f"has a value that is {kind(value)}")
+    item = {**value, "id": id, "labels": first(value, _LABELS)}
     offsets = value.get("globalOffsets", value)
-    labels = next((value[key] for key in _LABELS if key in value), None)
-    item = {**value, "labels": labels}
     if isinstance(offsets, dict):
         item |= {"start": offsets.get("start"), "end": offsets.get("end")}
-    mentions = read_mentions(item, number, document=document, place=place, id=name)
-    if "\\n" in text:
-        return mentions
-    return [
-        replace(mention, quote=mention.quote and mention.quote.replace("\\n", "\n"))
-        for mention in mentions
-    ]
+    quote = value.get("text")
+    if isinstance(quote, str) and "\\n" not in draft.text:
+        item["text"] = quote.replace("\\n", "\n")
+    add_mentions(draft, [item], place)

@@ -12,17 +12,12 @@ and a text has no line breaks but the one after its title.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
-from ...errors import ClinicalNerError, InputError
-from ...files import corpus_files, read_lines
-from ..mentions import AnnotatedText, DocumentIds, Mention
-from ..offsets import QuotedMention, Unit, check_unit, settled
-
-SUFFIXES = (".pubtator", ".txt")
+from ...files import read_lines
+from ..mentions import AnnotatedText, Mention, Place
+from ..offsets import Draft, QuotedMention, Unit, settled
 
 _PART = re.compile(r"([^|\t]+)\|([ta])\|(.*)", re.DOTALL)
 _OFFSET = re.compile(r"-?[0-9]{1,15}")
@@ -30,21 +25,8 @@ _OFFSET = re.compile(r"-?[0-9]{1,15}")
 _RELATION = re.compile(r"[^\W\d]")
 _HINT = (
     "Write ID|t|TITLE, ID|a|ABSTRACT, then ID, START, END, TEXT and LABEL separated by tabs; an "
-    "empty line ends a document."
+    "empty line ends a document"
 )
-
-
-@dataclass
-class _Document:
-    """A document while it is read; a line of it is a part's or a mention's."""
-
-    id: str
-    line: int
-    title: str
-    abstract: str | None = None
-    quoted: list[QuotedMention] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
-    has_annotations: bool = False
 
 
 def is_title(line: str) -> bool:
@@ -53,94 +35,50 @@ def is_title(line: str) -> bool:
     return part is not None and part[2] == "t"
 
 
-def read_pubtator(path: Path, *, offsets: Unit | None = None) -> Iterator[AnnotatedText]:
-    """Read PubTator files, one document being held at a time.
-
-    Args:
-        path: a file, or a flat folder of files that end in .pubtator or .txt.
-        offsets: what offsets count. None: code points, unless the texts of a document's mentions
-            show that it counts UTF-16 units or bytes.
-
-    Raises:
-        ClinicalNerError: naming the file and the line, for a line that is none of the format's, or
-            belongs to another document, for a mention that does not fit the text, and for two
-            documents of one id.
-    """
-    check_unit(offsets)
-    files = corpus_files(path, SUFFIXES)
-    return _read(files, offsets)
-
-
-def _read(files: Iterable[Path], offsets: Unit | None) -> Iterator[AnnotatedText]:
-    ids = DocumentIds()
-    for file in files:
-        for document in _documents(file):
-            ids.add(document.id, f"{file}, line {document.line}")
-            text = document.title
-            if document.abstract:
-                text += "\n" + document.abstract
-            mentions = settled(
-                text,
-                document.quoted,
-                offsets,
-                path=file,
-                line=document.line,
-                document=document.id,
-            )
-            yield AnnotatedText(
-                id=document.id,
-                text=text,
-                mentions=mentions,
-                path=file,
-                skipped=dict(document.skipped),
-            )
-
-
-def _documents(path: Path) -> Iterator[_Document]:
-    document: _Document | None = None
+def read_pubtator(
+    path: Path, *, offsets: Unit | None = None
+) -> Iterator[tuple[Place, AnnotatedText]]:
+    """Read a file, one document being held at a time; see `reading.read_texts`."""
+    draft: Draft | None = None
+    start = Place(path, 1)
     for number, line in read_lines(path):
+        place, part = Place(path, number), _PART.fullmatch(line)
+        is_start = part is not None and part[2] == "t"
+        if draft is not None and (is_start or not line.strip()):
+            yield start, settled(draft, start, offsets)
+            draft = None
         if not line.strip():
-            if document is not None:
-                yield document
-            document = None
             continue
-        part = _PART.fullmatch(line)
-        if part is not None and part[2] == "t":
-            if document is not None:
-                yield document
-            document = _Document(part[1].strip(), number, part[3])
+        if part is not None and is_start:
+            draft, start, takes_abstract = Draft(part[1].strip(), part[3]), place, True
             continue
         id = part[1] if part is not None else line.split("\t", 1)[0]
-        if document is None or id.strip() != document.id:
-            raise _fault(path, number, "the line belongs to no document that has a title")
-        if part is not None:
-            if document.abstract is not None or document.has_annotations:
-                raise _fault(path, number, "the abstract is not behind the title")
-            document.abstract = part[3]
+        if draft is None or id.strip() != draft.id:
+            raise place.fault("the line belongs to no document that has a title", _HINT)
+        if part is None:
+            _add_annotation(draft, line.split("\t"), place)
+        elif takes_abstract:
+            draft.text += f"\n{part[3]}" if part[3] else ""
         else:
-            document.has_annotations = True
-            _add_annotation(document, line.split("\t"), path, number)
-    if document is not None:
-        yield document
+            raise place.fault("the abstract is not behind the title", _HINT)
+        takes_abstract = False
+    if draft is not None:
+        yield start, settled(draft, start, offsets)
 
 
-def _add_annotation(document: _Document, fields: list[str], path: Path, number: int) -> None:
+def _add_annotation(draft: Draft, fields: list[str], place: Place) -> None:
     if len(fields) >= 4 and _RELATION.match(fields[1]):
-        document.skipped["relation"] += 1
+        draft.skipped["relation"] += 1
         return
     if len(fields) < 5:
-        raise _fault(path, number, f"a mention or a relation of {len(fields)} columns")
+        raise place.fault(f"a mention or a relation of {len(fields)} columns", _HINT)
     if not _OFFSET.fullmatch(fields[1]) or not _OFFSET.fullmatch(fields[2]):
-        raise _fault(path, number, "offsets that are not whole numbers")
+        raise place.fault("offsets that are not whole numbers", _HINT)
     label = fields[4].strip()
     if not label:
-        raise _fault(path, number, "a mention without label")
+        raise place.fault("a mention without label", _HINT)
     if len(fields) > 5 and fields[5].strip() not in ("", "-"):
-        document.skipped["concept"] += 1
+        draft.skipped["concept"] += 1
     fragment = (int(fields[1]), int(fields[2]))
-    mention = Mention(f"T{len(document.quoted) + 1}", label, (fragment,), number)
-    document.quoted.append(QuotedMention(mention, fields[3]))
-
-
-def _fault(path: Path, line: int, problem: str) -> ClinicalNerError:
-    return InputError(f"{path}, line {line}: {problem}. {_HINT}")
+    mention = Mention(f"T{len(draft.mentions) + 1}", label, (fragment,), place.line)
+    draft.mentions.append(QuotedMention(mention, fields[3]))

@@ -9,12 +9,20 @@ from typing import Any, Literal
 from spacy.vocab import Vocab
 
 from ...errors import InputError, check_choice
-from .. import gold
-from ..mentions import AnnotatedText
-from . import bioc_json, brat, conll, jsonl, pubtator
-from .detect import FORMATS, Format, detect_format
+from ...files import corpus_files
+from ..gold import get_gold
+from ..mentions import AnnotatedText, DocumentIds
+from ..offsets import UNITS
+from .bioc_json import read_bioc_json
+from .brat import read_brat
+from .column_tags import SCHEMES
+from .conll import read_conll
+from .detect import FORMATS, SUFFIXES, Format, detect_format
+from .docbin import DOCUMENT_ID, read_docbin
+from .jsonl import read_jsonl
+from .pubtator import read_pubtator
 
-#: Settings of each format's reader; see there what they mean.
+#: Settings of each format's reader; see read_texts what they mean.
 SETTINGS: dict[Format, tuple[str, ...]] = {
     "brat": ("annotator",),
     "conll": ("label_column", "word_column", "scheme"),
@@ -23,23 +31,7 @@ SETTINGS: dict[Format, tuple[str, ...]] = {
     "bioc": ("offsets",),
     "docbin": (),
 }
-#: Endings, in lower case, of the files that are read in a folder.
-SUFFIXES: dict[Format, tuple[str, ...]] = {
-    "brat": (".txt", ".ann"),
-    "conll": conll.SUFFIXES,
-    "jsonl": jsonl.SUFFIXES,
-    "pubtator": pubtator.SUFFIXES,
-    "bioc": bioc_json.SUFFIXES,
-    "docbin": gold.SUFFIXES,
-}
-_READERS: dict[Format, Callable[..., Iterator[AnnotatedText]]] = {
-    "brat": brat.read_brat,
-    "conll": conll.read_conll,
-    "jsonl": jsonl.read_jsonl,
-    "pubtator": pubtator.read_pubtator,
-    "bioc": bioc_json.read_bioc_json,
-    "docbin": lambda path: gold.read_docbin_texts(path, Vocab()),
-}
+_CHOICES: dict[str, tuple[str, ...]] = {"offsets": UNITS, "scheme": SCHEMES}
 
 
 def read_texts(
@@ -50,20 +42,65 @@ def read_texts(
     Args:
         path: a file or a flat folder.
         format: "auto" to detect it from what is in the files.
-        settings: those of the format's reader (see SETTINGS); None is the reader's default.
+        settings: those that the format has (see SETTINGS); None is the default. ``offsets``: what
+            offsets count; by default code points, unless the texts that a document's mentions are
+            said to have show that it counts UTF-16 units or bytes. ``label_column`` and
+            ``word_column``: counted from 0, or, if negative, from the end; by default the last and
+            the first. ``scheme``: that of the tags; by default detected from all tags of each file.
+            ``annotator``: for brat see `read_brat`; for a Label Studio task with several
+            annotations, none of them ground truth, the number or e-mail of "completed_by".
 
     Raises:
-        ClinicalNerError: an unknown format, for a setting that the format does not have, and as the
-            format's reader does.
+        ClinicalNerError: an unknown format, a setting that the format does not have, and, naming
+            the file and where in it, what is not of the format, a mention that does not fit its
+            text, and two documents of one id.
     """
     check_choice("format", format, ("auto", *FORMATS))
     found = detect_format(path) if format == "auto" else format
     given = {name: value for name, value in settings.items() if value is not None}
-    for name in given:
+    for name, value in given.items():
         if name not in SETTINGS[found]:
             having = [other for other in FORMATS if name in SETTINGS[other]]
             raise InputError(
                 f"{path}: is {found}, for which the setting '{name}' has no meaning; it is one of "
                 f"{', '.join(having) or 'no format'}. Omit it."
             )
-    return _READERS[found](path, **given)
+        if name in _CHOICES:
+            check_choice(name, value, _CHOICES[name])
+    if found == "brat":
+        return read_brat(path, **given)
+    return _read(corpus_files(path, SUFFIXES[found]), _READERS[found], given)
+
+
+#: A document, and where it is.
+_Placed = tuple[object, AnnotatedText]
+
+
+def _read(
+    files: list[Path], reader: Callable[..., Iterator[_Placed]], settings: dict[str, Any]
+) -> Iterator[AnnotatedText]:
+    ids = DocumentIds()
+    for file in files:
+        for place, document in reader(file, **settings):
+            ids.add(document.id, place)
+            yield document
+
+
+def _read_docbin(path: Path) -> Iterator[_Placed]:
+    """Read the Docs of a file, all of which are held in memory.
+
+    A document's id is that of ``user_data["clinical_ner.id"]``, otherwise the file's name and the
+    document's number, counted from 1.
+    """
+    for number, doc in enumerate(read_docbin(path, Vocab()), start=1):
+        id = str(doc.user_data.get(DOCUMENT_ID, f"{path.stem}-{number}"))
+        yield f"{path}, document {number}", AnnotatedText(id, doc.text, get_gold(doc))
+
+
+_READERS: dict[Format, Callable[..., Iterator[_Placed]]] = {
+    "conll": read_conll,
+    "jsonl": read_jsonl,
+    "pubtator": read_pubtator,
+    "bioc": read_bioc_json,
+    "docbin": _read_docbin,
+}

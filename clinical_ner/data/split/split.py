@@ -14,8 +14,8 @@ from spacy.vocab import Vocab
 
 from ...errors import ConfigError, InputError, check_number, not_a_folder
 from ...files import corpus_files, replacing
+from ..formats.detect import SUFFIXES
 from ..formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
-from ..gold import SUFFIXES
 from ..mentions import DocumentIds
 from .split_report import Corpus, division_report, fold_gaps, gap_records
 from .stratify import PARTS, fold_documents, split_documents, split_shares
@@ -180,7 +180,7 @@ def _read(source: Path, group_by: str | re.Pattern[str] | None) -> Corpus:
     vocab, known = Vocab(), DocumentIds()
     docs: list[Doc] = []
     ids: list[str] = []
-    for file in corpus_files(source, SUFFIXES) if source.is_dir() else [source]:
+    for file in corpus_files(source, SUFFIXES["docbin"]) if source.is_dir() else [source]:
         for number, doc in enumerate(read_docbin(file, vocab), start=1):
             id_ = str(doc.user_data.get(DOCUMENT_ID, len(docs)))
             known.add(id_, f"{file}, document {number}")

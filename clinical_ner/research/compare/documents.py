@@ -10,7 +10,7 @@ from typing import Any
 from spacy.vocab import Vocab
 
 from ...data.convert import blank, convert
-from ...data.read_gold import read_gold
+from ...data.gold import read_gold
 from ...data.split.split import REPORT, split
 from ...data.split.stratify import PARTS
 from ...errors import InputError

@@ -42,7 +42,7 @@ def document(
         )
         for number in range(1, rng.randint(0, 8) + 1)
     ]
-    return AnnotatedText(id, content, tuple(mentions), Path("corpus"))
+    return AnnotatedText(id, content, tuple(mentions))
 
 
 def documents(seed: int, number: int = 4) -> list[AnnotatedText]:
@@ -66,7 +66,7 @@ def corpora(draw: st.DrawFn) -> list[AnnotatedText]:
         )
     )
     return [
-        AnnotatedText(f"note-{index}", content, draw(_mentions(content)), Path("corpus"))
+        AnnotatedText(f"note-{index}", content, draw(_mentions(content)))
         for index, content in enumerate(contents)
     ]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clinical_ner.data.formats.bioc_json import read_bioc_json
+from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText
 from clinical_ner.errors import ClinicalNerError
 
@@ -17,7 +17,7 @@ from .examples import spans
 def _read(folder: Path, *records: Any, **settings: Any) -> list[AnnotatedText]:
     path = folder / "notes.json"
     path.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
-    return list(read_bioc_json(path, **settings))
+    return list(read_texts(path, format="bioc", **settings))
 
 
 def _annotation(offset: int, text: str, **fields: Any) -> dict[str, Any]:
@@ -185,4 +185,4 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "bioc", None)
 
     with pytest.raises(ClinicalNerError, match=r"pip install 'clinical-ner\[bioc\]'"):
-        read_bioc_json(tmp_path)
+        _read(tmp_path, NOTE)

@@ -38,7 +38,6 @@ def test_continuous_mention(tmp_path: Path) -> None:
         text="Severe chest pain.",
         mentions=(Mention("T1", "Sign_symptom", ((7, 17),), line=1),),
         skipped={},
-        path=tmp_path / "note.txt",
     )
 
 
@@ -158,7 +157,7 @@ def test_offsets_that_do_not_fit(tmp_path: Path, offsets: str) -> None:
     message = _error(tmp_path, "Severe chest pain.", "E1\tX:T1", f"T1\tSign {offsets}\tchest pain")
 
     assert f"{tmp_path / 'note.ann'}, line 2: offsets" in message
-    assert "18 characters" in message
+    assert "18 code-points" in message
     assert "chest" not in message
 
 
@@ -334,7 +333,7 @@ def test_annotators_that_are_unclear(
 
 
 def _text(id: str, text: str, *mentions: Mention, **fields: str) -> AnnotatedText:
-    return AnnotatedText(id, text, mentions, Path("notes"), **fields)  # type: ignore[arg-type]
+    return AnnotatedText(id, text, mentions, **fields)  # type: ignore[arg-type]
 
 
 def test_what_is_written(tmp_path: Path) -> None:

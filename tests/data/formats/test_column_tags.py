@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from clinical_ner.data.formats.column_tags import (
     SCHEMES,
     Scheme,
-    SchemeDetector,
     TagFaultError,
     chunks,
+    detect_scheme,
     parse_tag,
 )
 
@@ -50,17 +50,12 @@ def _encode(found: list[Chunk], length: int, scheme: Scheme) -> list[tuple[str, 
 @given(seed=st.integers(0, 10_000))
 def test_chunks_come_back_and_the_scheme_is_told(scheme: Scheme, seed: int) -> None:
     rng = random.Random(seed)
-    detector = SchemeDetector()
     # So long that every scheme shows itself: a chunk of several words, and one of one.
     sentences = [_random_chunks(rng, 30) for _ in range(5)]
 
-    for found in sentences:
-        tags = _encode(found, 30, scheme)
-        assert chunks(tags, scheme) == found
-        for line, tag in enumerate(tags):
-            detector.add(*tag, line)
-        detector.end()
-    assert detector.scheme() == scheme
+    tags = [_encode(found, 30, scheme) for found in sentences]
+    assert [chunks(sentence, scheme) for sentence in tags] == sentences
+    assert detect_scheme(tags) == scheme
 
 
 @settings(max_examples=30, deadline=None)
@@ -117,8 +112,4 @@ def test_a_label_may_hold_hyphens() -> None:
 
 
 def test_mixed_tags_are_taken_for_iob2_which_names_the_fault() -> None:
-    detector = SchemeDetector()
-    for line, (prefix, label) in enumerate([("B", "X"), ("O", ""), ("I", "X")]):
-        detector.add(prefix, label, line)
-
-    assert detector.scheme() == "IOB2"
+    assert detect_scheme([[("B", "X"), ("O", ""), ("I", "X")]]) == "IOB2"

@@ -7,8 +7,9 @@ import pytest
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
-from clinical_ner.data.formats.conll import read_conll, write_conll
+from clinical_ner.data.formats.conll import write_conll
 from clinical_ner.data.formats.docbin import DOCUMENT_ID
+from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText
 from clinical_ner.errors import ClinicalNerError
 
@@ -16,7 +17,7 @@ from clinical_ner.errors import ClinicalNerError
 def _read(folder: Path, content: str, **settings: Any) -> list[AnnotatedText]:
     path = folder / "notes.conll"
     path.write_bytes(content.encode())
-    return list(read_conll(path, **settings))
+    return list(read_texts(path, format="conll", **settings))
 
 
 def _found(document: AnnotatedText) -> list[tuple[str, str]]:
@@ -136,7 +137,7 @@ def test_a_folder_and_its_files(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("not a note")
     (tmp_path / ".a.conll").write_text("not a note")
 
-    assert [document.id for document in read_conll(tmp_path)] == ["a", "b"]
+    assert [document.id for document in read_texts(tmp_path, format="conll")] == ["a", "b"]
 
 
 def _doc(*words: str, id: str = "note") -> Doc:
@@ -164,7 +165,7 @@ def test_an_entity_over_a_line_break_stays_whole(tmp_path: Path) -> None:
 
     write_conll([doc], tmp_path / "notes.conll")
 
-    assert _found(next(read_conll(tmp_path / "notes.conll"))) == [("chest\npain", "Sign")]
+    assert _found(next(read_texts(tmp_path / "notes.conll"))) == [("chest\npain", "Sign")]
 
 
 def test_sentences_that_the_doc_knows_of_are_written(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,24 +16,10 @@ import pytest
 from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
-from clinical_ner.data.formats.bioc_json import read_bioc_json
-from clinical_ner.data.formats.brat import read_brat
-from clinical_ner.data.formats.conll import read_conll
 from clinical_ner.data.formats.docbin import write_docbin
-from clinical_ner.data.formats.jsonl import read_jsonl
-from clinical_ner.data.formats.pubtator import read_pubtator
-from clinical_ner.data.gold import read_docbin_texts
-from clinical_ner.data.mentions import AnnotatedText
+from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.errors import ClinicalNerError
 
-READERS: dict[str, Callable[[Path], Iterator[AnnotatedText]]] = {
-    "brat": read_brat,
-    "conll": read_conll,
-    "jsonl": read_jsonl,
-    "pubtator": read_pubtator,
-    "bioc": read_bioc_json,
-    "docbin": lambda path: read_docbin_texts(path, Vocab()),
-}
 #: Words of the notes below, which no message may hold.
 WORDS = ("chest", "pain", "fever", "Fieber", "über", "😷")
 
@@ -47,7 +32,7 @@ class Case:
     """
 
     name: str
-    format: str
+    format: Any
     content: dict[str, bytes] | bytes
     gives: list[tuple[str, str]] | str
 
@@ -92,7 +77,8 @@ CASES = [
           "/a.ann, line 1: not UTF-8"),
     _brat("emoji count as one", "😷 pain", "T1\tSign 2 6\tpain", SIGN),
     _brat("emoji counted as two", "😷 pain", "T1\tSign 3 7\tpain",
-          "/a.ann, line 1: offsets 3 7 of T1 do not fit a text of 6 characters"),
+          "/a.ann, line 1: offsets 3 7 of T1 do not fit the text of document a, which counts 6 "
+          "code-points"),
     _brat("combining characters", "e\u0301 pain", "T1\tSign 3 7\tpain", SIGN),
     _brat("empty .ann", "chest pain", "", []),
     Case("brat: .ann without .txt", "brat", {"a.txt": b"", "a.ann": b"", "b.ann": b""},
@@ -240,7 +226,7 @@ def test_fault(tmp_path: Path, case: Case) -> None:
 
     if isinstance(case.gives, str):
         with pytest.raises(ClinicalNerError) as caught:
-            list(READERS[case.format](path))
+            list(read_texts(path, format=case.format))
         message = str(caught.value)
         assert message.startswith(str(path)) and case.gives in message
         assert "\n" not in message
@@ -251,7 +237,7 @@ def test_fault(tmp_path: Path, case: Case) -> None:
         return
     found = [
         ("|".join(text.text[start:end] for start, end in mention.fragments), mention.label)
-        for text in READERS[case.format](path)
+        for text in read_texts(path, format=case.format)
         for mention in text.mentions
     ]
     assert found == case.gives
@@ -266,18 +252,18 @@ def test_truncated_docbin(tmp_path: Path) -> None:
     (tmp_path / "a.spacy").write_bytes(data[: len(data) // 2])
 
     with pytest.raises(ClinicalNerError, match=r"a\.spacy: not a readable"):
-        list(READERS["docbin"](tmp_path / "a.spacy"))
+        list(read_texts(tmp_path / "a.spacy", format="docbin"))
 
 
 @pytest.mark.parametrize("format", ["conll", "jsonl", "pubtator", "bioc", "docbin"])
-def test_what_is_not_there(tmp_path: Path, format: str) -> None:
+def test_what_is_not_there(tmp_path: Path, format: Any) -> None:
     with pytest.raises(ClinicalNerError, match="absent: no such file"):
-        list(READERS[format](tmp_path / "absent"))
+        list(read_texts(tmp_path / "absent", format=format))
 
 
 @pytest.mark.parametrize("format", ["conll", "jsonl", "pubtator", "bioc"])
-def test_folder_without_files(tmp_path: Path, format: str) -> None:
+def test_folder_without_files(tmp_path: Path, format: Any) -> None:
     (tmp_path / "README.md").write_text("not a note")
 
     with pytest.raises(ClinicalNerError, match=r"holds no \.\w+"):
-        READERS[format](tmp_path)
+        read_texts(tmp_path, format=format)

@@ -9,7 +9,8 @@ import spacy
 from spacy.tokens import Span
 from spacy.training import docs_to_json
 
-from clinical_ner.data.formats.jsonl import read_jsonl, write_jsonl
+from clinical_ner.data.formats.jsonl import write_jsonl
+from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText, Mention
 from clinical_ner.errors import ClinicalNerError
 
@@ -22,7 +23,7 @@ SIGNS = [("Sign", ((7, 17),)), ("Sign", ((22, 27),))]
 def _read(folder: Path, *records: Any, **settings: Any) -> list[AnnotatedText]:
     path = folder / "notes.jsonl"
     path.write_text("".join(f"{json.dumps(record)}\n" for record in records), encoding="utf-8")
-    return list(read_jsonl(path, **settings))
+    return list(read_texts(path, format="jsonl", **settings))
 
 
 def _task(*annotations: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -146,13 +147,16 @@ def test_records_over_lines_and_in_arrays(
     )
     path.write_text(f"\ufeff\n{content}\r\n\n", encoding="utf-8")
 
-    assert [(text.id, spans(text)) for text in read_jsonl(path)] == [("7", SIGNS), ("8", SIGNS)]
+    assert [(text.id, spans(text)) for text in read_texts(path, format="jsonl")] == [
+        ("7", SIGNS),
+        ("8", SIGNS),
+    ]
 
 
 def test_an_array_of_nothing_has_no_document(tmp_path: Path) -> None:
     (tmp_path / "notes.json").write_text("[]\n")
 
-    assert list(read_jsonl(tmp_path / "notes.json")) == []
+    assert list(read_texts(tmp_path / "notes.json", format="jsonl")) == []
 
 
 def test_ids(tmp_path: Path) -> None:
@@ -305,7 +309,7 @@ def test_one_document_is_held_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "notes.jsonl"
     path.write_text('{"text": "fever", "label": []}\n{"text":\n')
 
-    documents = read_jsonl(path)
+    documents = read_texts(path, format="jsonl")
 
     assert next(documents).text == "fever"
     with pytest.raises(ClinicalNerError, match=r"notes\.jsonl, line 2: not JSON"):
@@ -315,7 +319,7 @@ def test_one_document_is_held_at_a_time(tmp_path: Path) -> None:
 def test_what_is_written(tmp_path: Path) -> None:
     mentions = (Mention("a", "Sign", ((0, 3), (4, 6))), Mention("b", "X", ((7, 8),)))
 
-    write_jsonl([AnnotatedText("n", "37° über 😷", mentions, tmp_path)], tmp_path / "out.jsonl")
+    write_jsonl([AnnotatedText("n", "37° über 😷", mentions)], tmp_path / "out.jsonl")
 
     assert (tmp_path / "out.jsonl").read_text(encoding="utf-8") == (
         '{"id": "n", "text": "37° über 😷", "entities": [{"id": "a", "label": "Sign", '
@@ -329,7 +333,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     [("rejected", "ab", "document a: it is rejected"), (None, "aa", "another has its id")],
 )
 def test_what_is_not_written(tmp_path: Path, unusable: str | None, ids: str, problem: str) -> None:
-    texts = [AnnotatedText(id, "fever", (), tmp_path, unusable=unusable) for id in ids]
+    texts = [AnnotatedText(id, "fever", (), unusable=unusable) for id in ids]
 
     with pytest.raises(ClinicalNerError, match=problem):
         write_jsonl(texts, tmp_path / "out.jsonl")

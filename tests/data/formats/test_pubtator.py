@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clinical_ner.data.formats.pubtator import read_pubtator
+from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText
 
 from .examples import spans
@@ -14,7 +14,7 @@ from .examples import spans
 def _read(folder: Path, *lines: str, end: str = "\n", **settings: Any) -> list[AnnotatedText]:
     path = folder / "notes.pubtator"
     path.write_bytes("".join(f"{line}{end}" for line in lines).encode())
-    return list(read_pubtator(path, **settings))
+    return list(read_texts(path, format="pubtator", **settings))
 
 
 NOTE = ["7|t|Chest pain", "7|a|after a fall.", "7\t0\t10\tChest pain\tDisease\tD002637"]

@@ -19,7 +19,7 @@ from clinical_ner.errors import ClinicalNerError
 
 from .examples import spans, write_bioc_json, write_pubtator
 
-NOTE = AnnotatedText("a", "Chest pain", (Mention("T1", "Sign", ((0, 10),)),), Path())
+NOTE = AnnotatedText("a", "Chest pain", (Mention("T1", "Sign", ((0, 10),)),))
 DOC, _ = to_flat_doc(NOTE.text, NOTE.mentions, spacy.blank("en"), document="a")
 WRITERS: dict[str, Callable[[Path], object]] = {
     "brat": lambda path: write_brat([NOTE], path),

@@ -6,29 +6,28 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy
 from hypothesis import given
 from spacy.language import Language
-from spacy.vocab import Vocab
 
 from clinical_ner.data.conversion import to_flat_doc
-from clinical_ner.data.formats.brat import read_brat, write_brat
-from clinical_ner.data.formats.conll import read_conll, write_conll
+from clinical_ner.data.formats.brat import write_brat
+from clinical_ner.data.formats.conll import write_conll
 from clinical_ner.data.formats.detect import detect_format
 from clinical_ner.data.formats.docbin import write_docbin
-from clinical_ner.data.formats.jsonl import read_jsonl, write_jsonl
-from clinical_ner.data.gold import read_docbin_texts
+from clinical_ner.data.formats.jsonl import write_jsonl
+from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText
 
 from .examples import corpora, documents, spans
 
-Reader = Callable[[Path], Iterator[AnnotatedText]]
 Writer = Callable[[Iterable[AnnotatedText], Path], None]
-WHOLE: list[tuple[str, str, Writer, Reader]] = [
-    ("brat", "notes", write_brat, read_brat),
-    ("jsonl", "notes.jsonl", write_jsonl, read_jsonl),
+WHOLE: list[tuple[str, str, Writer]] = [
+    ("brat", "notes", write_brat),
+    ("jsonl", "notes.jsonl", write_jsonl),
 ]
 
 
@@ -44,28 +43,27 @@ def new_path(name: str) -> Iterator[Path]:
         yield Path(folder) / name
 
 
-@pytest.mark.parametrize(("format", "name", "write", "read"), WHOLE, ids=[row[0] for row in WHOLE])
+@pytest.mark.parametrize(("format", "name", "write"), WHOLE, ids=[row[0] for row in WHOLE])
 @given(written=corpora())
 def test_formats_that_hold_everything(
-    written: list[AnnotatedText], format: str, name: str, write: Writer, read: Reader
+    written: list[AnnotatedText], format: Any, name: str, write: Writer
 ) -> None:
     with new_path(name) as path:
         write(written, path)
 
-        assert [(doc.id, doc.text, spans(doc)) for doc in read(path)] == [
+        assert [(doc.id, doc.text, spans(doc)) for doc in read_texts(path, format=format)] == [
             (doc.id, doc.text, spans(doc)) for doc in written
         ]
         assert detect_format(path) == format
 
 
-@pytest.mark.parametrize("write_and_read", [(write_brat, read_brat), (write_jsonl, read_jsonl)])
-def test_mentions_keep_their_ids(tmp_path: Path, write_and_read: tuple[Writer, Reader]) -> None:
-    write, read = write_and_read
+@pytest.mark.parametrize("write", [write_brat, write_jsonl])
+def test_mentions_keep_their_ids(tmp_path: Path, write: Writer) -> None:
     written = documents(0, number=20)
 
     write(written, tmp_path / "out")
 
-    back = {document.id: document for document in read(tmp_path / "out")}
+    back = {document.id: document for document in read_texts(tmp_path / "out")}
     for before in written:
         after = back[before.id]
         assert [m.id for m in before.mentions] == [m.id for m in after.mentions]
@@ -77,8 +75,8 @@ def test_conll_holds_flat_entities(nlp: Language, written: list[AnnotatedText]) 
 
     with new_path("notes.conll") as path:
         write_conll(docs, path)
-        back = list(read_conll(path, scheme="IOB2"))
-        assert list(map(spans, read_conll(path))) == list(map(spans, back))
+        back = list(read_texts(path, format="conll", scheme="IOB2"))
+        assert list(map(spans, read_texts(path, format="conll"))) == list(map(spans, back))
         assert detect_format(path) == "conll"
 
     assert [doc.text for doc in back] == [doc.text for doc in docs]
@@ -94,7 +92,7 @@ def test_docbin_holds_all_mentions_with_text(nlp: Language, written: list[Annota
 
     with new_path("notes.spacy") as path:
         write_docbin(docs, path)
-        back = list(read_docbin_texts(path, Vocab()))
+        back = list(read_texts(path, format="docbin"))
         assert detect_format(path) == "docbin"
 
     assert [(doc.id, doc.text) for doc in back] == [(doc.id, doc.text) for doc in written]
