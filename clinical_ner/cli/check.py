@@ -20,7 +20,7 @@ from ..checks.lengths import MAX_WORDS
 from ..checks.long_notes import ENCODER
 from ..checks.report import Report, Texts, check_parts, excerpt, texts_of, to_dict
 from ..data.formats.detect import FORMATS, Format
-from ..files import replacing
+from ..files import write_text
 from ._app import app
 from ._shared import one_of, print_content
 
@@ -122,8 +122,7 @@ def check_cli(
     texts = texts_of(parts) if show_text else None
     written = json.dumps(to_dict(report, texts), indent=2, allow_nan=False)
     if output is not None:
-        with replacing(output) as temporary:
-            temporary.write_text(written + "\n", encoding="utf8")
+        write_text(output, written + "\n")
     if as_json:
         print(written)
     else:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..research.compare.compare import RESAMPLES, compare
-from ..research.compare.comparison_report import COLUMNS, RATE, cell, notes, row_name
+from ..research.compare.comparison_report import TITLES, notes, table_rows
 from ..training.recipes import BASE
 from ._app import app
 from ._shared import GpuId, one_of, parse_strengths, print_report
@@ -102,13 +102,11 @@ def _seeds(text: str) -> list[int]:
 
 def _content(comparison: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The scores, a recipe per row, and what the columns are."""
-    table = Table("recipe", show_lines=True)
-    for title in (*(title for title, _, _ in COLUMNS.values()), RATE):
+    table = Table(TITLES[0], show_lines=True)
+    for title in TITLES[1:]:
         table.add_column(title, justify="right")
-    rows = comparison["rows"]
-    for row in rows:
-        cells = [Text("\n".join(cell(name, row, is_first=row is rows[0]))) for name in COLUMNS]
-        table.add_row(Text(row_name(row)), *cells, f"{row['words_per_second']:.0f}")
+    for row in table_rows(comparison):
+        table.add_row(*(Text("\n".join(cell)) for cell in row))
     yield table
     yield from map(Text, notes(comparison))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,30 @@ def check_can_draw(file: str) -> None:
         raise missing_extra(f"Drawing {file}", "matplotlib", "plots")
 
 
+@contextmanager
+def drawing(path: Path, *, kind: str, dpi: int = 150, font_size: float = 10) -> Iterator[Any]:
+    """Give an empty figure, and write it at the end. What is drawn alike gives the same file.
+
+    Args:
+        path: the file to write.
+        kind: "png" or "svg".
+        dpi: dots per inch of a PNG.
+        font_size: of all text without a size of its own, in points.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    check_can_draw(path.name)
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
+    with matplotlib.rc_context({"svg.hashsalt": "clinical_ner", "font.size": font_size}):
+        figure = Figure(layout="constrained")
+        yield figure
+        figure.savefig(path, dpi=dpi, metadata=metadata, format=kind)
+
+
 def missing(metrics: Mapping[str, Any]) -> dict[str, str]:
     """Pictures that the metrics do not allow, and why."""
     reasons = {}
@@ -60,17 +85,8 @@ def draw(metrics: Mapping[str, Any], name: str, path: Path, *, kind: str) -> Non
     Raises:
         ClinicalNerError: matplotlib is missing.
     """
-    check_can_draw(path.name)
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(layout="constrained")
-    FigureCanvasAgg(figure)
-    metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
-    with matplotlib.rc_context({"svg.hashsalt": "clinical_ner", "font.size": 9}):
+    with drawing(path, kind=kind, font_size=9) as figure:
         FIGURES[name](figure, metrics)
-        figure.savefig(path, dpi=150, metadata=metadata, format=kind)
 
 
 def _reliability(figure: Any, metrics: Mapping[str, Any]) -> None:

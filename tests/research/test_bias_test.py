@@ -32,10 +32,12 @@ class ForgetsWeights(WeightedCrossEntropy):
         return self._without_unseen(logits)
 
 
-@pytest.fixture(scope="module")
-def wrong() -> LossChoice:
+@pytest.fixture
+def wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss of that name in the table."""
     registry.losses("tests.ForgetsWeights.v1", func=ForgetsWeights)
-    return LossChoice("wrong", "tests.ForgetsWeights.v1", {"weights": "paper"})
+    choice = LossChoice("wrong", "tests.ForgetsWeights.v1", {"weights": "paper"})
+    monkeypatch.setitem(LOSSES, "wrong", choice)
 
 
 def run(names: tuple[str, ...], *, words: int = 8000, seed: int = 0, **settings: Any) -> dict:
@@ -68,8 +70,8 @@ def test_weights_predict_more_of_the_rare_tag_before_the_inverse(results: dict[s
     assert plain["mass_before"] == pytest.approx(plain["mass_after"])
 
 
-def test_a_wrong_inverse_is_found(wrong: LossChoice) -> None:
-    results = run(("wrong",), losses={"wrong": wrong})
+def test_a_wrong_inverse_is_found(wrong: None) -> None:
+    results = run(("wrong",))
     assert not results["verdict"]["passed"]
     assert "the worst is wrong for B-L1" in results["verdict"]["sentence"]
 

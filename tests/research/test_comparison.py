@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from spacy.vocab import Vocab
 
-from clinical_ner.research.compare.comparison import SCORES, Entry, compare
+from clinical_ner.research.compare.comparison import SCORES, Entry, compare_entries
 from clinical_ner.scoring.evaluation import EvaluationCounts, evaluation_scores
 from clinical_ner.scoring.scorers import count_entities
 
@@ -30,7 +30,7 @@ def entry(name: str, seeds: Sequence[int]) -> Entry:
 
 
 def test_a_recipe_does_not_differ_from_itself() -> None:
-    first, same = compare([entry("a", [0, 1]), entry("b", [0, 1])], resamples=50, seed=0)
+    first, same = compare_entries([entry("a", [0, 1]), entry("b", [0, 1])], resamples=50, seed=0)
     for name in SCORES:
         score = same["scores"][name]
         if name in ("token_ece", "mass_ratio_rarest_third"):
@@ -42,7 +42,7 @@ def test_a_recipe_does_not_differ_from_itself() -> None:
 
 
 def test_values_are_means_over_seeds_with_their_range() -> None:
-    row = compare([entry("a", [0, 1, 2])], resamples=10, seed=0)[0]
+    row = compare_entries([entry("a", [0, 1, 2])], resamples=10, seed=0)[0]
     single = [evaluation_scores(counts(seed))["ents_f"] for seed in range(3)]
     score = row["scores"]["ents_f"]
     assert score["seeds"] == single
@@ -52,7 +52,7 @@ def test_values_are_means_over_seeds_with_their_range() -> None:
 
 
 def test_the_interval_of_a_difference_is_that_of_paired_resamples() -> None:
-    rows = compare([entry("a", [0]), entry("b", [1])], resamples=200, seed=7)
+    rows = compare_entries([entry("a", [0]), entry("b", [1])], resamples=200, seed=7)
     drawn = np.random.default_rng(7).multinomial(12, np.full(12, 1 / 12), size=200)
     tables = [counts(seed).entities.spans.counts for seed in (1, 0)]
     differences = []
@@ -71,4 +71,6 @@ def test_the_interval_of_a_difference_is_that_of_paired_resamples() -> None:
 def test_runs_on_other_documents_cannot_be_compared() -> None:
     other = EvaluationCounts(("x",) * 12, counts(1).entities, training_mentions=MENTIONS)
     with pytest.raises(ValueError, match="same documents"):
-        compare([entry("a", [0]), Entry("b", "b", None, {0: other}, {0: 1.0})], resamples=5, seed=0)
+        compare_entries(
+            [entry("a", [0]), Entry("b", "b", None, {0: other}, {0: 1.0})], resamples=5, seed=0
+        )

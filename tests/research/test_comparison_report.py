@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from clinical_ner.errors import ClinicalNerError
+from clinical_ner.research.compare.comparison import SCORES
 from clinical_ner.research.compare.comparison_report import (
-    COLUMNS,
-    cell,
+    TITLES,
     csv_text,
     draw_types,
     markdown,
+    table_rows,
 )
 
 
@@ -37,7 +38,7 @@ def row(name: str, seeds: list[int], **scores: dict[str, Any]) -> dict[str, Any]
         "prior_strength": 1.0,
         "seeds": seeds,
         "words_per_second": 123.4,
-        "scores": {column: scores.get(column, score(None)) for column in COLUMNS},
+        "scores": {column: scores.get(column, score(None)) for column in SCORES},
         "types": {"Sign": {"f": 0.75, "support": 4}, "Drug": {"f": 0.5, "support": 9}},
     }
 
@@ -59,19 +60,22 @@ def comparison() -> dict[str, Any]:
 
 
 def test_a_cell_gives_the_score_its_range_and_its_difference(comparison: dict[str, Any]) -> None:
-    first, other, _ = comparison["rows"]
-    first["scores"]["ents_f"] |= {"low": 0.57, "high": 0.59}
-    assert cell("ents_f", first, is_first=True) == ["58.1", "57.0 to 59.0"]
-    assert cell("ents_f", other, is_first=False) == ["60.0", "+1.9", "[+0.9, +3.9]"]
-    assert cell("token_ece", other, is_first=False) == ["1.23", "+0.10", "[-0.90, +2.10]"]
-    assert cell("ents_macro_f", other, is_first=False) == ["n/a"]
+    comparison["rows"][0]["scores"]["ents_f"] |= {"low": 0.57, "high": 0.59}
+    first, other, _ = (dict(zip(TITLES, row, strict=True)) for row in table_rows(comparison))
+    assert first["recipe"] == ["plain"]
+    assert first["micro-F"] == ["58.1", "57.0 to 59.0"]
+    assert other["recipe"] == ["own*"]
+    assert other["micro-F"] == ["60.0", "+1.9", "[+0.9, +3.9]"]
+    assert other["token ECE"] == ["1.23", "+0.10", "[-0.90, +2.10]"]
+    assert other["macro-F"] == ["n/a"]
+    assert other["words/s"] == ["123"]
 
 
 def test_markdown_is_a_table_that_marks_single_seeds(comparison: dict[str, Any]) -> None:
     lines = markdown(comparison).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + 3
-    assert {line.count("|") for line in table} == {2 + 1 + len(COLUMNS)}
+    assert {line.count("|") for line in table} == {2 + 1 + len(SCORES)}
     assert table[2].startswith("| plain | 58.1")
     assert table[3].startswith(r"| own\* | 60.0<br>+1.9")
     assert any("one seed" in line for line in lines)

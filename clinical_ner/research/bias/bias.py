@@ -10,16 +10,16 @@ from typing import Any
 from spacy.vocab import Vocab
 
 from ... import __version__
-from ...data.formats.docbin import read_docbin
-from ...errors import InputError, not_a_folder
+from ...data.gold import read_gold
+from ...errors import not_a_folder
+from ...evaluation.plots import check_can_draw
 from ...files import replacing
 from ...model.gpu import use_gpu
-from ..compare.comparison_report import check_can_draw
 from .bias_plots import csv_text, draw, json_text
 from .bias_test import JUDGED_FROM, TOLERANCE, StartProgress, run_bias_test
 from .loss_choices import DEFAULT_LOSSES, check_losses
-from .one_pass import ENCODER, AddEncoder, transformer
-from .randomised import RandomisedData, permuted_corpus, random_text
+from .one_pass import ENCODER, transformer
+from .randomised import permuted_corpus, random_text
 
 SHARES = (0.99, 0.01)
 WORDS = 24_000
@@ -36,7 +36,6 @@ def bias(
     seed: int = 0,
     gpu_id: int = -1,
     start_progress: StartProgress | None = None,
-    add_encoder: AddEncoder | None = None,
 ) -> dict[str, Any]:
     """Run the test for bias and write its four files, all or none.
 
@@ -51,7 +50,6 @@ def bias(
         gpu_id: the GPU to use, -1 for the CPU.
         start_progress: called with the name of each loss and its words before its training; gives
             what is told of the words of each batch.
-        add_encoder: another way to add the encoder than as a transformer of this name.
 
     Returns:
         What bias.json holds.
@@ -64,12 +62,16 @@ def bias(
     check_losses(losses)
     if output.exists() and not output.is_dir():
         raise not_a_folder(output)
-    data = _data(shares, corpus, words=words, seed=seed)
+    if corpus is None:
+        data = random_text(shares, words=words, seed=seed)
+    else:
+        docs = read_gold(corpus, Vocab())
+        data = permuted_corpus(docs, words=words, seed=seed, source=str(corpus))
     use_gpu(gpu_id)
     found = run_bias_test(
         data,
         losses,
-        add_encoder=add_encoder or transformer(encoder),
+        add_encoder=transformer(encoder),
         seed=seed,
         start_progress=start_progress,
     )
@@ -98,15 +100,3 @@ def bias(
         for kind in ("png", "svg"):
             draw(results, temporary(f"bias.{kind}"), kind=kind)
     return results
-
-
-def _data(shares: Sequence[float], corpus: Path | None, *, words: int, seed: int) -> RandomisedData:
-    if corpus is None:
-        return random_text(shares, words=words, seed=seed)
-    docs = read_docbin(corpus, Vocab())
-    if not any(doc.ents for doc in docs):
-        raise InputError(
-            f"{corpus}: holds no entity in doc.ents, so there is nothing to learn or to score. "
-            "Name a file with gold annotations."
-        )
-    return permuted_corpus(docs, words=words, seed=seed, source=str(corpus))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...evaluation.plots import check_can_draw
+from ...evaluation.plots import BAND, BEFORE, OWN, drawing
 
 COLUMNS = (
     "loss",
@@ -23,10 +23,6 @@ COLUMNS = (
     "argmax_before",
     "argmax_after",
 )
-#: Vermilion and blue of Okabe and Ito, which differ for all kinds of colour vision; the markers
-#: differ in fill, too.
-BEFORE, AFTER = "#D55E00", "#0072B2"
-BAND = "#E6E6E6"
 #: With more tags their names would lie on each other.
 MOST_NAMES = 4
 
@@ -57,27 +53,28 @@ def draw(bias: Mapping[str, Any], path: Path, *, kind: str) -> None:
     Raises:
         ClinicalNerError: matplotlib is missing.
     """
-    check_can_draw(path.name)
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with drawing(path, kind=kind) as figure:
+        _draw(figure, bias)
+
+
+def _draw(figure: Any, bias: Mapping[str, Any]) -> None:
     from matplotlib.lines import Line2D
 
     losses: Sequence[Mapping[str, Any]] = bias["losses"]
-    figure = Figure(figsize=(9.5, 1.6 + 0.85 * len(losses)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure.set_size_inches(9.5, 1.6 + 0.85 * len(losses))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, measure in zip(panels, ("mass", "argmax"), strict=True):
         _panel(axes, bias, measure)
     panels[0].set_title("Mass: mean probability / training share", fontsize=10, loc="left")
     panels[1].set_title("Argmax: share of tokens won / training share", fontsize=10, loc="left")
-    panels[0].set_yticks(range(len(losses)), [_name(result) for result in losses])
+    names = [f"{result['loss']}\n({result['title']})" for result in losses]
+    panels[0].set_yticks(range(len(losses)), names)
     panels[0].set_ylim(len(losses) - 0.5, -0.5)
     low, high = bias["settings"]["tolerance"]
     judged_from = bias["settings"]["judged_from"]
     handles = [
         Line2D([], [], ls="", marker="o", mfc="white", mec=BEFORE, mew=1.4, label="before"),
-        Line2D([], [], ls="", marker="o", mfc=AFTER, mec=AFTER, label="after the loss's inverse"),
+        Line2D([], [], ls="", marker="o", mfc=OWN, mec=OWN, label="after the loss's inverse"),
         Line2D([], [], ls="", marker="s", mfc="0.6", mec="0.6", label="the tag O"),
         Line2D([], [], color=BAND, lw=8, label=f"within {low:g} to {high:g}"),
     ]
@@ -87,9 +84,6 @@ def draw(bias: Mapping[str, Any], path: Path, *, kind: str) -> None:
     figure.legend(
         handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8
     )
-    metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
-    with matplotlib.rc_context({"svg.hashsalt": "clinical_ner"}):
-        figure.savefig(path, dpi=150, metadata=metadata, format=kind)
 
 
 def _panel(axes: Any, bias: Mapping[str, Any], measure: str) -> None:
@@ -140,7 +134,7 @@ def _lane(
     axes: Any, rows: Sequence[Mapping[str, Any]], key: str, center: float, zero: float
 ) -> None:
     """The tags of a loss as points around a height."""
-    color = BEFORE if key.endswith("before") else AFTER
+    color = BEFORE if key.endswith("before") else OWN
     for number, row in enumerate(rows):
         ratio = row[key]
         if ratio is None:
@@ -198,11 +192,6 @@ def _ticks(axes: Any, zero: float | None, least: float, most: float) -> None:
     axes.set_xticks([], minor=True)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _name(result: Mapping[str, Any]) -> str:
-    """Name of a loss beside its lanes."""
-    return f"{result['loss']}\n({result['title']})"
 
 
 def json_text(results: dict[str, Any]) -> str:

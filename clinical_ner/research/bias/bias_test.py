@@ -30,7 +30,7 @@ from thinc.util import to_numpy
 from ...arrays import log_softmax
 from ...tags.encode import encode_example
 from ...tags.statistics import TagStatistics
-from .loss_choices import LOSSES, LossChoice
+from .loss_choices import LOSSES
 from .one_pass import (
     LEARN_RATE,
     LEARN_RATE_FACTOR,
@@ -64,21 +64,17 @@ def run_bias_test(
     seed: int,
     learn_rate: float = LEARN_RATE,
     learn_rate_factor: float = LEARN_RATE_FACTOR,
-    words_per_batch: int = WORDS_PER_BATCH,
-    losses: dict[str, LossChoice] = LOSSES,
     start_progress: StartProgress | None = None,
 ) -> dict[str, Any]:
     """Train with every loss on the same texts and measure what it predicts.
 
     Args:
         data: texts without signal.
-        names: keys of ``losses``.
+        names: keys of ``LOSSES``.
         add_encoder: see ``train_one_pass``.
         seed: see ``train_one_pass``.
         learn_rate: see ``train_one_pass``.
         learn_rate_factor: see ``train_one_pass``.
-        words_per_batch: see ``train_one_pass``.
-        losses: the losses by name.
         start_progress: called with each loss's name and its words before its training, gives what
             is told of its batches.
 
@@ -95,19 +91,18 @@ def run_bias_test(
         start = time.perf_counter()
         nlp = train_one_pass(
             data,
-            losses[name],
+            LOSSES[name],
             add_encoder=add_encoder,
             seed=seed,
             learn_rate=learn_rate,
             learn_rate_factor=learn_rate_factor,
-            words_per_batch=words_per_batch,
             progress=None if start_progress is None else start_progress(name, data.words),
         )
         tags, ratios = measure(nlp, data)
         results.append(
             {
                 "loss": name,
-                "title": losses[name].title,
+                "title": LOSSES[name].title,
                 "has_posterior": recognizer(nlp).loss.has_posterior,
                 "seconds": round(time.perf_counter() - start, 1),
                 "tags": ratios,
@@ -117,7 +112,7 @@ def run_bias_test(
         "training": {
             "training_words": data.words,
             "fresh_words": sum(len(text.words) for text in data.fresh),
-            "words_per_batch": words_per_batch,
+            "words_per_batch": WORDS_PER_BATCH,
             "learn_rate": learn_rate,
             "learn_rate_factor": learn_rate_factor,
         },

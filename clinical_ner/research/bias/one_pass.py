@@ -15,7 +15,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 from spacy.training.batchers import minibatch_by_words
-from spacy.util import registry
+from spacy.util import minibatch, registry
 from thinc.api import Adam, fix_random_seed
 
 from ...model.encoder import restore_encoder_names, use_installed_encoders
@@ -29,8 +29,11 @@ ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 #: Windows that hold a text whole.
 WINDOWS = {"max_wordpieces": 254, "context": 32, "training_context": 0, "max_batch_items": 4096}
 NO_LIMIT = 10**9
+#: About as many words are in a batch.
 WORDS_PER_BATCH = 200
 TOLERANCE = 0.2
+#: Documents in a batch of prediction.
+PREDICTED = 20
 #: Highest rate of the encoder, and the head's multiple of it. Plain cross-entropy has the longest
 #: way, from equal shares to the prior: at these rates it arrives within two thirds of 24,000 words,
 #: and the rest averages. Tried: at 3e-5 it overshoots (0.6 of a share of 1 % half-way) and then
@@ -56,7 +59,7 @@ AddEncoder = Callable[[Language], dict[str, Any]]
 Progress = Callable[[int], None]
 
 
-def transformer(name: str = ENCODER) -> AddEncoder:
+def transformer(name: str) -> AddEncoder:
     """A pretrained transformer, with the listener of the recipe minilm.cfg.
 
     Args:
@@ -100,7 +103,6 @@ def train_one_pass(
     seed: int,
     learn_rate: float = LEARN_RATE,
     learn_rate_factor: float = LEARN_RATE_FACTOR,
-    words_per_batch: int = WORDS_PER_BATCH,
     progress: Progress | None = None,
 ) -> Language:
     """Build a pipeline and train it on as many words as the training texts have.
@@ -112,7 +114,6 @@ def train_one_pass(
         seed: of weights, order and drawing.
         learn_rate: the encoder's highest rate; see ``rate_at``.
         learn_rate_factor: the head's multiple of it.
-        words_per_batch: about as many words are in a batch.
         progress: told after every batch how many words it had.
 
     Returns:
@@ -126,7 +127,7 @@ def train_one_pass(
     tok2vec = add_encoder(nlp)
     config: dict[str, Any] = {
         "learn_rate_factor": learn_rate_factor,
-        "loss": choice.config(tokens_per_batch=words_per_batch),
+        "loss": choice.config(tokens_per_batch=WORDS_PER_BATCH),
         "model": {"@architectures": "clinical_ner.TokenClassifier.v1", "tok2vec": tok2vec},
     }
     nlp.add_pipe("clinical_ner", name=RECOGNIZER, config=config)
@@ -140,7 +141,7 @@ def train_one_pass(
     # optimum is no longer that of the loss.
     optimizer = Adam(learn_rate, L2=0.01, grad_clip=0.0, use_averages=False)
     done = 0
-    for batch in _batches(examples, choice, words_per_batch=words_per_batch, seed=seed):
+    for batch in _batches(examples, choice, seed=seed):
         words = sum(len(example.reference) for example in batch)
         # The rate in the middle of the batch, so that even the last one teaches something.
         optimizer.learn_rate = learn_rate * rate_at((done + words / 2) / data.words)
@@ -161,17 +162,17 @@ def rate_at(passed: float) -> float:
 
 
 def _batches(
-    examples: Sequence[Example], choice: LossChoice, *, words_per_batch: int, seed: int
+    examples: Sequence[Example], choice: LossChoice, *, seed: int
 ) -> Iterable[list[Example]]:
     """Batches for one pass."""
     if choice.by_entity:
         make = registry.batchers.get("clinical_ner.batch_by_entity.v1")
-        return make(size=words_per_batch, tolerance=TOLERANCE, rates="uniform", seed=seed)(examples)
+        return make(size=WORDS_PER_BATCH, tolerance=TOLERANCE, rates="uniform", seed=seed)(examples)
     shuffled = list(examples)
     random.Random(seed).shuffle(shuffled)
     return minibatch_by_words(
         shuffled,
-        words_per_batch,
+        WORDS_PER_BATCH,
         tolerance=TOLERANCE,
         get_length=lambda example: len(example.reference),
     )
@@ -184,10 +185,6 @@ def recognizer(nlp: Language) -> ClinicalNer:
     return component
 
 
-def encode(nlp: Language, docs: Iterable[Doc], *, batch_size: int = 20) -> Iterator[list[Doc]]:
+def encode(nlp: Language, docs: Iterable[Doc]) -> Iterator[list[Doc]]:
     """Documents in batches, after all components before the recognizer."""
-    before: list[Any] = [pipe for name, pipe in nlp.pipeline if name != RECOGNIZER]
-    for batch in spacy.util.minibatch(docs, batch_size):
-        for pipe in before:
-            batch = list(pipe.pipe(batch, batch_size=batch_size))
-        yield list(batch)
+    return minibatch(nlp.pipe(docs, batch_size=PREDICTED, disable=[RECOGNIZER]), PREDICTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,17 +10,17 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ...errors import cannot_be_written, not_a_folder
-from ...files import replacing
+from ...evaluation.plots import check_can_draw
+from ...files import replacing, write_text
 from ...model.gpu import use_gpu
 from ...scoring.bootstrap import RESAMPLES
 from ...scoring.evaluation import RARE_MENTIONS, EvaluationCounts, evaluation_scores
 from ...training.recipes import BASE, read_recipes
-from .comparison import Entry
-from .comparison import compare as compare_entries
-from .comparison_report import check_can_draw, csv_text, draw_types, json_text, markdown
+from .comparison import Entry, compare_entries
+from .comparison_report import csv_text, draw_types, markdown
 from .documents import count_mentions, divide, keep
 from .runs import Run, part_suffix, plan_runs, without_neighbours
-from .work import Work, training_rate
+from .work import Work
 
 #: Folder, in that of the comparison, of the documents converted and divided for it.
 CORPUS = "corpus"
@@ -64,7 +65,7 @@ def compare(
 
     Returns:
         What comparison.json holds: the settings, ``documents`` scored, ``training_mentions`` by
-        type, and the ``rows`` of `experiments.comparison.compare`.
+        type, and the ``rows`` of `comparison.compare_entries`.
 
     Raises:
         ClinicalNerError: a recipe or the corpus is at fault, matplotlib is missing, or the folder
@@ -81,13 +82,14 @@ def compare(
         mentions = count_mentions(files["train"])
         for part in ("dev", score_on):
             count_mentions(files[part])
-        plan = plan_runs(read, list(seeds), output, data=files, epochs=epochs, encoder=encoder)
+        plan = plan_runs(read, seeds, output, data=files, epochs=epochs, encoder=encoder)
         for run in plan:
             run.check()
             if run.recipe.neighbours:
                 without_neighbours(run).check()
         # Not before: the documents of other runs stay where they are.
-        files = keep(files, staging, output / CORPUS)
+        if division is not None:
+            files = keep(staging, output / CORPUS)
     work = Work(files, mentions, epochs=epochs, encoder=encoder, gpu_id=gpu_id, say=say)
     work.check(plan)
     for run in plan:
@@ -108,11 +110,10 @@ def compare(
         "rare_types": evaluation_scores(first)["ents_macro_rare_types"],
         "rows": compare_entries(entries, resamples=resamples, seed=0),
     }
-    texts = {".json": json_text(comparison) + "\n", ".csv": csv_text(comparison)}
-    texts[".md"] = markdown(comparison)
-    for end, text in texts.items():
-        with replacing(output / f"comparison{suffix}{end}") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    in_json = json.dumps(comparison, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    write_text(output / f"comparison{suffix}.json", in_json)
+    write_text(output / f"comparison{suffix}.csv", csv_text(comparison))
+    write_text(output / f"comparison{suffix}.md", markdown(comparison))
     for picture in pictures:
         with replacing(picture) as temporary:
             draw_types(comparison, temporary, kind=picture.suffix[1:])
@@ -144,7 +145,7 @@ def _entries(plan: Sequence[Run], part: str, strengths: Sequence[float]) -> list
         runs.setdefault(run.recipe.name, []).append(run)
     entries = []
     for name, of_recipe in runs.items():
-        rates = {run.seed: training_rate(run) for run in of_recipe}
+        rates = {run.seed: run.words_per_second for run in of_recipe}
         counts: dict[float | None, dict[int, EvaluationCounts]] = {}
         for run in of_recipe:
             own, decisions = run.read_counts(part)

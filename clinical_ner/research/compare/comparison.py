@@ -20,15 +20,15 @@ from ...scoring.bootstrap import percentile_interval, resample_weights
 from ...scoring.evaluation import EvaluationCounts, evaluation_statistics
 from ...scoring.spans import label_scores
 
-#: The scores of the table.
-SCORES = (
-    "ents_f",
-    "ents_macro_f",
-    "ents_macro_f_rare",
-    "token_unweighted_accuracy",
-    "token_ece",
-    "mass_ratio_rarest_third",
-)
+#: The scores of the table: their titles, and the factor and the decimals of their numbers.
+SCORES: dict[str, tuple[str, float, int]] = {
+    "ents_f": ("micro-F", 100.0, 1),
+    "ents_macro_f": ("macro-F", 100.0, 1),
+    "ents_macro_f_rare": ("macro-F rare", 100.0, 1),
+    "token_unweighted_accuracy": ("unw. accuracy", 100.0, 1),
+    "token_ece": ("token ECE", 100.0, 2),
+    "mass_ratio_rarest_third": ("rarest mass", 1.0, 2),
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Entry:
     words_per_second: Mapping[int, float]
 
 
-def compare(entries: Sequence[Entry], *, resamples: int, seed: int) -> list[dict[str, Any]]:
+def compare_entries(entries: Sequence[Entry], *, resamples: int, seed: int) -> list[dict[str, Any]]:
     """Scores of every entry, and how they differ from those of the first.
 
     Args:

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...evaluation.plots import check_can_draw
+from ...evaluation.plots import drawing
+from .comparison import SCORES
 
-#: Columns of the table: title, factor of the numbers, decimals.
-COLUMNS: dict[str, tuple[str, float, int]] = {
-    "ents_f": ("micro-F", 100.0, 1),
-    "ents_macro_f": ("macro-F", 100.0, 1),
-    "ents_macro_f_rare": ("macro-F rare", 100.0, 1),
-    "token_unweighted_accuracy": ("unw. accuracy", 100.0, 1),
-    "token_ece": ("token ECE", 100.0, 2),
-    "mass_ratio_rarest_third": ("rarest mass", 1.0, 2),
-}
-RATE = "words/s"
-
+TITLES = ["recipe", *(title for title, _, _ in SCORES.values()), "words/s"]
 #: More series than this are spread over panels, one below the other.
 PER_PANEL = 4
 #: Fills that differ in black and white too.
@@ -44,20 +34,25 @@ def notes(comparison: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def row_name(row: Mapping[str, Any]) -> str:
-    """Name of a row, with a star if it rests on one seed."""
-    return row["name"] + ("*" if len(row["seeds"]) == 1 else "")
+def table_rows(comparison: Mapping[str, Any]) -> list[list[list[str]]]:
+    """The rows below `TITLES`: the lines of each of their cells.
 
-
-def cell(name: str, row: Mapping[str, Any], *, is_first: bool) -> list[str]:
-    """Lines of a cell: score, range over seeds, difference, interval of the difference.
-
-    Args:
-        name: of the score, a key of `COLUMNS`.
-        row: of the table.
-        is_first: whether it is the row that others differ from.
+    A recipe with one seed has a star. A score has its range over seeds, its difference from the
+    first recipe and the interval of the difference below it, as far as there are any.
     """
-    _, factor, decimals = COLUMNS[name]
+    first = comparison["rows"][0]
+    return [
+        [
+            [row["name"] + ("*" if len(row["seeds"]) == 1 else "")],
+            *(_cell(name, row, is_first=row is first) for name in SCORES),
+            [f"{row['words_per_second']:.0f}"],
+        ]
+        for row in comparison["rows"]
+    ]
+
+
+def _cell(name: str, row: Mapping[str, Any], *, is_first: bool) -> list[str]:
+    _, factor, decimals = SCORES[name]
     score = row["scores"][name]
 
     def text(value: float | None, sign: str = "") -> str:
@@ -77,13 +72,10 @@ def cell(name: str, row: Mapping[str, Any], *, is_first: bool) -> list[str]:
 
 def markdown(comparison: Mapping[str, Any]) -> str:
     """The comparison as a table for GitHub, with its notes."""
-    titles = ["recipe", *(title for title, _, _ in COLUMNS.values()), RATE]
-    lines = [f"| {' | '.join(titles)} |", f"|---|{'---:|' * (len(titles) - 1)}"]
-    rows: Sequence[Mapping[str, Any]] = comparison["rows"]
-    for row in rows:
-        cells = ["<br>".join(cell(name, row, is_first=row is rows[0])) for name in COLUMNS]
-        name = row_name(row).replace("*", r"\*").replace("|", r"\|")
-        lines.append(f"| {name} | {' | '.join(cells)} | {row['words_per_second']:.0f} |")
+    lines = [f"| {' | '.join(TITLES)} |", f"|---|{'---:|' * (len(TITLES) - 1)}"]
+    for row in table_rows(comparison):
+        cells = ("<br>".join(cell).replace("*", r"\*").replace("|", r"\|") for cell in row)
+        lines.append(f"| {' | '.join(cells)} |")
     explained = "\n\n".join(notes(comparison)).replace("*", r"\*")
     return "\n".join(lines) + f"\n\n{explained}\n"
 
@@ -93,11 +85,11 @@ def csv_text(comparison: Mapping[str, Any]) -> str:
     parts = ("value", "low", "high", "difference", "difference_low", "difference_high")
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    columns = [name if part == "value" else f"{name}_{part}" for name in COLUMNS for part in parts]
+    columns = [name if part == "value" else f"{name}_{part}" for name in SCORES for part in parts]
     writer.writerow(["name", "recipe", "prior_strength", "seeds", *columns, "words_per_second"])
     for row in comparison["rows"]:
         numbers: list[Any] = []
-        for name in COLUMNS:
+        for name in SCORES:
             score = row["scores"][name]
             ends = score["difference_interval"] or (None, None)
             numbers += [score[part] for part in parts[:4]] + list(ends)
@@ -124,11 +116,6 @@ def draw_types(comparison: Mapping[str, Any], path: Path, *, kind: str) -> None:
     Raises:
         ClinicalNerError: matplotlib is missing.
     """
-    check_can_draw(path.name)
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     series = [row for row in comparison["rows"] if row["name"] == row["recipe"]]
     mentions: Mapping[str, int] = comparison["training_mentions"]
     labels = sorted(
@@ -141,45 +128,36 @@ def draw_types(comparison: Mapping[str, Any], path: Path, *, kind: str) -> None:
         [series[0], *others[start : start + PER_PANEL - 1]]
         for start in range(0, max(len(others), 1), PER_PANEL - 1)
     ]
-    width = min(20.0, max(5.0, 2.0 + 0.3 * len(labels)))
-    figure = Figure(figsize=(width, 1.4 + 2.4 * len(panels)), layout="constrained")
-    FigureCanvasAgg(figure)
-    all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, rows in zip(all_axes, panels, strict=True):
-        bar = 0.84 / len(rows)
-        for number, row in enumerate(rows):
-            color, hatch = STYLES[number]
-            left = [at + (number - (len(rows) - 1) / 2) * bar for at in range(len(labels))]
-            values = [row["types"].get(label, {"f": 0.0})["f"] or 0.0 for label in labels]
-            axes.bar(
-                *(left, values, bar),
-                color=color,
-                hatch=hatch,
-                edgecolor="black",
-                lw=0.4,
-                label=row["name"],
+    with drawing(path, kind=kind, dpi=130) as figure:
+        width = min(20.0, max(5.0, 2.0 + 0.3 * len(labels)))
+        figure.set_size_inches(width, 1.4 + 2.4 * len(panels))
+        all_axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, rows in zip(all_axes, panels, strict=True):
+            bar = 0.84 / len(rows)
+            for number, row in enumerate(rows):
+                color, hatch = STYLES[number]
+                left = [at + (number - (len(rows) - 1) / 2) * bar for at in range(len(labels))]
+                values = [row["types"].get(label, {"f": 0.0})["f"] or 0.0 for label in labels]
+                axes.bar(
+                    *(left, values, bar),
+                    color=color,
+                    hatch=hatch,
+                    edgecolor="black",
+                    lw=0.4,
+                    label=row["name"],
+                )
+            axes.set_ylabel(f"F1 on {comparison['scored_on']}")
+            axes.set_ylim(0, 1)
+            axes.set_xlim(-0.7, len(labels) - 0.3)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(
+                frameon=False,
+                loc="lower center",
+                bbox_to_anchor=(0.5, 1.0),
+                ncols=PER_PANEL,
+                fontsize=8,
             )
-        axes.set_ylabel(f"F1 on {comparison['scored_on']}")
-        axes.set_ylim(0, 1)
-        axes.set_xlim(-0.7, len(labels) - 0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(
-            frameon=False,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 1.0),
-            ncols=PER_PANEL,
-            fontsize=8,
-        )
-    all_axes[-1].set_xticks(
-        range(len(labels)), [f"{label} ({mentions.get(label, 0)})" for label in labels]
-    )
-    all_axes[-1].tick_params(axis="x", labelrotation=90, labelsize=7)
-    all_axes[-1].set_xlabel("Type (mentions in training)")
-    metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
-    with matplotlib.rc_context({"svg.hashsalt": "clinical_ner"}):
-        figure.savefig(path, dpi=130, metadata=metadata, format=kind)
-
-
-def json_text(comparison: dict[str, Any]) -> str:
-    """The comparison as comparison.json holds it."""
-    return json.dumps(comparison, indent=2, sort_keys=True, allow_nan=False)
+        names = [f"{label} ({mentions.get(label, 0)})" for label in labels]
+        all_axes[-1].set_xticks(range(len(labels)), names)
+        all_axes[-1].tick_params(axis="x", labelrotation=90, labelsize=7)
+        all_axes[-1].set_xlabel("Type (mentions in training)")

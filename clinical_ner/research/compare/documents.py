@@ -9,7 +9,7 @@ from typing import Any
 
 from spacy.vocab import Vocab
 
-from ...data.convert import blank, convert
+from ...data.convert import convert
 from ...data.gold import read_gold
 from ...data.split.split import REPORT, split
 from ...data.split.stratify import PARTS
@@ -17,16 +17,16 @@ from ...errors import InputError
 from .runs import sha256
 
 #: Division of annotated notes, where the command says nothing else.
-DEV, TEST, SEED = 0.1, 0.2, 0
+DIVISION = {"dev": 0.1, "test": 0.2, "seed": 0}
 
 
 def divide(
     corpus: Path,
     folder: Path,
     *,
-    dev: float | None = None,
-    test: float | None = None,
-    seed: int | None = None,
+    dev: float | None,
+    test: float | None,
+    seed: int | None,
 ) -> tuple[dict[str, Path], dict[str, Any] | None]:
     """Find train, dev and test, or make them.
 
@@ -48,49 +48,49 @@ def divide(
         raise InputError(
             f"{corpus}: no such folder. Name a folder with pairs of NAME.txt and NAME.ann files."
         )
+    settings = {"dev": dev, "test": test, "seed": seed}
+    given = {name: value for name, value in settings.items() if value is not None}
+    division: dict[str, Any] | None = None
     files = {part: corpus / f"{part}.spacy" for part in PARTS}
     if all(path.is_file() for path in files.values()):
-        if not (dev is test is seed is None):
+        if given:
             raise InputError(
                 f"{corpus}: its documents are divided already, so --dev, --test and --split-seed "
                 "would do nothing. Omit them."
             )
-        _check_different(files)
-        return files, None
-    if not any(corpus.glob("*.txt")):
+    elif not any(corpus.glob("*.txt")):
         names = ", ".join(path.name for path in files.values())
         raise InputError(
             f"{corpus}: holds neither pairs of NAME.txt and NAME.ann files nor all of {names}. "
             "Name a folder with annotated notes, or one that clinical-ner split wrote."
         )
-    division: dict[str, Any] = {
-        "dev": DEV if dev is None else dev,
-        "test": TEST if test is None else test,
-        "seed": SEED if seed is None else seed,
-    }
-    convert(corpus, folder / "all.spacy", nlp=blank("en", "clinical"))
-    split(folder / "all.spacy", folder, **division)
-    files = {part: folder / path.name for part, path in files.items()}
-    _check_different(files)
+    else:
+        division = {**DIVISION, **given}
+        convert(corpus, folder / "all.spacy")
+        split(folder / "all.spacy", folder, **division)
+        files = {part: folder / path.name for part, path in files.items()}
+    seen: dict[str, Path] = {}
+    for path in files.values():
+        first = seen.setdefault(sha256(path.read_bytes()), path)
+        if first != path:
+            raise InputError(
+                f"{first} and {path}: the same documents. What is learned, what chooses the model "
+                "and what scores it must differ; divide them again with clinical-ner split."
+            )
     return files, division
 
 
-def keep(files: dict[str, Path], folder: Path, target: Path) -> dict[str, Path]:
-    """Move what `divide` made from its folder to another; files of the user's stay.
+def keep(folder: Path, target: Path) -> dict[str, Path]:
+    """Move what `divide` made from its folder to another.
 
     Returns:
         The three files as they are to be used.
     """
-    kept = {}
-    for part, path in files.items():
-        kept[part] = path
-        if path.parent == folder:
-            target.mkdir(exist_ok=True)
-            kept[part] = target / path.name
-            os.replace(path, kept[part])
-    if (folder / REPORT).exists():
-        os.replace(folder / REPORT, target / REPORT)
-    return kept
+    target.mkdir(exist_ok=True)
+    names = {part: f"{part}.spacy" for part in PARTS}
+    for name in (*names.values(), REPORT):
+        os.replace(folder / name, target / name)
+    return {part: target / name for part, name in names.items()}
 
 
 def count_mentions(path: Path) -> dict[str, int]:
@@ -100,15 +100,3 @@ def count_mentions(path: Path) -> dict[str, int]:
         ClinicalNerError: it cannot be read, or holds none.
     """
     return dict(Counter(ent.label_ for doc in read_gold(path, Vocab()) for ent in doc.ents))
-
-
-def _check_different(files: dict[str, Path]) -> None:
-    """Raise ClinicalNerError if two files are the same one, or have the same content."""
-    seen: dict[str, Path] = {}
-    for path in files.values():
-        first = seen.setdefault(sha256(path.read_bytes()), path)
-        if first != path:
-            raise InputError(
-                f"{first} and {path}: the same documents. What is learned, what chooses the model "
-                "and what scores it must differ; divide them again with clinical-ner split."
-            )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import InputError, not_a_folder
 from ...evaluation.one_pass_counts import Evaluation
-from ...files import replacing
+from ...files import write_text
 from ...scoring.evaluation import EvaluationCounts
 from ...training.recipes import NEIGHBOURS, Recipe
+from ...training.training_run import RECORD
 
 #: Written before training, so that what an interrupted run left is known again.
 IDENTITY = "run.json"
@@ -47,17 +48,25 @@ class Run:
         return sha256(json.dumps(dict(self.parts), sort_keys=True).encode())
 
     @property
+    def is_trained(self) -> bool:
+        """Whether the training came to its end."""
+        return (self.folder / RECORD).is_file()
+
+    @property
+    def words_per_second(self) -> float:
+        """Speed of the training."""
+        return float(
+            json.loads((self.folder / RECORD).read_text(encoding="utf-8"))["words_per_second"]
+        )
+
+    @property
     def model(self) -> Path:
         """The model that dev chose."""
         return self.folder / MODEL
 
-    def metrics_path(self, part: str) -> Path:
-        """File of the scores on a part of the data; that of test has no suffix."""
-        return self.folder / f"metrics{part_suffix(part)}.json"
-
-    def counts_path(self, part: str) -> Path:
-        """File of the counts on a part of the data."""
-        return self.folder / f"counts{part_suffix(part)}.json"
+    def result_path(self, kind: str, part: str) -> Path:
+        """File of the "metrics" or the "counts" on a part of the data."""
+        return self.folder / f"{kind}{part_suffix(part)}.json"
 
     def check(self) -> None:
         """Raise ClinicalNerError if the folder holds anything but this run, or parts of it."""
@@ -89,41 +98,37 @@ class Run:
         Returns:
             The file of the config.
         """
-        with replacing(self.folder / IDENTITY) as temporary:
-            identity = {"fingerprint": self.fingerprint, "parts": dict(self.parts)}
-            temporary.write_text(json.dumps(identity, indent=2) + "\n", encoding="utf-8")
-        with replacing(self.folder / CONFIG) as temporary:
-            temporary.write_text(self.recipe.text + "\n", encoding="utf-8")
+        identity = {"fingerprint": self.fingerprint, "parts": dict(self.parts)}
+        write_text(self.folder / IDENTITY, json.dumps(identity, indent=2) + "\n")
+        write_text(self.folder / CONFIG, self.recipe.text + "\n")
         return self.folder / CONFIG
 
     def write_result(self, part: str, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None:
         """Write metrics and counts of a part of the data."""
-        own = evaluation.counts.to_dict()
+        decisions = []
+        for strength, of_decision in evaluation.decisions.items():
+            # A decision changes no probability, so that only what it found is written.
+            found = {key: of_decision.to_dict()[key] for key in ("spans", "tokens")}
+            decisions.append({"prior_strength": strength, **found})
         counts = {
             "fingerprint": self.fingerprint,
             "prior_strength": evaluation.prior_strength,
-            "own": own,
-            # A decision changes no probability, so that only what it found is written.
-            "decisions": [
-                {"prior_strength": strength, **_found(counts.to_dict())}
-                for strength, counts in evaluation.decisions.items()
-            ],
+            "own": evaluation.counts.to_dict(),
+            "decisions": decisions,
         }
-        with replacing(self.counts_path(part)) as temporary:
-            temporary.write_text(
-                json.dumps(counts, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8"
-            )
+        compact = json.dumps(counts, sort_keys=True, separators=(",", ":"))
+        write_text(self.result_path("counts", part), compact + "\n")
         # Last: who finds the metrics finds all the rest.
-        with replacing(self.metrics_path(part)) as temporary:
-            result = {**metrics, "fingerprint": self.fingerprint}
-            text = json.dumps(result, indent=2, sort_keys=True, allow_nan=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        result = {**metrics, "fingerprint": self.fingerprint}
+        text = json.dumps(result, indent=2, sort_keys=True, allow_nan=False)
+        write_text(self.result_path("metrics", part), text + "\n")
 
-    def is_evaluated(self, part: str, prior_strengths: list[float]) -> bool:
+    def is_evaluated(self, part: str, prior_strengths: Iterable[float]) -> bool:
         """Whether metrics and counts are there, with the decisions that are asked for."""
-        if not self.metrics_path(part).is_file() or not self.counts_path(part).is_file():
+        metrics = self.result_path("metrics", part)
+        if not metrics.is_file() or not self.result_path("counts", part).is_file():
             return False
-        if _read(self.metrics_path(part)).get("fingerprint") != self.fingerprint:
+        if _read(metrics).get("fingerprint") != self.fingerprint:
             return False
         own, decisions = self.read_counts(part)
         return own is None or {*prior_strengths} <= {own, *decisions}
@@ -137,7 +142,7 @@ class Run:
         Raises:
             ClinicalNerError: the file does not hold them.
         """
-        path = self.counts_path(part)
+        path = self.result_path("counts", part)
         data = _read(path)
         try:
             own = data["prior_strength"]
@@ -148,16 +153,13 @@ class Run:
                 strength = decision["prior_strength"]
                 decisions[strength] = EvaluationCounts.from_dict({**data["own"], **decision})
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}: not the counts of an evaluation. Remove it, and the evaluation is made "
-                "again."
-            ) from error
+            raise _not_counts(path) from error
         return own, decisions
 
 
 def plan_runs(
-    recipes: list[Recipe],
-    seeds: list[int],
+    recipes: Sequence[Recipe],
+    seeds: Sequence[int],
     output: Path,
     *,
     data: Mapping[str, Path],
@@ -207,11 +209,6 @@ def part_suffix(part: str) -> str:
     return "" if part == "test" else f"-{part}"
 
 
-def _found(counts: dict[str, Any]) -> dict[str, Any]:
-    """The counts that depend on the decision."""
-    return {key: counts[key] for key in ("spans", "tokens")}
-
-
 def sha256(data: bytes) -> str:
     """SHA-256 in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
@@ -221,11 +218,13 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: not the counts of an evaluation. Remove it, and the evaluation is made again."
-        ) from error
+        raise _not_counts(path) from error
     if not isinstance(data, dict):
-        raise InputError(
-            f"{path}: not the counts of an evaluation. Remove it, and the evaluation is made again."
-        )
+        raise _not_counts(path)
     return data
+
+
+def _not_counts(path: Path) -> InputError:
+    return InputError(
+        f"{path}: not the counts of an evaluation. Remove it, and the evaluation is made again."
+    )

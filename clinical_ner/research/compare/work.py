@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...errors import InputError
 from ...evaluation.evaluate import metrics_of, predict
 from ...evaluation.runner import recognizer_of
-from ...files import replacing
+from ...files import write_text
 from ...fitting.add_neighbours import add_neighbours
 from ...training.recipes import NEIGHBOURS
 from ...training.train import initialize, train, training_settings
@@ -56,11 +55,18 @@ class Work:
         """
         checked: set[str] = set()
         for run in runs:
-            if is_trained(run) or run.recipe.name in checked:
+            if run.is_trained or run.recipe.name in checked:
                 continue
             checked.add(run.recipe.name)
             self.say(f"checking {run.recipe.name}")
-            nlp = initialize(run.recipe, self._settings(run), gpu_id=self.gpu_id)
+            settings = training_settings(
+                self.files["train"],
+                self.files["dev"],
+                encoder=self.encoder,
+                epochs=self.epochs,
+                seed=run.seed,
+            )
+            nlp = initialize(run.recipe, settings, gpu_id=self.gpu_id)
             if run.recipe.neighbours and recognizer_of(nlp) is None:
                 raise InputError(
                     f"{run.recipe.path}: cannot be used with {NEIGHBOURS}, which needs one "
@@ -81,7 +87,7 @@ class Work:
             self._add_neighbours(run)
         else:
             self._train(run)
-        if run.is_evaluated(part, list(prior_strengths)):
+        if run.is_evaluated(part, prior_strengths):
             return
         self.say(f"evaluating {run.name} on {part}")
         evaluation = predict(
@@ -95,12 +101,12 @@ class Work:
         metrics |= {
             "recipe": run.recipe.name,
             "training_seed": run.seed,
-            "training_words_per_second": training_rate(run),
+            "training_words_per_second": run.words_per_second,
         }
         run.write_result(part, evaluation, metrics)
 
     def _train(self, run: Run) -> None:
-        if is_trained(run):
+        if run.is_trained:
             return
         self.say(f"training {run.name}")
         config = run.begin()
@@ -117,7 +123,7 @@ class Work:
             )
 
     def _add_neighbours(self, run: Run) -> None:
-        if is_trained(run):
+        if run.is_trained:
             return
         self.say(f"adding neighbours to {run.name}")
         trained = without_neighbours(run)
@@ -126,31 +132,7 @@ class Work:
             *(str(trained.model), self.files["train"], self.files["dev"], run.model),
             gpu_id=self.gpu_id,
         )
-        _write(run.folder / NEIGHBOURS_REPORT, report)
+        write_text(run.folder / NEIGHBOURS_REPORT, json.dumps(report, indent=2) + "\n")
         # Last, since it is the sign that all is done; the training was that of the other run.
-        _write(run.folder / RECORD, json.loads((trained.folder / RECORD).read_text("utf-8")))
-
-    def _settings(self, run: Run) -> dict[str, Any]:
-        return training_settings(
-            self.files["train"],
-            self.files["dev"],
-            encoder=self.encoder,
-            epochs=self.epochs,
-            seed=run.seed,
-        )
-
-
-def is_trained(run: Run) -> bool:
-    """Whether the training of a run came to its end."""
-    return (run.folder / RECORD).is_file()
-
-
-def training_rate(run: Run) -> float:
-    """Words per second of the training of a run."""
-    record = json.loads((run.folder / RECORD).read_text(encoding="utf-8"))
-    return float(record["words_per_second"])
-
-
-def _write(path: Path, data: Any) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        record = json.loads((trained.folder / RECORD).read_text(encoding="utf-8"))
+        write_text(run.folder / RECORD, json.dumps(record, indent=2) + "\n")
