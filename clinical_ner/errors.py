@@ -39,17 +39,6 @@ def close_matches(name: str, known: Iterable[str]) -> str:
     return f"Known: {', '.join(names)}." if names else "There is none."
 
 
-def out_of_range(setting: str, range_: str, value: object) -> ConfigError:
-    """A setting that is not a number of its range.
-
-    Args:
-        setting: its name.
-        range_: the end of "must be a number ...".
-        value: what was given.
-    """
-    return ConfigError(f"{setting} must be a number {range_}, got {value!r}.")
-
-
 def check_choice(setting: str, value: object, choices: Iterable[str]) -> None:
     """Check a setting that has a few values.
 
@@ -74,6 +63,7 @@ def check_number(
     least: float | None = None,
     below: float | None = None,
     most: float | None = None,
+    integer: bool = False,
 ) -> None:
     """Check a setting that is a finite number.
 
@@ -84,14 +74,13 @@ def check_number(
         least: smallest value.
         below: bound that it must stay under.
         most: largest value.
-        above, least: it must be greater than the one, and not less than the other.
-        below, most: it must be less than the one, and not greater than the other.
+        integer: whether it must be an integer.
 
     Raises:
         ConfigError: it is not a number, not finite, or out of its range.
     """
     if (
-        isinstance(value, numbers.Real)
+        isinstance(value, numbers.Integral if integer else numbers.Real)
         and not isinstance(value, bool)
         and math.isfinite(number := float(value))
         and (above is None or number > above)
@@ -100,12 +89,16 @@ def check_number(
         and (most is None or number <= most)
     ):
         return
-    if below is None and most is None:
-        range_ = f"above {above:g}" if above is not None else f">= {least:g}"
+    low = f"({above:g}" if above is not None else f"[{least:g}" if least is not None else "(-inf"
+    high = f"{below:g})" if below is not None else f"{most:g}]" if most is not None else "inf)"
+    if high != "inf)":
+        range_ = f" in {low}, {high}"
+    elif above is not None:
+        range_ = f" above {above:g}"
     else:
-        low = f"({above:g}" if above is not None else f"[{least:g}"
-        range_ = f"in {low}, " + (f"{below:g})" if below is not None else f"{most:g}]")
-    raise out_of_range(setting, range_, value)
+        range_ = f" >= {least:g}" if least is not None else " that is finite"
+    noun = "an integer" if integer else "a number"
+    raise ConfigError(f"{setting} must be {noun}{range_}, got {value!r}.")
 
 
 def no_posterior(loss: str) -> ConfigError:

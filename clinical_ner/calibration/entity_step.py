@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import out_of_range
+from ..errors import check_number
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,9 @@ class EntityCalibration:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        limits = {
-            "slope": (self.slope, 0.0 <= self.slope < np.inf, ">= 0"),
-            "intercept": (self.intercept, bool(np.isfinite(self.intercept)), "that is finite"),
-            "tilt": (self.tilt, abs(self.tilt) <= self.slope, "at most slope from 0"),
-        }
-        for setting, (value, fits, range_) in limits.items():
-            if not fits:
-                raise out_of_range(setting, range_, value)
+        check_number("slope", self.slope, least=0)
+        check_number("intercept", self.intercept)
+        check_number("tilt", self.tilt, least=-self.slope, most=self.slope)
 
     def apply(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
         """Calibrated probabilities; 0 and 1 stay as they are.

@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ClinicalNerError, InputError, NotFittedError, check_number, out_of_range
+from ..errors import ClinicalNerError, InputError, NotFittedError, check_number
 from ..types import LogProbs
 from .datastore import Datastore
 
@@ -44,8 +44,7 @@ class Neighbours:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
-            raise out_of_range("k", "that counts neighbours", self.k)
+        check_number("k", self.k, least=1, integer=True)
         if self.k > len(self.datastore):
             raise InputError(
                 f"{self.k} neighbours were asked for, but the datastore has {len(self.datastore)} "

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import out_of_range
+from ..errors import check_number
 
 RESAMPLES = 1000
 COVERAGE = 0.95
@@ -37,9 +37,8 @@ def resample_weights(
     Raises:
         ClinicalNerError: a number is out of range.
     """
-    for setting, value in (("documents", documents), ("resamples", resamples)):
-        if value < 1:
-            raise out_of_range(setting, "of at least 1", value)
+    check_number("documents", documents, least=1)
+    check_number("resamples", resamples, least=1)
     rng = np.random.default_rng(seed)
     return rng.multinomial(documents, np.full(documents, 1 / documents), size=resamples)
 

@@ -95,14 +95,14 @@ class Encoder:
             ClinicalNerError: out of memory, after a batch was halved.
         """
 
-        def store(batch: list[Window]) -> None:
-            for part, (output, _) in self._halved(batch, is_train=False, keeps=False):
-                self.store(part, output, vectors)
+        def encode(batch: list[Window]) -> None:
+            for call in self._calls(batch, self._predicted):
+                self.store(call, vectors)
 
         items = self._settings.max_batch_items
         if not on_cpu():
             for batch in self._batches(windows, items):
-                store(batch)
+                encode(batch)
             return
         # Here and not by the wrapper, which would leave the module one for training again while
         # other threads compute with it.
@@ -110,7 +110,7 @@ class Encoder:
         items = cpu_items(sum(map(self._length, windows)), items)
         # Stored by the thread that made them: what outlives a call makes holes in a thread's heap.
         with without_onednn():
-            for _ in side_by_side(store, self._batches(windows, items)):
+            for _ in side_by_side(encode, self._batches(windows, items)):
                 pass
 
     def training_calls(self, windows: Sequence[Window]) -> Iterator[EncoderCall]:
@@ -127,13 +127,12 @@ class Encoder:
         for batch in self._batches(windows, self._settings.max_batch_items):
             kept += len(batch) * max(self._length(window) for window in batch)
             keeps = kept <= self._settings.max_batch_items
-            for part, found in self._halved(batch, is_train=True, keeps=keeps):
-                yield EncoderCall(part, *found)
+            yield from self._calls(batch, self._kept if keeps else self._recomputed)
 
-    def store(self, windows: list[Window], output: torch.Tensor, vectors: Sequence[Any]) -> None:
+    def store(self, call: EncoderCall, vectors: Sequence[Any]) -> None:
         """Take the vectors of cores from the output of a call; see ``predict``."""
-        found: Any = torch2xp(output.detach())
-        for row, (doc, in_doc, in_row) in enumerate(self.cores(windows)):
+        found: Any = torch2xp(call.output.detach())
+        for row, (doc, in_doc, in_row) in enumerate(self.cores(call.windows)):
             vectors[doc][in_doc] = found[row, in_row]
 
     def _batches(self, windows: Sequence[Window], max_items: int) -> list[list[Window]]:
@@ -143,50 +142,39 @@ class Encoder:
     def _length(self, window: Window) -> int:
         return window.end - window.start + self._special.count
 
-    def _halved(
-        self, batch: list[Window], *, is_train: bool, keeps: bool
-    ) -> Iterator[tuple[list[Window], tuple[torch.Tensor, Backprop]]]:
+    def _calls(
+        self, batch: list[Window], encode: Callable[[list[Window], WordpieceBatch], EncoderCall]
+    ) -> Iterator[EncoderCall]:
         """The batch as one call, or as two where the memory is too small for one."""
-        found = self._attempt(batch, is_train=is_train, keeps=keeps)
-        if found is not None:
-            yield batch, found
+        call = self._attempt(batch, encode)
+        if call is not None:
+            yield call
             return
-        middle = (len(batch) + 1) // 2
-        for half in (batch[:middle], batch[middle:]) if len(batch) > 1 else ():
-            found = self._attempt(half, is_train=is_train, keeps=keeps)
-            if found is None:
-                raise self._too_large(
-                    half,
-                    (
-                        "Out of memory: {rows} windows of {length} wordpieces, after a batch was "
-                        "halved. "
-                        "Lower max_batch_items of the transformer (now {items}). Documents: "
-                        "{documents}."
-                    ),
-                )
-            yield half, found
         if len(batch) == 1:
             raise self._too_large(
                 batch,
-                (
-                    "Out of memory: one window of {length} wordpieces is too much. Lower "
-                    "max_wordpieces "
-                    "of the transformer (now {longest}). Document: {documents}."
-                ),
+                "Out of memory: one window of {length} wordpieces is too much. Lower "
+                "max_wordpieces of the transformer (now {longest}). Document: {documents}.",
             )
+        middle = (len(batch) + 1) // 2
+        for half in (batch[:middle], batch[middle:]):
+            call = self._attempt(half, encode)
+            if call is None:
+                raise self._too_large(
+                    half,
+                    "Out of memory: {rows} windows of {length} wordpieces, after a batch was "
+                    "halved. Lower max_batch_items of the transformer (now {items}). Documents: "
+                    "{documents}.",
+                )
+            yield call
 
     def _attempt(
-        self, batch: list[Window], *, is_train: bool, keeps: bool
-    ) -> tuple[torch.Tensor, Backprop] | None:
-        """Output and backward pass of a call, or None if the memory is too small."""
+        self, batch: list[Window], encode: Callable[[list[Window], WordpieceBatch], EncoderCall]
+    ) -> EncoderCall | None:
+        """A call, or None if the memory is too small."""
         inputs = self._inputs(batch)
         try:
-            if not is_train:
-                return self._vectors(inputs), _no_backprop
-            if keeps:
-                output, backprop = self._model(inputs, True)
-                return output.last_hidden_state, self._accumulating(batch, backprop)
-            return self._recomputed(batch, inputs)
+            return encode(batch, inputs)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -195,19 +183,22 @@ class Encoder:
             torch.cuda.empty_cache()
         return None
 
-    def _vectors(self, inputs: WordpieceBatch) -> torch.Tensor:
-        """The output of a call in prediction."""
-        if not on_cpu():
+    def _predicted(self, batch: list[Window], inputs: WordpieceBatch) -> EncoderCall:
+        """A call in prediction, without a backward pass."""
+        if on_cpu():
+            arguments, _ = self._model.attrs["convert_inputs"](self._model, inputs, False)
+            with torch.inference_mode():
+                output = self._model.shims[0]._model(*arguments.args, **arguments.kwargs)
+        else:
             output, _ = self._model(inputs, False)
-            return output.last_hidden_state
-        arguments, _ = self._model.attrs["convert_inputs"](self._model, inputs, False)
-        with torch.inference_mode():
-            output = self._model.shims[0]._model(*arguments.args, **arguments.kwargs)
-        return output.last_hidden_state
+        return EncoderCall(batch, output.last_hidden_state, lambda gradient: None)
 
-    def _recomputed(
-        self, batch: list[Window], inputs: WordpieceBatch
-    ) -> tuple[torch.Tensor, Backprop]:
+    def _kept(self, batch: list[Window], inputs: WordpieceBatch) -> EncoderCall:
+        """A call in training that keeps what its backward pass needs."""
+        output, backprop = self._model(inputs, True)
+        return EncoderCall(batch, output.last_hidden_state, self._accumulating(batch, backprop))
+
+    def _recomputed(self, batch: list[Window], inputs: WordpieceBatch) -> EncoderCall:
         """A call in training whose backward pass makes the forward pass again.
 
         With the same random numbers, so that the same units are dropped.
@@ -225,7 +216,7 @@ class Encoder:
                 _, again = self._model(inputs, True)
             self._accumulating(batch, again)(gradient)
 
-        return output.last_hidden_state, backprop
+        return EncoderCall(batch, output.last_hidden_state, backprop)
 
     def _accumulating(
         self, batch: list[Window], backprop: Callable[[ModelOutput], Any]
@@ -243,11 +234,8 @@ class Encoder:
             # Not tried again: some gradients of this call may have been added already.
             raise self._too_large(
                 batch,
-                (
-                    "Out of memory in the backward pass of {rows} windows of {length} "
-                    "wordpieces. Lower "
-                    "max_batch_items of the transformer (now {items}). Documents: {documents}."
-                ),
+                "Out of memory in the backward pass of {rows} windows of {length} wordpieces. "
+                "Lower max_batch_items of the transformer (now {items}). Documents: {documents}.",
             )
 
         return accumulate
@@ -324,10 +312,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in CPU_MEMORY)
-
-
-def _no_backprop(gradient: torch.Tensor) -> None:
-    """Take no gradient: prediction has none."""
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ConfigError
+from ...errors import ConfigError, check_number
 
 #: Outputs that an encoder can be asked for, and that would be computed for nothing.
 UNUSED_OUTPUTS = ("output_hidden_states", "output_attentions")
@@ -16,15 +16,7 @@ UNUSED_OUTPUTS = ("output_hidden_states", "output_attentions")
 
 @dataclass(frozen=True)
 class WindowSettings:
-    """The settings of the windows, in wordpieces.
-
-    Attributes:
-        max_wordpieces: longest window, special tokens included.
-        context: wordpieces that a window shows on both sides of those it gives vectors for.
-        training_context: the same in training.
-        max_batch_items: largest number of windows times the length of the longest, in one call of
-            the encoder.
-        training_shift: whether training cuts a document elsewhere each time.
+    """The settings of the windows, in wordpieces; see ``build_windowed_transformer``.
 
     Raises:
         ClinicalNerError: a number out of range, a context that fills the window, or a batch that
@@ -39,18 +31,10 @@ class WindowSettings:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for setting, least in (
-            ("max_wordpieces", 1),
-            ("context", 0),
-            ("training_context", 0),
-            ("max_batch_items", 1),
-        ):
-            value = getattr(self, setting)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ConfigError(
-                    f"{setting} of the transformer must be an integer of at least {least}, got "
-                    f"{value!r}."
-                )
+        for setting in ("max_wordpieces", "context", "training_context", "max_batch_items"):
+            least = 0 if "context" in setting else 1
+            name = f"{setting} of the transformer"
+            check_number(name, getattr(self, setting), least=least, integer=True)
         self.check_context(0)
         if self.max_batch_items < self.max_wordpieces:
             raise ConfigError(

@@ -1,5 +1,6 @@
 """What the windowed transformer gives: each wordpiece of a document once, from its best window."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,11 +81,7 @@ class WindowedOutput(FullTransformerBatch):
         """
         gradients = iter(arrays)
         doc_data = [
-            TransformerData(
-                wordpieces=data.wordpieces,
-                model_output=ModelOutput(last_hidden_state=next(gradients)[0]),
-                align=data.align,
-            )
+            replace(data, model_output=ModelOutput(last_hidden_state=next(gradients)[0]))
             if data.model_output
             else data
             for data in self.doc_data

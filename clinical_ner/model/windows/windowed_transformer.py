@@ -106,24 +106,12 @@ def build_windowed_tok2vec(
 ) -> Model[list[Doc], list[Floats2d]]:
     """Build the same transformer as a layer of one component, which shares it with nobody.
 
-    It is what ``nlp.replace_listeners`` puts in the place of a listener. The other parameters are
-    those of ``build_windowed_transformer``.
+    It is what ``nlp.replace_listeners`` puts in the place of a listener. ``pooling`` leads from the
+    vectors of a token's wordpieces to that of the token, and ``grad_factor`` is a multiple of the
+    gradient that goes to the encoder; the other parameters are those of
+    ``build_windowed_transformer``.
 
     Register name: ``clinical_ner.WindowedTok2VecTransformer.v1`` (``@architectures``).
-
-    Args:
-        name: see ``build_windowed_transformer``.
-        max_wordpieces: see ``build_windowed_transformer``.
-        context: see ``build_windowed_transformer``.
-        training_context: see ``build_windowed_transformer``.
-        max_batch_items: see ``build_windowed_transformer``.
-        tokenizer_config: see ``build_windowed_transformer``.
-        transformer_config: see ``build_windowed_transformer``.
-        mixed_precision: see ``build_windowed_transformer``.
-        grad_scaler_config: see ``build_windowed_transformer``.
-        pooling: from the vectors of a token's wordpieces to that of the token.
-        grad_factor: multiple of the gradient that goes to the encoder.
-        training_shift: see ``build_windowed_transformer``.
 
     Returns:
         A model from documents to token vectors. *Output shape, per document:* ``(n, width)``.
@@ -256,7 +244,7 @@ def forward(
     calls = []
     if is_train:
         for call in encoder.training_calls(windows):
-            encoder.store(call.windows, call.output, vectors)
+            encoder.store(call, vectors)
             calls.append(call)
     else:
         encoder.predict(windows, vectors)

@@ -75,7 +75,6 @@ def _align(
     spans = doc.to_array(["IDX", "LENGTH"]).astype(np.int64).reshape(-1, 2)
     starts = np.searchsorted(piece_ends, spans[:, 0], side="right")
     ends = np.searchsorted(piece_starts, spans[:, 0] + spans[:, 1], side="left")
-    ends = np.maximum(starts, ends)
     cuts = _cuts(doc, piece_starts, piece_ends, starts, ends)
     return Wordpieces(ids, strings, starts, ends, cuts)
 

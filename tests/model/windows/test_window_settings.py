@@ -26,8 +26,8 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_wordpieces": 0}, "max_wordpieces of the transformer must be an integer of at least"),
-        ({"context": -1}, "context of the transformer must be an integer of at least 0, got -1"),
+        ({"max_wordpieces": 0}, "max_wordpieces of the transformer must be an integer >= 1, got 0"),
+        ({"context": -1}, "context of the transformer must be an integer >= 0, got -1"),
         ({"training_context": -1}, "training_context of the transformer must be an integer"),
         ({"max_batch_items": 0}, "max_batch_items of the transformer must be an integer"),
         ({"max_batch_items": 11}, "max_batch_items of the transformer is 11, too few for one"),
