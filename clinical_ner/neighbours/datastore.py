@@ -53,20 +53,11 @@ class Datastore:
         outside_votes: float = 1.0,
     ) -> None:
         if vectors.ndim != 2 or tags.shape != vectors.shape[:1]:
-            raise NotFittedError(
-                "The datastore of neighbours cannot be used (vectors and tags differ in number): "
-                "build it again with clinical-ner neighbours."
-            )
+            raise unusable("vectors and tags differ in number")
         if len(tags) == 0:
-            raise NotFittedError(
-                "The datastore of neighbours cannot be used (it has no vector): build it again "
-                "with clinical-ner neighbours."
-            )
+            raise unusable("it has no vector")
         if tags.min() < 0 or tags.max() >= n_tags:
-            raise NotFittedError(
-                f"The datastore of neighbours cannot be used ({f'a tag is not below {n_tags}'}): "
-                "build it again with clinical-ner neighbours."
-            )
+            raise unusable(f"a tag is not below {n_tags}")
         check_number("outside_votes", outside_votes, least=1)
         self.vectors = half_precision(vectors)
         self.tags: NDArray[np.int32] = np.asarray(tags, dtype=np.int32)
@@ -136,6 +127,14 @@ class Datastore:
         """Votes v_i of each vector. *Shape:* ``(m,)``."""
         return np.where(self.tags == OUTSIDE, self.outside_votes, 1.0)
 
+    def check_k(self, k: int) -> None:
+        """Raise InputError if there are fewer than k vectors."""
+        if k > len(self):
+            raise InputError(
+                f"{k} neighbours were asked for, but the datastore has {len(self)} vectors: ask "
+                "for fewer (--max-k), or give more training documents."
+            )
+
     def search(self, vectors: NDArray[Any], k: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """The k nearest vectors by Euclidean distance, exactly, the nearest first.
 
@@ -149,11 +148,7 @@ class Datastore:
         Raises:
             ClinicalNerError: k is larger than the datastore.
         """
-        if k > len(self):
-            raise InputError(
-                f"{k} neighbours were asked for, but the datastore has {len(self)} vectors: ask "
-                "for fewer (--max-k), or give more training documents."
-            )
+        self.check_k(k)
         if len(vectors) == 0:
             return np.zeros((0, k)), np.zeros((0, k), dtype=np.intp)
         if self._index is None:
@@ -179,11 +174,16 @@ def half_precision(vectors: NDArray[Any]) -> NDArray[np.float16]:
     with np.errstate(over="ignore"):
         halves = np.ascontiguousarray(vectors, dtype=np.float16)
     if not np.isfinite(halves).all():
-        raise NotFittedError(
-            "The datastore of neighbours cannot be used (a vector is not finite in half "
-            "precision): build it again with clinical-ner neighbours."
-        )
+        raise unusable("a vector is not finite in half precision")
     return halves
+
+
+def unusable(reason: str) -> NotFittedError:
+    """A datastore that cannot be what clinical-ner wrote."""
+    return NotFittedError(
+        f"The datastore of neighbours cannot be used ({reason}): build it again with "
+        "clinical-ner neighbours."
+    )
 
 
 def _threads() -> AbstractContextManager[Any]:

@@ -18,9 +18,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ClinicalNerError, InputError, NotFittedError, check_number
+from ..errors import ClinicalNerError, check_number
 from ..types import LogProbs
-from .datastore import Datastore
+from .datastore import Datastore, unusable
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,7 @@ class Neighbours:
     def __post_init__(self) -> None:
         """Check the numbers."""
         check_number("k", self.k, least=1, integer=True)
-        if self.k > len(self.datastore):
-            raise InputError(
-                f"{self.k} neighbours were asked for, but the datastore has {len(self.datastore)} "
-                "vectors: ask for fewer (--max-k), or give more training documents."
-            )
+        self.datastore.check_k(self.k)
         check_number("mixing", self.mixing, least=0, most=1)
         check_number("temperature", self.temperature, above=0)
 
@@ -83,14 +79,11 @@ class Neighbours:
         """
         return log_mixture(self.log_probs(vectors), log_probs, self.mixing).astype(log_probs.dtype)
 
-    def save(self, file: Path | IO[bytes]) -> None:
-        """Write everything to one .npz file, without pickled objects."""
-        # A file object, since numpy adds a suffix to a path that has none.
-        if isinstance(file, Path):
-            with file.open("wb") as opened:
-                return self.save(opened)
+    def to_bytes(self) -> bytes:
+        """Everything as the content of an .npz file, without pickled objects."""
+        buffer = BytesIO()
         np.savez(
-            file,
+            buffer,
             vectors=self.datastore.vectors,
             tags=self.datastore.tags,
             n_tags=np.int64(self.datastore.n_tags),
@@ -99,6 +92,11 @@ class Neighbours:
             mixing=np.float64(self.mixing),
             temperature=np.float64(self.temperature),
         )
+        return buffer.getvalue()
+
+    def save(self, path: Path) -> None:
+        """Write what ``to_bytes`` gives."""
+        path.write_bytes(self.to_bytes())
 
     @classmethod
     def load(cls, file: Path | IO[bytes]) -> Neighbours:
@@ -126,25 +124,10 @@ class Neighbours:
         except ClinicalNerError:
             raise
         except (
-            OSError,
-            EOFError,
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            zipfile.BadZipFile,
+            *(OSError, EOFError, zipfile.BadZipFile),
+            *(AttributeError, KeyError, TypeError, ValueError),
         ) as error:
-            reason = "not what clinical-ner neighbours writes"
-            raise NotFittedError(
-                f"The datastore of neighbours cannot be used ({reason}): build it again with "
-                "clinical-ner neighbours."
-            ) from error
-
-    def to_bytes(self) -> bytes:
-        """The content of the file that ``save`` writes."""
-        buffer = BytesIO()
-        self.save(buffer)
-        return buffer.getvalue()
+            raise unusable("not what clinical-ner neighbours writes") from error
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Neighbours:

@@ -38,25 +38,19 @@ def corpus_card(folder: Path) -> dict[str, str]:
         return card
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
+        if not lines or lines[0] != "---":
+            return card
+        values = {}
+        for line in lines[1 : lines.index("---", 1)]:
+            key, colon, value = line.partition(":")
+            if line.strip() and not colon:
+                raise ValueError
+            values[key.strip()] = value.strip().strip("'\"")
+    # Not UTF-8, no second "---", or a line without a colon.
+    except ValueError:
         raise InputError(
             f"{path}: the corpus card is not a list of 'key: value' lines between two lines '---'."
         ) from None
-    if not lines or lines[0] != "---":
-        return card
-    if "---" not in lines[1:]:
-        raise InputError(
-            f"{path}: the corpus card is not a list of 'key: value' lines between two lines '---'."
-        )
-    values = {}
-    for line in lines[1 : lines.index("---", 1)]:
-        key, colon, value = line.partition(":")
-        if line.strip() and not colon:
-            raise InputError(
-                f"{path}: the corpus card is not a list of 'key: value' lines between two lines "
-                "'---'."
-            )
-        values[key.strip()] = value.strip().strip("'\"")
     for key, source in (("name", "pretty_name"), ("license", "license"), ("url", "url")):
         card[key] = values.get(source) or card[key]
     return card

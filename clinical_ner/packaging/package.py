@@ -163,9 +163,7 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     try:
         scores = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise InputError(
-            f"{path}: not a metrics file. Name the file that clinical-ner evaluate --output wrote."
-        ) from None
+        scores = None
     if not isinstance(scores, dict) or not all(key in scores for key in SCORES):
         raise InputError(
             f"{path}: not a metrics file. Name the file that clinical-ner evaluate --output wrote."
@@ -236,14 +234,10 @@ def _describe(
 
 def _copy_library(library: Path, target: Path) -> Path:
     """Copy what the library's wheel is made of, so that no build folder or stale module gets in."""
-    target.mkdir()
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(library / "clinical_ner", target / "clinical_ner", ignore=ignored)
     for file_name in LIBRARY_FILES:
-        shutil.copy(library / file_name, target / file_name)
-    shutil.copytree(
-        library / "clinical_ner",
-        target / "clinical_ner",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
+        shutil.copy(library / file_name, target)
     return target
 
 
