@@ -9,8 +9,8 @@ from spacy_transformers.layers import TransformerModel
 from spacy_transformers.layers.hf_wrapper import HFWrapper
 from thinc.api import Model
 
-from ..errors import ConfigError, InputError
-from .session import OnnxEncoder
+from ..errors import InputError
+from .session import OnnxEncoder, not_trainable
 
 ARCHITECTURE = "clinical_ner.OnnxEncoder.v1"
 
@@ -58,15 +58,8 @@ def use_onnx(model: TransformerModel) -> None:
 
 
 def refuse_transformer(model: TransformerModel, loaded: HFObjects) -> None:
-    """Refuse a pretrained encoder of PyTorch, as training from a config would give it.
-
-    Raises:
-        ClinicalNerError: always.
-    """
-    raise ConfigError(
-        "An encoder on ONNX Runtime predicts and cannot be trained: train the pipeline that it "
-        "was made from, then run clinical-ner optimize."
-    )
+    """Refuse a pretrained encoder of PyTorch, as training from a config would give it."""
+    raise not_trainable()
 
 
 def replace_listener_cfg(
@@ -74,10 +67,7 @@ def replace_listener_cfg(
 ) -> dict[str, Any]:
     """Config of a component's own transformer after ``nlp.replace_listeners``.
 
-    Args:
-        transformer: the architecture of the transformer.
-        listener: the architecture of the listener.
-        of_transformer: the same function of the transformer inside.
+    ``of_transformer`` is the same function of the transformer inside.
     """
     own = of_transformer(transformer["transformer"], listener)
     return {**transformer, "transformer": own}

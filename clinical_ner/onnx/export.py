@@ -55,22 +55,19 @@ def export(name: str, transformer: Any, tokenizer: Any) -> bytes:
             f"The encoder '{name}' has {size / 1e9:.1f} GB of weights, more than the 2 GB that "
             "one ONNX file can hold. Train with a smaller encoder."
         )
+    difference = math.inf
     if tokenizer.padding_side != "right":
         reason = "its tokenizer pads on the left"
-        raise InputError(
-            f"The encoder '{name}' cannot be written as ONNX ({reason}). Use the pipeline as it "
-            "is, or train with another encoder."
-        )
-    inputs = _inputs(tokenizer)
-    longest = min(longest_window(tokenizer, transformer) or LONGEST_PROBE, LONGEST_PROBE)
-    # Encoder, exporter and runtime each raise whatever suits what they cannot do.
-    try:
-        encoder = _Encoder(_written_out(transformer), inputs).eval()
-        file = _write(encoder)
-        difference = _difference(encoder, file, longest)
-        reason = f"its vectors would differ by {difference:.2g} of the largest value"
-    except Exception as error:
-        difference, reason = math.inf, " ".join(str(error).split())[:200] or type(error).__name__
+    else:
+        longest = min(longest_window(tokenizer, transformer) or LONGEST_PROBE, LONGEST_PROBE)
+        # Encoder, exporter and runtime each raise whatever suits what they cannot do.
+        try:
+            encoder = _Encoder(_written_out(transformer), _inputs(tokenizer)).eval()
+            file = _write(encoder)
+            difference = _difference(encoder, file, longest)
+            reason = f"its vectors would differ by {difference:.2g} of the largest value"
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
     if difference <= TOLERANCE:
         return file
     raise InputError(

@@ -93,7 +93,7 @@ def optimize(
         "max_macro_f_loss": max_macro_f_loss,
         "max_ece_loss": max_ece_loss,
     }
-    _check_bounds(output, scores["before"], scores["after"], **bounds)
+    _check_bounds(output, scores["before"], scores["after"], bounds)
     seconds = _reading_seconds(pipelines, references, rounds=rounds)
     pairs = zip(seconds["before"], seconds["after"], strict=True)
     words = sum(map(len, references))
@@ -183,28 +183,21 @@ def _size(folder: Path) -> int:
 
 
 def _check_bounds(
-    output: Path,
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    *,
-    max_f_loss: float,
-    max_macro_f_loss: float,
-    max_ece_loss: float,
+    output: Path, before: Mapping[str, Any], after: Mapping[str, Any], bounds: Mapping[str, float]
 ) -> None:
     """Raise ClinicalNerError if a score is worse than its bound allows."""
     faults = []
     for key, title, bound in (
-        ("ents_f", "micro-F1", max_f_loss),
-        ("ents_macro_f", "macro-F1", max_macro_f_loss),
+        ("ents_f", "micro-F1", bounds["max_f_loss"]),
+        ("ents_macro_f", "macro-F1", bounds["max_macro_f_loss"]),
     ):
         points = 100 * before[key], 100 * after[key]
         if points[0] - points[1] > bound:
             faults.append(f"{title} {points[0]:.2f} -> {points[1]:.2f} (at most {bound:g} less)")
     errors = before["token_ece"], after["token_ece"]
-    if None not in errors and errors[1] - errors[0] > max_ece_loss:
-        faults.append(
-            f"token ECE {errors[0]:.4f} -> {errors[1]:.4f} (at most {max_ece_loss:g} more)"
-        )
+    bound = bounds["max_ece_loss"]
+    if None not in errors and errors[1] - errors[0] > bound:
+        faults.append(f"token ECE {errors[0]:.4f} -> {errors[1]:.4f} (at most {bound:g} more)")
     if faults:
         raise ClinicalNerError(
             f"{output}: not written, since optimizing costs too much on DEV: {', '.join(faults)}. "

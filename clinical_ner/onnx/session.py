@@ -85,10 +85,7 @@ class OnnxEncoder(torch.nn.Module):
             MemoryError: out of memory.
         """
         if self.training:
-            raise ConfigError(
-                "An encoder on ONNX Runtime predicts and cannot be trained: train the pipeline "
-                "that it was made from, then run clinical-ner optimize."
-            )
+            raise not_trainable()
         given = zip(INPUTS, (input_ids, token_type_ids), strict=True)
         inputs = {n: tensor.to(torch.int64).numpy() for n, tensor in given if tensor is not None}
         lengths = attention_mask.sum(dim=1).to(torch.int64).tolist()
@@ -129,6 +126,14 @@ class OnnxEncoder(torch.nn.Module):
                     limit_threads()
                 self._sessions[os.getpid()] = make_session(self.file)
             return self._sessions[os.getpid()]
+
+
+def not_trainable() -> ConfigError:
+    """What is raised where an encoder on ONNX Runtime is asked to learn."""
+    return ConfigError(
+        "An encoder on ONNX Runtime predicts and cannot be trained: train the pipeline that it "
+        "was made from, then run clinical-ner optimize."
+    )
 
 
 def _run(session: Any, inputs: dict[str, Any]) -> Any:

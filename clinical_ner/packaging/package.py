@@ -107,10 +107,8 @@ def package(
         _describe(nlp, scores, card, name=name, version=version, requirement=requirement)
         nlp.to_disk(scratch / "model")
         _forget_paths(scratch / "model" / "config.cfg", encoder_names(nlp))
-        meta = json.loads((scratch / "model" / "meta.json").read_text(encoding="utf-8"))
-        (scratch / "model" / "README.md").write_text(
-            model_readme(meta, scores, card), encoding="utf-8"
-        )
+        readme = model_readme(nlp.meta, scores, card)
+        (scratch / "model" / "README.md").write_text(readme, encoding="utf-8")
         (scratch / "source").mkdir()
         spacy_package(scratch / "model", scratch / "source", create_sdist=False)
         wheels = [own, _build_wheel(next((scratch / "source").iterdir()), scratch / "wheels")]
