@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ..data.flattening import joined
 from ..data.mentions import AnnotatedText
-from .corpus import Part, Token, all_documents, mention_text, normalised, tokens
-from .findings import Finding, Place, found, mention_place
+from .corpus import Part, Token, all_documents, all_mentions, mention_text, normalised, tokens
+from .findings import Finding, Place, found_by_code, mention_place
 
+#: Tokens in a row.
+Run: TypeAlias = tuple[str, ...]
 #: A majority is clear from this share of a text's mentions on, and from this many of them.
 CLEAR_SHARE = 0.8
 CLEAR_MENTIONS = 5
@@ -22,50 +24,33 @@ CLEAR_MENTIONS = 5
 LABELLED = 2
 
 
-@dataclass
-class _Repeats:
-    """Where a labelled text occurs: its mentions by label, and places that no mention touches."""
-
-    labels: Counter[str] = field(default_factory=Counter)
-    unlabelled: list[Place] = field(default_factory=list)
-
-
 def find_other_labels(parts: Sequence[Part]) -> list[Finding]:
     """Find mentions with another label than most mentions of the same text.
 
     The majority is clear if it has CLEAR_SHARE of the text's mentions, which are CLEAR_MENTIONS at
-    least; then the others are likely slips. Otherwise the guideline may be unclear. Of labels that
-    are used equally often, the one first in the alphabet is taken for the majority.
+    least; then the others are likely slips. Otherwise the guideline may be unclear.
     """
+    mentions = [(*of, normalised(mention_text(of[1].text, of[2]))) for of in all_mentions(parts)]
     labels: dict[str, Counter[str]] = defaultdict(Counter)
-    number = 0
-    for _, document in all_documents(parts):
-        for mention in document.mentions:
-            number += 1
-            labels[normalised(mention_text(document.text, mention))][mention.label] += 1
-    usual = {
-        text: min(counts, key=lambda label: (-counts[label], label))
-        for text, counts in labels.items()
-        if text and len(counts) > 1
-    }
+    for _, _, mention, text in mentions:
+        labels[text][mention.label] += 1
     places: dict[str, list[Place]] = {"C050": [], "C051": []}
     texts: dict[str, set[str]] = {"C050": set(), "C051": set()}
-    for part, document in all_documents(parts):
-        for mention in document.mentions:
-            text = normalised(mention_text(document.text, mention))
-            if mention.label == usual.get(text, mention.label):
-                continue
-            total, most = labels[text].total(), labels[text][usual[text]]
-            is_clear = total >= CLEAR_MENTIONS and most >= CLEAR_SHARE * total
-            code = "C050" if is_clear else "C051"
-            texts[code].add(text)
-            note = f"{usual[text]} in {most} of {total}"
-            places[code].append(mention_place(part, document, mention, note))
+    for part, document, mention, text in mentions:
+        usual = _usual(labels[text])
+        if not text or mention.label == usual:
+            continue
+        total, most = labels[text].total(), labels[text][usual]
+        is_clear = total >= CLEAR_MENTIONS and most >= CLEAR_SHARE * total
+        code = "C050" if is_clear else "C051"
+        texts[code].add(text)
+        places[code].append(mention_place(part, document, mention, f"{usual} in {most} of {total}"))
     clear = f"at least {CLEAR_SHARE:.0%} of {CLEAR_MENTIONS} or more"
-    return [
-        *found("C050", places["C050"], of=number, detail=f"{len(texts['C050'])} texts; {clear}"),
-        *found("C051", places["C051"], of=number, detail=f"{len(texts['C051'])} texts"),
-    ]
+    details = {
+        "C050": f"{len(texts['C050'])} texts; {clear}",
+        "C051": f"{len(texts['C051'])} texts",
+    }
+    return found_by_code(places, of=len(mentions), details=details)
 
 
 def find_unlabelled(parts: Sequence[Part]) -> list[Finding]:
@@ -76,51 +61,42 @@ def find_unlabelled(parts: Sequence[Part]) -> list[Finding]:
     word with a hyphen; of places that share a token, the one that starts first counts, and of those
     the longest. A text is labelled mostly if its mentions are at least as many as these places.
     """
-    repeats: dict[tuple[str, ...], _Repeats] = defaultdict(_Repeats)
-    for _, document in all_documents(parts):
-        for mention in document.mentions:
-            run = tuple(token.text for token in tokens(mention_text(document.text, mention)))
-            if any(char.isalpha() for text in run for char in text):
-                repeats[run].labels[mention.label] += 1
-    labelled = {run: of for run, of in repeats.items() if of.labels.total() >= LABELLED}
+    labels: dict[Run, Counter[str]] = defaultdict(Counter)
+    for _, document, mention in all_mentions(parts):
+        run = tuple(token.text for token in tokens(mention_text(document.text, mention)))
+        if any(char.isalpha() for text in run for char in text):
+            labels[run][mention.label] += 1
+    labelled = {run: counts for run, counts in labels.items() if counts.total() >= LABELLED}
     lengths = _lengths(labelled)
+    unlabelled: list[tuple[Run, Place]] = []
     for part, document in all_documents(parts):
         row = tokens(document.text)
         for first, last in _runs(document, row, lengths, labelled):
             run = tuple(token.text for token in row[first : last + 1])
             place = Place(part.name, document.id, row[first].start, row[last].end)
-            labelled[run].unlabelled.append(place)
+            unlabelled.append((run, place))
+    number = Counter(run for run, _ in unlabelled)
     places: dict[str, list[Place]] = {"C052": [], "C053": []}
-    details = {}
-    for code, is_mostly in (("C052", True), ("C053", False)):
-        chosen = [
-            of
-            for of in labelled.values()
-            if of.unlabelled and (of.labels.total() >= len(of.unlabelled)) == is_mostly
-        ]
-        for of in chosen:
-            label = min(of.labels, key=lambda label: (-of.labels[label], label))
-            total = of.labels.total()
-            note = f"labelled {total} of {total + len(of.unlabelled)} times"
-            places[code] += [place._replace(label=label, note=note) for place in of.unlabelled]
-        labelled_times = sum(of.labels.total() for of in chosen)
-        details[code] = f"{len(chosen)} texts, labelled {labelled_times} times"
-    order = {
-        (part.name, document.id): index
-        for index, (part, document) in enumerate(all_documents(parts))
+    runs: dict[str, set[Run]] = {"C052": set(), "C053": set()}
+    for run, place in unlabelled:
+        total = labelled[run].total()
+        code = "C052" if total >= number[run] else "C053"
+        note = f"labelled {total} of {total + number[run]} times"
+        places[code].append(place._replace(label=_usual(labelled[run]), note=note))
+        runs[code].add(run)
+    details = {
+        code: f"{len(of)} texts, labelled {sum(labelled[run].total() for run in of)} times"
+        for code, of in runs.items()
     }
-    return [
-        finding
-        for code, chosen_places in places.items()
-        for finding in found(
-            code,
-            sorted(chosen_places, key=lambda p: (order[p.part, p.document or ""], p.start)),
-            detail=details[code],
-        )
-    ]
+    return found_by_code(places, details=details)
 
 
-def _lengths(runs: Mapping[tuple[str, ...], object]) -> dict[str, list[int]]:
+def _usual(labels: Counter[str]) -> str:
+    """The label that is used most often; of several, the one first in the alphabet."""
+    return min(labels, key=lambda label: (-labels[label], label))
+
+
+def _lengths(runs: Mapping[Run, object]) -> dict[str, list[int]]:
     """Lengths of the runs that start with a token, the longest first."""
     lengths: dict[str, set[int]] = defaultdict(set)
     for run in runs:
@@ -132,7 +108,7 @@ def _runs(
     document: AnnotatedText,
     row: Sequence[Token],
     lengths: Mapping[str, Sequence[int]],
-    known: Mapping[tuple[str, ...], object],
+    known: Mapping[Run, object],
 ) -> Iterator[tuple[int, int]]:
     """First and last token of each run that is known and free in a document."""
     covered = bytearray(len(document.text))

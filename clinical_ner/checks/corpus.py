@@ -50,6 +50,15 @@ def all_documents(parts: Sequence[Part]) -> Iterator[tuple[Part, AnnotatedText]]
     return ((part, document) for part in parts for document in part.documents)
 
 
+def all_mentions(parts: Sequence[Part]) -> Iterator[tuple[Part, AnnotatedText, Mention]]:
+    """Give every mention with its part and document."""
+    return (
+        (part, document, mention)
+        for part, document in all_documents(parts)
+        for mention in document.mentions
+    )
+
+
 def count_words(text: str) -> int:
     """Count the words of a text: the longest runs of letters, digits and underscores."""
     return sum(1 for _ in _WORD.finditer(text))

@@ -9,10 +9,9 @@ bands (Broder 1997, On the Resemblance and Containment of Documents; Leskovec, R
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -93,12 +92,6 @@ def shingles(text: str) -> Shingles:
     return frozenset(tuple(row[i : i + size]) for i in range(len(row) - size + 1))
 
 
-def jaccard(first: Shingles, second: Shingles) -> float:
-    """Give what two sets have in common, over what either has, in [0, 1]; not both are empty."""
-    common = len(first & second)
-    return common / (len(first) + len(second) - common)
-
-
 def bands(threshold: float) -> tuple[int, int]:
     """Choose the bands of the index: their number, and the values of the signature in each.
 
@@ -118,15 +111,18 @@ def bands(threshold: float) -> tuple[int, int]:
 def _compare_nearly(
     copies: Sequence[_Copy], threshold: float, places: dict[str, list[Place]]
 ) -> None:
-    minhash, index_class = _datasketch()
-    index = index_class(threshold=threshold, num_perm=PERMUTATIONS, params=bands(threshold))
+    try:
+        from datasketch import MinHash, MinHashLSH
+    except ImportError as error:
+        raise missing_extra("Finding duplicate notes", "datasketch", "train") from error
+    index = MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS, params=bands(threshold))
 
     @lru_cache(maxsize=_HELD)
     def shingles_of(number: int) -> Shingles:
         return shingles(copies[number].text)
 
     signatures = np.empty((len(copies), PERMUTATIONS), dtype=np.uint64)
-    template = minhash(num_perm=PERMUTATIONS, seed=1)
+    template = MinHash(num_perm=PERMUTATIONS, seed=1)
     for number, copy in enumerate(copies):
         signature = template.copy()
         signature.update_batch(
@@ -146,17 +142,10 @@ def _compare_nearly(
                 and copies[other].text != copy.text
             ]
             for other in fitting:
-                share = jaccard(shingles_of(number), shingles_of(other))
+                own, others = shingles_of(number), shingles_of(other)
+                share = len(own & others) / len(own | others)
                 if share >= threshold:
                     of = "" if is_own else f" of {copies[other].part.name}"
                     note = f"as {copies[other].document.id}{of}, Jaccard {share:.2f}"
                     places[code].append(document_place(copy.part, copy.document, note))
                     break
-
-
-def _datasketch() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    try:
-        from datasketch import MinHash, MinHashLSH
-    except ImportError as error:
-        raise missing_extra("Finding duplicate notes", "datasketch", "train") from error
-    return MinHash, MinHashLSH

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from .corpus import TRAIN, Part, all_documents, count_words, mention_text
-from .findings import Finding, Place, found
+from .findings import Finding, Place, found_by_code
 
 #: Documents that a label needs so that each of train, dev and test can have one.
 SPLIT_PARTS = 3
@@ -67,54 +67,27 @@ def find_label_faults(parts: Sequence[Part], labels: Mapping[str, LabelCounts]) 
         parts: of the corpus.
         labels: what count_labels gave.
     """
-    names = [part.name for part in parts]
     needed = max(SPLIT_PARTS, len(parts))
-    lacking = {
-        label: [name for name in names if not counts.by_part[name]]
-        for label, counts in labels.items()
-    }
-
-    def places(chosen: Mapping[str, str]) -> list[Place]:
-        return [
-            Place(_holders(labels[label]), label=label, note=note) for label, note in chosen.items()
-        ]
-
-    def mentions(label: str) -> str:
-        return f"{labels[label].mentions} mentions"
-
-    unlearned = {label: mentions(label) for label in labels if TRAIN in lacking[label]}
-    narrow = {
-        label: f"{counts.documents} documents"
-        for label, counts in labels.items()
-        if counts.documents < needed
-    }
-    single = {label: "" for label, counts in labels.items() if counts.mentions == 1}
-    unscored = {
-        label: f"not in {', '.join(lacking[label])}"
-        for label in labels
-        if lacking[label] and TRAIN not in lacking[label]
-    }
-    number = len(labels)
-    return [
-        *found("C010", places(_alike(labels)), of=number),
-        *found("C011", places(unlearned), of=number),
-        *found("C012", places(narrow), of=number, detail=f"in fewer than {needed}"),
-        *found("C013", places(single), of=number),
-        *found("C014", places(unscored), of=number),
-    ]
-
-
-def _holders(counts: LabelCounts) -> str:
-    return ", ".join(name for name, count in counts.by_part.items() if count)
-
-
-def _alike(labels: Mapping[str, LabelCounts]) -> dict[str, str]:
-    """Labels that are another's spelling: all but the commonest of each group, with that one."""
     commonest: dict[str, str] = {}
-    alike = {}
-    for label in labels:
-        key = re.sub(r"[\s_-]+", "", label).casefold()
-        first = commonest.setdefault(key, label)
+    places: dict[str, list[Place]] = defaultdict(list)
+    for label, counts in labels.items():
+        holders = ", ".join(name for name, count in counts.by_part.items() if count)
+        lacking = [name for name, count in counts.by_part.items() if not count]
+        mentions = f"{counts.mentions} mentions"
+        notes: dict[str, str] = {}
+        # The commonest label of each spelling comes first.
+        first = commonest.setdefault(re.sub(r"[\s_-]+", "", label).casefold(), label)
         if first != label:
-            alike[label] = f"{labels[label].mentions} mentions; as {first} {labels[first].mentions}"
-    return alike
+            notes["C010"] = f"{mentions}; as {first} {labels[first].mentions}"
+        if TRAIN in lacking:
+            notes["C011"] = mentions
+        elif lacking:
+            notes["C014"] = f"not in {', '.join(lacking)}"
+        if counts.documents < needed:
+            notes["C012"] = f"{counts.documents} documents"
+        if counts.mentions == 1:
+            notes["C013"] = ""
+        for code, note in notes.items():
+            places[code].append(Place(holders, label=label, note=note))
+    details = {"C012": f"in fewer than {needed}"}
+    return found_by_code(places, of=len(labels), details=details)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ..data.flattening import joined
 from ..data.mentions import Mention
-from .corpus import Part, all_documents, count_words, cuts_word, mention_text
+from .corpus import Part, all_mentions, count_words, cuts_word, mention_text
 from .findings import Finding, Place, found_by_code, mention_place
 
 MAX_WORDS = 15
@@ -21,13 +21,11 @@ def find_forms(parts: Sequence[Part], *, max_words: int = MAX_WORDS) -> list[Fin
         max_words: mentions with more words are too long; most clinical entities have one to five.
     """
     places: dict[str, list[Place]] = defaultdict(list)
-    number = 0
-    for part, document in all_documents(parts):
-        for mention in document.mentions:
-            number += 1
-            for code, note in forms(document.text, mention, max_words=max_words):
-                places[code].append(mention_place(part, document, mention, note))
-    return found_by_code(places, of=number, details={"C043": f"over {max_words}"})
+    mentions = list(all_mentions(parts))
+    for part, document, mention in mentions:
+        for code, note in forms(document.text, mention, max_words=max_words):
+            places[code].append(mention_place(part, document, mention, note))
+    return found_by_code(places, of=len(mentions), details={"C043": f"over {max_words}"})
 
 
 def forms(text: str, mention: Mention, *, max_words: int) -> Iterator[tuple[str, str]]:
