@@ -5,9 +5,8 @@ from typing import ClassVar
 
 from thinc.api import get_array_module
 
-from ..errors import check_number
 from ..types import Logits, TagIds
-from .base import TokenLoss
+from .base import TokenLoss, number
 from .log_space import LOG_ZERO, focal_factor_slope, log_focal_factor, log_sigmoid
 
 
@@ -25,24 +24,14 @@ class Asymmetric(TokenLoss):
         gamma_positive: a and b, >= 0. Of the source's values, 0 and 4.
         gamma_negative: see `gamma_positive`.
         margin: in [0, 1); above 0 the loss has no posterior. The source has 0.05.
-
-    Raises:
-        ClinicalNerError: a number outside its range.
     """
 
     #: A sigmoid of 0 for which, unlike at -inf, gradient and loss come out as 0.
     unseen_logit: ClassVar[float] = LOG_ZERO
 
-    gamma_positive: float = 0.0
-    gamma_negative: float = 4.0
-    margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        check_number("gamma_positive", self.gamma_positive, least=0)
-        check_number("gamma_negative", self.gamma_negative, least=0)
-        check_number("margin", self.margin, least=0, below=1)
+    gamma_positive: float = number(0.0, least=0)
+    gamma_negative: float = number(4.0, least=0)
+    margin: float = number(0.0, least=0, below=1)
 
     @property
     def has_posterior(self) -> bool:

@@ -2,7 +2,7 @@
 
 import copy
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +23,11 @@ from ..types import Logits, TagIds
 #:   classes    mean over the tags in the batch of the mean over their tokens: unknown
 #:   weights    sum over tokens / sum of their weights in the batch: unknown
 REDUCTIONS = {"tokens": True, "documents": True, "classes": False, "weights": False}
+
+
+def number(default: float, **bounds: float) -> Any:
+    """A setting that is a number within bounds, which are those of ``check_number``."""
+    return field(default=default, metadata=bounds)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -50,16 +55,18 @@ class EntityLoss(Loss):
     reductions: ClassVar[tuple[str, ...]] = tuple(REDUCTIONS)
 
     reduction: str = "tokens"
-    tokens_per_batch: float = 500.0
+    tokens_per_batch: float = number(500.0, above=0)
 
     def __post_init__(self) -> None:
         """Check the settings."""
+        for setting in fields(self):
+            if setting.metadata:
+                check_number(setting.name, getattr(self, setting.name), **setting.metadata)
         if self.reduction not in self.reductions:
             raise ConfigError(
                 f"The loss '{type(self).__name__}' cannot have the reduction '{self.reduction}': "
                 f"choose one of {', '.join(self.reductions)}."
             )
-        check_number("tokens_per_batch", self.tokens_per_batch, above=0)
         self.tokens_per_batch = float(self.tokens_per_batch)
         self._statistics: TagStatistics | None = None
 

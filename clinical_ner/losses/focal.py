@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from thinc.api import get_array_module
 
-from ..errors import check_number
 from ..types import Logits, TagIds
+from .base import number
 from .log_space import backprop_log_odds, focal_factor_slope, log_focal_factor, log_probabilities
 from .weights import WeightedLoss
 
@@ -21,17 +21,9 @@ class Focal(WeightedLoss):
 
     Attributes:
         gamma: exponent g >= 0; 0 is weighted cross-entropy, 2 the source's choice.
-
-    Raises:
-        ClinicalNerError: gamma is negative or not finite, or see ``WeightedLoss``.
     """
 
-    gamma: float = 2.0
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        check_number("gamma", self.gamma, least=0)
+    gamma: float = number(2.0, least=0)
 
     def posterior_logits(self, logits: Logits) -> Logits:
         """log p - log A(p) - log w. *Shape:* ``(n, K)``."""

@@ -7,10 +7,10 @@ import numpy as np
 from thinc.api import get_array_module
 
 from ..arrays import as_like
-from ..errors import check_number
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
+from .base import number
 from .log_space import backprop_log_odds, log_probabilities
 from .weights import WeightedLoss
 
@@ -28,19 +28,10 @@ class LDAM(WeightedLoss):
     Attributes:
         max_margin: the largest D, >= 0; 0 with s = 1 is weighted cross-entropy.
         scale: the factor s > 0.
-
-    Raises:
-        ClinicalNerError: a margin or scale outside its range, or see ``WeightedLoss``.
     """
 
-    max_margin: float = 0.5
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        check_number("max_margin", self.max_margin, least=0)
-        check_number("scale", self.scale, above=0)
+    max_margin: float = number(0.5, least=0)
+    scale: float = number(1.0, above=0)
 
     def initialize(self, statistics: TagStatistics) -> None:
         """Compute the margins from the counts. See the base class."""

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import as_like
-from ..errors import check_number
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import TokenLoss
+from .base import TokenLoss, number
 
 
 @dataclass(kw_only=True, eq=False)
@@ -20,17 +19,9 @@ class LogitAdjusted(TokenLoss):
 
     Attributes:
         tau: the factor t >= 0. 0 is plain cross-entropy, 1 the balanced loss of the source.
-
-    Raises:
-        ClinicalNerError: tau is negative or not finite.
     """
 
-    tau: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        check_number("tau", self.tau, least=0)
+    tau: float = number(1.0, least=0)
 
     def initialize(self, statistics: TagStatistics) -> None:
         """Compute t log pi from the counts. See the base class."""

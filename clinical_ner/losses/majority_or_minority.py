@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import check_number
 from ..tags.scheme import OUTSIDE
 from ..tags.statistics import TagStatistics
-from .base import TokenLoss
+from .base import TokenLoss, number
 
 
 @dataclass(kw_only=True, eq=False)
@@ -20,17 +19,9 @@ class MajorityOrMinority(TokenLoss):
 
     Attributes:
         lam: the share l of the loss of all tokens, in (0, 1]; 1 is plain cross-entropy.
-
-    Raises:
-        ClinicalNerError: lam outside (0, 1].
     """
 
-    lam: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        check_number("lam", self.lam, above=0, most=1)
+    lam: float = number(0.5, above=0, most=1)
 
     def initialize(self, statistics: TagStatistics) -> None:
         """Lay out the weights. See the base class."""

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module, to_numpy
 
 from ..arrays import as_like, log_softmax
-from ..errors import ConfigError, check_number
+from ..errors import ConfigError
 from ..tags.batch_sampling import BatchSampling
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import EntityLoss
+from .base import EntityLoss, number
 from .binary_token_labels import BinaryTokenLabels
 from .log_space import LOG_ZERO
 
@@ -47,8 +47,8 @@ class PriorMatching(EntityLoss):
     """
 
     base: EntityLoss
-    strength: float = 0.1
-    momentum: float = 0.9
+    strength: float = number(0.1, least=0)
+    momentum: float = number(0.9, least=0, below=1)
     reduction: str = field(init=False)
     tokens_per_batch: float = field(init=False)
 
@@ -68,8 +68,6 @@ class PriorMatching(EntityLoss):
         self.reduction = self.base.reduction
         self.tokens_per_batch = self.base.tokens_per_batch
         super().__post_init__()
-        check_number("strength", self.strength, least=0)
-        check_number("momentum", self.momentum, least=0, below=1)
 
     def initialize(self, statistics: TagStatistics) -> None:
         """Initialize the base and forget the running means. See the base class."""

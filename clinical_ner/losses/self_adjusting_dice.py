@@ -5,9 +5,8 @@ from typing import ClassVar
 
 from thinc.api import get_array_module
 
-from ..errors import check_number
 from ..types import Logits, TagIds
-from .base import TokenLoss
+from .base import TokenLoss, number
 from .log_space import backprop_log_odds, log_probabilities
 
 
@@ -27,21 +26,12 @@ class SelfAdjustingDice(TokenLoss):
         alpha: exponent a >= 0 of the damping. At 1, a gold probability of 0 costs as much as one of
             1, and training from equal probabilities stayed at O (tried on real reports).
         smoothing: g > 0; without it the terms of y = 0 have no gradient.
-
-    Raises:
-        ClinicalNerError: a number outside its range.
     """
 
     has_posterior: ClassVar[bool] = False
 
-    alpha: float = 0.1
-    smoothing: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        check_number("alpha", self.alpha, least=0)
-        check_number("smoothing", self.smoothing, above=0)
+    alpha: float = number(0.1, least=0)
+    smoothing: float = number(1.0, above=0)
 
     def posterior_logits(self, logits: Logits) -> Logits:
         """There are none; see ``EntityLoss``."""

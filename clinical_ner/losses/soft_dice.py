@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module, to_numpy
 
 from ..arrays import log_softmax
-from ..errors import check_number
 from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
-from .base import EntityLoss
+from .base import EntityLoss, number
 
 
 @dataclass(kw_only=True, eq=False)
@@ -33,20 +32,12 @@ class SoftDice(EntityLoss):
         smoothing: e >= 0; the source has 0. It steadies tags with a handful of tokens.
         reduction: tokens (the batch as a whole) or documents (the sum over documents / the
             documents that a batch is expected to hold).
-
-    Raises:
-        ClinicalNerError: another reduction, or a number outside its range.
     """
 
     reductions: ClassVar[tuple[str, ...]] = ("tokens", "documents")
     has_posterior: ClassVar[bool] = False
 
-    smoothing: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        check_number("smoothing", self.smoothing, least=0)
+    smoothing: float = number(1.0, least=0)
 
     def _gradient_and_loss(
         self,

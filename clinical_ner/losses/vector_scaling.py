@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import as_like
-from ..errors import check_number
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
+from .base import number
 from .weights import WeightedLoss
 
 
@@ -23,19 +23,10 @@ class VectorScaling(WeightedLoss):
     Attributes:
         gamma: exponent >= 0 of the scaling; 0 leaves the logits as they are.
         tau: factor >= 0 of the log prior; with gamma = 0, ``LogitAdjusted``.
-
-    Raises:
-        ClinicalNerError: gamma or tau is negative or not finite, or see ``WeightedLoss``.
     """
 
-    gamma: float = 0.1
-    tau: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        super().__post_init__()
-        check_number("gamma", self.gamma, least=0)
-        check_number("tau", self.tau, least=0)
+    gamma: float = number(0.1, least=0)
+    tau: float = number(1.0, least=0)
 
     def initialize(self, statistics: TagStatistics) -> None:
         """Compute D and i from the counts. See the base class."""

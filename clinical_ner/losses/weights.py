@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, check_number, close_matches
+from ..errors import ConfigError, close_matches
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
-from .base import TokenLoss
+from .base import TokenLoss, number
 
 Counts = NDArray[np.float64]
 
@@ -29,12 +29,11 @@ class WeightedLoss(TokenLoss):
     """
 
     weights: str | dict[str, float] = "none"
-    beta: float = 0.999
+    beta: float = number(0.999, least=0, below=1)
 
     def __post_init__(self) -> None:
         """Check what can be checked before the corpus is known."""
         super().__post_init__()
-        check_number("beta", self.beta, least=0, below=1)
         if isinstance(self.weights, str):
             if self.weights not in SCHEMES:
                 raise ConfigError(
