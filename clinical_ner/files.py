@@ -195,3 +195,17 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def leaving_no_empty_folder(*files: Path) -> Iterator[None]:
+    """Remove folders that the block made for files that it did not write after all."""
+    missing = {
+        folder for file in files for folder in file.absolute().parents if not folder.exists()
+    }
+    try:
+        yield
+    finally:
+        for folder in sorted(missing, key=lambda folder: len(folder.parts), reverse=True):
+            with suppress(OSError):
+                folder.rmdir()

@@ -141,7 +141,7 @@ def _gap_lines(records: Sequence[Mapping[str, Any]], *, parts: str) -> list[str]
     """One line per reason: the types that are not in every part.
 
     Args:
-        records: what is missing, see ``gap_records``.
+        records: what is missing, see ``Corpus.gaps``.
         parts: what they are called, as in "part" or "test of a fold".
     """
     by_reason: dict[str, list[str]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..errors import (
     check_choice,
     check_number,
 )
-from ..files import replacing
+from ..files import leaving_no_empty_folder, replacing
 from .conversion import (
     EMPTY_DOCUMENT,
     ConversionCounts,
@@ -112,16 +112,17 @@ def convert(
         to = _format_to(output) if docs_per_file is None else "docbin"
     if docs_per_file is not None and to != "docbin":
         raise ConfigError(f"docs_per_file has no meaning for {to}, only for docbin. Omit it.")
-    limit = None if max_dropped is None else parse_limit(max_dropped)
+    if max_dropped is not None:
+        parse_limit(max_dropped)
     found = detect_format(source) if format == "auto" else format
     _check_apart(source, found, *files)
     documents = read_texts(source, format=found, **settings)
     refused: ConversionRefusedError | None = None
     with ExitStack() as stack:
-        stack.enter_context(_leaving_no_empty_folder(*files))
+        stack.enter_context(leaving_no_empty_folder(*files))
         # Renamed last, so that neither file is left if one of them cannot be written.
         write = stack.enter_context(_writing_report(*files[1:]))
-        conversion = _Conversion(source, LabelMap(label_map or {}), limit, write, advance)
+        conversion = _Conversion(source, LabelMap(label_map or {}), max_dropped, write, advance)
         try:
             if to in FLAT:
                 tokenizer = blank() if nlp is None else nlp
@@ -159,28 +160,8 @@ def blank(lang: str = "en", tokenizer: str = "clinical") -> Language:
     return nlp
 
 
-@dataclass(frozen=True)
-class DropLimit:
-    """The most mentions that may be dropped, of those that somebody wanted (counts.wanted).
-
-    Attributes:
-        text: as the user wrote it.
-        share: of the mentions, in [0, 1]; or else `count`: their number.
-    """
-
-    text: str
-    share: Fraction | None = None
-    count: int | None = None
-
-    def allows(self, counts: ConversionCounts) -> bool:
-        """Whether a conversion keeps to the limit."""
-        if self.share is not None:
-            return counts.lost.total() <= self.share * counts.wanted
-        return self.count is None or counts.lost.total() <= self.count
-
-
-def parse_limit(text: str) -> DropLimit:
-    """Parse a limit of dropped mentions, "1%" or "5".
+def parse_limit(text: str) -> Fraction | int:
+    """Parse a limit of dropped mentions: "1%", a share in [0, 1], or "5", a number.
 
     Raises:
         ConfigError: It is neither.
@@ -188,10 +169,18 @@ def parse_limit(text: str) -> DropLimit:
     if percentage := _PERCENTAGE.fullmatch(text):
         share = Fraction(percentage[1]) / 100
         if share <= 1:
-            return DropLimit(text, share=share)
+            return share
     elif _COUNT.fullmatch(text):
-        return DropLimit(text, count=int(text))
+        return int(text)
     raise ConfigError(f"{text!r} is neither a percentage as 1% nor a number as 5")
+
+
+def keeps_to(limit: str | None, counts: ConversionCounts) -> bool:
+    """Whether no more is dropped than a limit allows, of the mentions that somebody wanted."""
+    if limit is None:
+        return True
+    most = parse_limit(limit)
+    return counts.lost.total() <= (most * counts.wanted if isinstance(most, Fraction) else most)
 
 
 @dataclass
@@ -209,7 +198,7 @@ class _Conversion:
 
     source: Path
     label_map: LabelMap
-    max_dropped: DropLimit | None
+    max_dropped: str | None
     report: Callable[[dict[str, Any]], None] | None
     advance: Callable[[], object]
     counts: ConversionCounts = field(default_factory=ConversionCounts)
@@ -294,13 +283,13 @@ class _Conversion:
             self.report({"kind": "mention", **vars(row)})
 
     def _check_limit(self) -> None:
-        if self.max_dropped is None or self.max_dropped.allows(self.counts):
+        if keeps_to(self.max_dropped, self.counts):
             return
         lost, wanted = self.counts.lost, self.counts.wanted
         reasons = ", ".join(f"{code} {number}" for code, number in lost.most_common(3))
         message = (
             f"{self.source}: {lost.total()} of {wanted} mentions are dropped "
-            f"({100 * lost.total() / wanted:.3g}%), more than {self.max_dropped.text}: {reasons}. "
+            f"({100 * lost.total() / wanted:.3g}%), more than {self.max_dropped}: {reasons}. "
             "Nothing was written but what --report names."
         )
         raise ConversionRefusedError(message, self.counts)
@@ -355,17 +344,3 @@ def _writing_report(path: Path | None = None) -> Iterator[Callable[[dict[str, An
                 raise cannot_be_written(path, error.strerror) from error
 
         yield write
-
-
-@contextmanager
-def _leaving_no_empty_folder(*files: Path) -> Iterator[None]:
-    """Remove folders that the block made for files that it did not write after all."""
-    missing = {
-        folder for file in files for folder in file.absolute().parents if not folder.exists()
-    }
-    try:
-        yield
-    finally:
-        for folder in sorted(missing, key=lambda folder: len(folder.parts), reverse=True):
-            with suppress(OSError):
-                folder.rmdir()

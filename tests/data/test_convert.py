@@ -7,7 +7,7 @@ import pytest
 from spacy.vocab import Vocab
 
 from clinical_ner.data.conversion import ConversionCounts, OutcomeCounts
-from clinical_ner.data.convert import blank, convert, parse_limit
+from clinical_ner.data.convert import blank, convert, keeps_to, parse_limit
 from clinical_ner.data.formats.docbin import read_docbin
 from clinical_ner.data.formats.jsonl import write_jsonl
 from clinical_ner.data.mentions import AnnotatedText, Mention
@@ -93,12 +93,16 @@ def test_a_share_is_exact() -> None:
     counts = ConversionCounts(labels={"X": OutcomeCounts(kept=9997, dropped=3)})
     counts.reasons.update({"overlap": 3})
 
-    limits = {text: parse_limit(text) for text in ("0.03%", "0.029999%")}
-    assert [limit.allows(counts) for limit in limits.values()] == [True, False]
+    assert [keeps_to(limit, counts) for limit in ("0.03%", "0.029999%", "3", "2")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_no_mention_is_no_share() -> None:
-    assert parse_limit("0%").allows(ConversionCounts())
+    assert keeps_to("0%", ConversionCounts())
 
 
 @pytest.mark.parametrize(

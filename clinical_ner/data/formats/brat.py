@@ -67,77 +67,52 @@ def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[Annotat
                 f"{path}: the file's name is not UTF-8. Rename it, since it becomes the "
                 "document's id."
             )
-    by_annotator = _by_annotator(texts, annotations)
-    if annotator is None:
-        pairs = _pairs(texts, annotations, by_annotator)
-    elif annotator == ALL_ANNOTATORS:
-        pairs = _all_pairs(texts, annotations, by_annotator)
-    elif annotator == NO_ANNOTATOR:
-        others = {path.stem for found in by_annotator.values() for path in found.values()}
-        pairs = _pairs(texts, {n: p for n, p in annotations.items() if n not in others}, {})
-    else:
-        pairs = _pairs_of(annotator, folder, texts, by_annotator)
+    pairs = _pairs(folder, texts, annotations, annotator)
     return (_read_document(name, *pairs[name]) for name in sorted(pairs))
 
 
-_Pairs = dict[str, tuple[Path, Path]]
-
-
 def _pairs(
-    texts: Mapping[str, Path],
-    annotations: Mapping[str, Path],
-    by_annotator: Mapping[str, Mapping[str, Path]],
-) -> _Pairs:
-    for name in sorted(texts.keys() ^ annotations.keys()):
-        for base, others in by_annotator.items():
-            if name == base or annotations.get(name) in others.values():
-                raise InputError(
-                    f"{texts[base]}: has no {f'{base}.ann' if name == base else f'{name}.txt'} "
-                    f"beside it, but {', '.join(sorted(path.name for path in others.values()))}. "
-                    f"Say which annotator's files to read: {', '.join(sorted(others))}, - for "
-                    "files without suffix, or * for a document per file."
-                )
-        path, partner = (texts[name], ".ann") if name in texts else (annotations[name], ".txt")
-        raise _no_partner(path, name + partner)
-    return {name: (texts[name], annotations[name]) for name in texts}
-
-
-def _pairs_of(
-    annotator: str,
-    folder: Path,
-    texts: Mapping[str, Path],
-    by_annotator: Mapping[str, Mapping[str, Path]],
-) -> _Pairs:
-    known = sorted({name for others in by_annotator.values() for name in others})
-    if annotator not in known:
-        raise InputError(
-            f"{folder}: no file NAME_{annotator}.ann is there. Annotators are "
-            f"{', '.join(known) or 'none'}."
-        )
-    pairs: _Pairs = {}
-    for name in sorted(texts):
-        ann_path = by_annotator.get(name, {}).get(annotator)
-        if ann_path is None:
-            raise _no_partner(texts[name], f"{name}_{annotator}.ann")
-        pairs[name] = (texts[name], ann_path)
-    return pairs
-
-
-def _all_pairs(
-    texts: Mapping[str, Path],
-    annotations: Mapping[str, Path],
-    by_annotator: Mapping[str, Mapping[str, Path]],
-) -> _Pairs:
-    pairs: _Pairs = {}
-    for name, path in texts.items():
-        if name in annotations:
-            pairs[name] = (path, annotations[name])
-        for ann_path in by_annotator.get(name, {}).values():
-            pairs[ann_path.stem] = (path, ann_path)
-        if name not in annotations and name not in by_annotator:
-            raise _no_partner(path, f"{name}.ann")
-    for name in sorted(annotations.keys() - pairs.keys()):
-        raise _no_partner(annotations[name], f"{name}.txt")
+    folder: Path, texts: Mapping[str, Path], annotations: Mapping[str, Path], annotator: str | None
+) -> dict[str, tuple[Path, Path]]:
+    """Give each document's two files by its id; of what is missing, the first by name is named."""
+    of_text: dict[str, dict[str, Path]] = {name: {} for name in texts}
+    faults: dict[str, InputError] = {}
+    for stem, path in annotations.items():
+        name, suffix = (stem, "") if stem in texts else _name_and_annotator(stem, texts)
+        if name:
+            of_text[name][suffix] = path
+        else:
+            faults[stem] = _no_partner(path, f"{stem}.txt")
+    if annotator not in (None, NO_ANNOTATOR, ALL_ANNOTATORS):
+        known = sorted({suffix for files in of_text.values() for suffix in files if suffix})
+        if annotator not in known:
+            raise InputError(
+                f"{folder}: no file NAME_{annotator}.ann is there. Annotators are "
+                f"{', '.join(known) or 'none'}."
+            )
+        faults.clear()
+    pairs: dict[str, tuple[Path, Path]] = {}
+    for name, files in of_text.items():
+        others = sorted(files.keys() - {""})
+        if annotator is None and others:
+            first = files[others[0]].stem if "" in files else name
+            faults[first] = InputError(
+                f"{texts[name]}: has no {first}.{'txt' if '' in files else 'ann'} beside it, but "
+                f"{', '.join(sorted(files[other].name for other in others))}. Say which "
+                f"annotator's files to read: {', '.join(others)}, - for files without suffix, or * "
+                "for a document per file."
+            )
+        elif annotator == ALL_ANNOTATORS and files:
+            pairs |= {path.stem: (texts[name], path) for path in files.values()}
+        else:
+            suffix = "" if annotator in (None, NO_ANNOTATOR, ALL_ANNOTATORS) else str(annotator)
+            if suffix in files:
+                pairs[name] = (texts[name], files[suffix])
+            else:
+                partner = f"{name}_{suffix}.ann" if suffix else f"{name}.ann"
+                faults[name] = _no_partner(texts[name], partner)
+    if faults:
+        raise faults[min(faults)]
     return pairs
 
 
@@ -148,28 +123,16 @@ def _no_partner(path: Path, partner: str) -> InputError:
     )
 
 
-def _by_annotator(
-    texts: Mapping[str, Path], annotations: Mapping[str, Path]
-) -> dict[str, dict[str, Path]]:
-    """Give each text's annotators' files: those named after it that have no text of their own.
+def _name_and_annotator(stem: str, texts: Mapping[str, Path]) -> tuple[str, str]:
+    """Separate a name into that of a text and an annotator's; both are empty if it is neither's.
 
     Of two texts that a file may be named after (note.txt and note_1.txt; note_1_x.ann), that of the
     longer name has it.
     """
-    found: dict[str, dict[str, Path]] = {}
-    for stem, path in annotations.items():
-        name, annotator = ("", "") if stem in texts else _name_and_annotator(stem, texts)
-        if annotator:
-            found.setdefault(name, {})[annotator] = path
-    return found
-
-
-def _name_and_annotator(stem: str, texts: Mapping[str, Path]) -> tuple[str, str]:
-    """Separate a name into that of a text and an annotator's; both are empty if it is neither's."""
     end = len(stem)
     while (end := stem.rfind("_", 0, end)) > 0:
         if stem[:end] in texts:
-            return stem[:end], stem[end + 1 :]
+            return (stem[:end], stem[end + 1 :]) if stem[end + 1 :] else ("", "")
     return "", ""
 
 

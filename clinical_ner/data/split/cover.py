@@ -36,36 +36,32 @@ def cover(units: Units, part_of: NDArray[np.intp], sizes: Sequence[int]) -> NDAr
     Returns:
         The part of each unit. *Shape:* ``(units,)``.
     """
-    arrangement = Arrangement(units, part_of, np.asarray(sizes, dtype=np.float64))
-    while arrangement.off_size and arrangement.improve_sizes(keep_labels=False):
+    arrangement = _Arrangement(units, part_of, np.asarray(sizes, dtype=np.float64))
+    while arrangement.off_size and arrangement.exchange(covering=False, keep_labels=False):
         pass
-    while arrangement.open_labels and arrangement.cover_more():
+    while arrangement.open_labels and arrangement.exchange(covering=True, keep_labels=True):
         pass
-    while arrangement.off_size and arrangement.improve_sizes(keep_labels=True):
+    while arrangement.off_size and arrangement.exchange(covering=False, keep_labels=True):
         pass
     return arrangement.part_of
 
 
 class _Exchange(NamedTuple):
-    """A unit of each of two parts that change places; None for nothing, which makes it a move.
+    """A unit of each of two parts that change places, or of one that moves.
 
     Attributes:
         sizes: change of the parts' distance from their sizes, in documents.
         deviation: change of the squared deviation from the stratification.
+        moves: units, each with the part that it goes to.
     """
 
     sizes: float
     deviation: float
-    first: tuple[int, int | None]
-    second: tuple[int, int | None]
+    moves: list[tuple[int, int]]
 
 
-class Arrangement:
-    """Units in parts, and the best exchange between two of them.
-
-    Attributes:
-        part_of: the part of each unit. *Shape:* ``(units,)``.
-    """
+class _Arrangement:
+    """Units in parts, and the best exchange between two of them."""
 
     def __init__(self, units: Units, part_of: NDArray[np.intp], sizes: NDArray[np.float64]) -> None:
         self.units = units
@@ -94,32 +90,13 @@ class Arrangement:
         """Documents that parts have too many or too few."""
         return float(np.abs(self._documents - self._sizes).sum())
 
-    def cover_more(self) -> bool:
-        """Make the best exchange that lessens what parts lack; False if there is none."""
-        return self._apply(self._best(covering=True, keep_labels=True))
-
-    def improve_sizes(self, *, keep_labels: bool) -> bool:
-        """Make the best move or exchange that brings the sizes nearer; False if there is none.
+    def exchange(self, *, covering: bool, keep_labels: bool) -> bool:
+        """Make the best move or exchange; False if there is none.
 
         Args:
-            keep_labels: let no label be in fewer parts than before.
+            covering: it lessens what parts lack; otherwise it brings the sizes nearer.
+            keep_labels: it lets no label be in fewer parts than before.
         """
-        return self._apply(self._best(covering=False, keep_labels=keep_labels))
-
-    def _apply(self, exchange: _Exchange | None) -> bool:
-        if exchange is None:
-            return False
-        part_of = self.part_of.copy()
-        for (_, unit), (part, _) in (
-            (exchange.first, exchange.second),
-            (exchange.second, exchange.first),
-        ):
-            if unit is not None:
-                part_of[unit] = part
-        self._assign(part_of)
-        return True
-
-    def _best(self, *, covering: bool, keep_labels: bool) -> _Exchange | None:
         parts = range(len(self._sizes))
         found = [
             exchange
@@ -127,7 +104,13 @@ class Arrangement:
             for q in parts[p + 1 :]
             if (exchange := self._best_between(p, q, covering, keep_labels)) is not None
         ]
-        return min(found, key=lambda exchange: exchange[:2], default=None)
+        if not found:
+            return False
+        part_of = self.part_of.copy()
+        for unit, part in min(found, key=lambda exchange: exchange[:2]).moves:
+            part_of[unit] = part
+        self._assign(part_of)
+        return True
 
     def _best_between(self, p: int, q: int, covering: bool, keep_labels: bool) -> _Exchange | None:
         """The best exchange of a unit of `p` against one of `q`.
@@ -135,11 +118,11 @@ class Arrangement:
         All arrays over exchanges have the *shape* ``(units of p, units of q)``, with a last row and
         column for nothing where moves are allowed.
         """
-        moves = not (covering and self.units.are_documents)
+        with_moves = not (covering and self.units.are_documents)
         units_p, units_q = (np.flatnonzero(self.part_of == part) for part in (p, q))
-        a, b = (self._with_nothing(self.units.holding[u], moves) for u in (units_p, units_q))
+        a, b = (self._with_nothing(self.units.holding[u], with_moves) for u in (units_p, units_q))
         size_a, size_b = (
-            self._with_nothing(self.units.documents[u], moves) for u in (units_p, units_q)
+            self._with_nothing(self.units.documents[u], with_moves) for u in (units_p, units_q)
         )
         shift = size_a[:, None] - size_b[None, :]
         sizes = (
@@ -169,23 +152,14 @@ class Arrangement:
         candidates = np.argwhere(allowed)
         order = np.lexsort((deviation[allowed].round(9), sizes[allowed].round(9)))
         i, j = candidates[order[0]].tolist()
-        return _Exchange(
-            round(float(sizes[i, j]), 9),
-            round(float(deviation[i, j]), 9),
-            (p, int(units_p[i]) if i < len(units_p) else None),
-            (q, int(units_q[j]) if j < len(units_q) else None),
-        )
+        moves = [(int(unit), q) for unit in units_p[i : i + 1]]
+        moves += [(int(unit), p) for unit in units_q[j : j + 1]]
+        return _Exchange(round(float(sizes[i, j]), 9), round(float(deviation[i, j]), 9), moves)
 
     def _labels_changed(
         self, p: int, q: int, a: NDArray[np.int64], b: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What exchanges do to labels.
-
-        Args:
-            p: a unit.
-            q: another unit.
-            a: documents by label of the units of `p` and of `q`.
-            b: see `a`.
+        """What exchanges of units of two parts do, given the documents by label of those units.
 
         Returns:
             By how many (part, label) more is covered of the labels that must be; number of labels,

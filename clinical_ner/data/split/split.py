@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from spacy.tokens import Doc
 from spacy.vocab import Vocab
 
 from ...errors import ConfigError, InputError, check_number, not_a_folder
-from ...files import corpus_files, replacing
+from ...files import corpus_files, leaving_no_empty_folder, replacing
 from ..formats.detect import SUFFIXES
 from ..formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
 from ..mentions import DocumentIds
-from .split_report import Corpus, division_report, fold_gaps, gap_records
+from .split_report import Corpus, division_report, fold_gaps
 from .stratify import PARTS, fold_documents, split_documents, split_shares
 from .units import group_documents
 
@@ -51,7 +51,7 @@ def split(
 
     Returns:
         What split.json holds: ``seed``, ``shares``, what `division_report` returns, and
-        ``not_in_every_part``, see `gap_records`.
+        ``not_in_every_part``, see `Corpus.gaps`.
 
     Raises:
         InputError: A file cannot be read or written, or would overwrite the input; two documents
@@ -75,7 +75,7 @@ def split(
         "seed": seed,
         "shares": shares,
         **division_report(corpus, parts),
-        "not_in_every_part": gap_records(corpus, corpus.gaps(parts)),
+        "not_in_every_part": corpus.gaps(parts),
     }
     with ExitStack() as outputs:
         _write(corpus.docs, parts, report, out_dir, outputs)
@@ -200,22 +200,9 @@ def _write(
     outputs: ExitStack,
 ) -> None:
     """Write a division beside its place; it gets there when `outputs` is closed."""
-    outputs.enter_context(_unless_empty(folder))
+    outputs.enter_context(leaving_no_empty_folder(folder / REPORT))
     for part, rows in parts.items():
         temporary = outputs.enter_context(replacing(folder / f"{part}.spacy"))
         write_docbin([docs[row] for row in rows], temporary)
     temporary = outputs.enter_context(replacing(folder / REPORT))
     temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf8")
-
-
-@contextmanager
-def _unless_empty(folder: Path) -> Iterator[None]:
-    """Remove a folder that the block made, if it fails and leaves nothing there."""
-    existed = folder.exists()
-    try:
-        yield
-    except BaseException:
-        if not existed:
-            with suppress(OSError):
-                folder.rmdir()
-        raise

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc
 
-from .units import Gap, label_gaps
+from .units import Units
 
 #: Why a type is not in a part.
 TOO_FEW, UNMET = "too few documents", "no exchange found"
@@ -55,11 +55,37 @@ class Corpus:
     def presence(self) -> NDArray[np.bool_]:
         """True where a document holds a label. *Shape:* ``(documents, labels)``."""
         rows = [[label in counts for label in self.labels] for counts in self.entities]
-        return np.array(rows, dtype=bool).reshape(len(self.docs), len(self.labels))
+        return np.array(rows, dtype=bool).reshape(len(self.ids), len(self.labels))
 
-    def gaps(self, parts: Mapping[str, Sequence[int]]) -> list[Gap]:
-        """The labels that are not in every part; see `label_gaps`."""
-        return label_gaps(self.presence, parts, self.groups)
+    def gaps(self, parts: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
+        """The types that are not in every part, for split.json.
+
+        Args:
+            parts: rows of each part's documents; parts without documents are left out of account.
+
+        Returns:
+            For each its ``label``, the ``documents`` that hold it (``groups``, if these are what is
+            divided), the parts that it is ``missing`` in, and the ``reason``.
+        """
+        presence, groups = self.presence, self.groups
+        lacks = {
+            name: np.logical_not(presence[list(rows)].any(axis=0)).tolist()
+            for name, rows in parts.items()
+            if rows
+        }
+        inside = np.array(sorted(row for rows in parts.values() for row in rows), dtype=np.intp)
+        units = Units.of(presence[inside], None if groups is None else groups[inside])
+        unit, few = ("documents", TOO_FEW) if groups is None else ("groups", TOO_FEW_GROUPS)
+        return [
+            {
+                "label": self.labels[label],
+                unit: number,
+                "missing": missing,
+                "reason": few if number < len(lacks) else UNMET,
+            }
+            for label, number in enumerate((units.holding > 0).sum(axis=0).tolist())
+            if (missing := [name for name, of_label in lacks.items() if of_label[label]])
+        ]
 
 
 def division_report(corpus: Corpus, parts: Mapping[str, Sequence[int]]) -> dict[str, Any]:
@@ -74,65 +100,41 @@ def division_report(corpus: Corpus, parts: Mapping[str, Sequence[int]]) -> dict[
         of entities, and of documents that hold it, in each part; and ``group_by``, None without
         groups, otherwise the ``regex`` and the number of ``groups`` of each part.
     """
+    entities, groups = corpus.entities, corpus.groups
     return {
         "documents": {part: [corpus.ids[row] for row in rows] for part, rows in parts.items()},
         "entities": {
-            label: {
-                part: sum(corpus.entities[row][label] for row in rows)
-                for part, rows in parts.items()
-            }
+            label: {part: sum(entities[row][label] for row in rows) for part, rows in parts.items()}
             for label in corpus.labels
         },
         "documents_with": {
             label: {
-                part: sum(label in corpus.entities[row] for row in rows)
-                for part, rows in parts.items()
+                part: sum(label in entities[row] for row in rows) for part, rows in parts.items()
             }
             for label in corpus.labels
         },
-        "group_by": None
-        if corpus.groups is None
+        "group_by": groups
+        if groups is None
         else {
             "regex": corpus.regex,
-            "groups": {
-                part: len(np.unique(corpus.groups[list(rows)])) for part, rows in parts.items()
-            },
+            "groups": {part: len(np.unique(groups[list(rows)])) for part, rows in parts.items()},
         },
     }
 
 
-def gap_records(corpus: Corpus, gaps: Sequence[Gap]) -> list[dict[str, Any]]:
-    """The types that are not in every part, for split.json.
-
-    Returns:
-        For each its ``label``, the ``documents`` that hold it (``groups``, if these are what is
-        divided), the parts that it is ``missing`` in, and the ``reason``.
-    """
-    unit, few = ("documents", TOO_FEW) if corpus.groups is None else ("groups", TOO_FEW_GROUPS)
-    return [
-        {
-            "label": corpus.labels[gap.label],
-            unit: gap.units,
-            "missing": list(gap.missing),
-            "reason": few if gap.too_few else UNMET,
-        }
-        for gap in gaps
-    ]
-
-
 def fold_gaps(
-    corpus: Corpus, parts: Mapping[str, Sequence[int]], tests: Sequence[Gap], name: str
+    corpus: Corpus,
+    parts: Mapping[str, Sequence[int]],
+    tests: Sequence[dict[str, Any]],
+    name: str,
 ) -> list[dict[str, Any]]:
     """The types that a fold's parts lack: those of its test, then those of its train and dev.
 
     Args:
         corpus: what was divided.
         parts: rows of the fold's train, dev and test.
-        tests: of the tests of all folds, which share all documents out.
+        tests: gaps of the tests of all folds, which share all documents out.
         name: of the fold in `tests`.
     """
-    in_test = gap_records(corpus, [gap for gap in tests if name in gap.missing])
-    rest = {part: rows for part, rows in parts.items() if part != "test"}
-    return [{**record, "missing": ["test"]} for record in in_test] + gap_records(
-        corpus, corpus.gaps(rest)
-    )
+    in_test = [{**gap, "missing": ["test"]} for gap in tests if name in gap["missing"]]
+    return in_test + corpus.gaps({part: parts[part] for part in ("train", "dev")})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,48 +59,6 @@ class Units:
         return np.flatnonzero(units[self.of_document]).tolist()
 
 
-@dataclass(frozen=True)
-class Gap:
-    """A label that some parts lack.
-
-    Attributes:
-        label: its column.
-        units: number of units that hold it.
-        missing: names of the parts that lack it.
-        too_few: whether there are fewer such units than parts, so that no division could cover it.
-    """
-
-    label: int
-    units: int
-    missing: tuple[str, ...]
-    too_few: bool
-
-
-def label_gaps(
-    presence: NDArray[Any],
-    parts: Mapping[str, Sequence[int]],
-    groups: NDArray[Any] | None = None,
-) -> list[Gap]:
-    """The labels that are not in every part.
-
-    Args:
-        presence: as in `Units.of`.
-        groups: as in `Units.of`.
-        parts: rows of each part's documents; parts without documents are left out of account.
-    """
-    presence = np.asarray(presence, dtype=bool)
-    filled = {
-        name: np.asarray(presence[list(rows)].any(axis=0)) for name, rows in parts.items() if rows
-    }
-    inside = np.array(sorted(row for rows in parts.values() for row in rows), dtype=np.intp)
-    units = Units.of(presence[inside], None if groups is None else groups[inside])
-    return [
-        Gap(label, number, missing, number < len(filled))
-        for label, number in enumerate((units.holding > 0).sum(axis=0).tolist())
-        if (missing := tuple(name for name, holds in filled.items() if not holds[label]))
-    ]
-
-
 def group_documents(
     ids: Sequence[str], pattern: re.Pattern[str], *, source: str
 ) -> NDArray[np.int64]:
@@ -112,13 +70,11 @@ def group_documents(
             the document's group.
         source: what is divided, for the message of an error.
 
-    Returns:
-        *Shape:* ``(documents,)``.
-
     Raises:
         ClinicalNerError: an id does not match, or its group is empty.
     """
-    names = [_group(pattern, id_) for id_ in ids]
+    matches = [pattern.search(id_) for id_ in ids]
+    names = [match and match[1 if pattern.groups else 0] for match in matches]
     unmatched = [id_ for id_, name in zip(ids, names, strict=True) if not name]
     if unmatched:
         raise InputError(
@@ -128,8 +84,3 @@ def group_documents(
         )
     numbers: dict[str | None, int] = {}
     return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
-
-
-def _group(pattern: re.Pattern[str], id_: str) -> str | None:
-    match = pattern.search(id_)
-    return match and match[1 if pattern.groups else 0]

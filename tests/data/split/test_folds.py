@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clinical_ner.data.split.split_report import TOO_FEW_GROUPS, UNMET, Corpus
 from clinical_ner.data.split.stratify import fold_documents, split_documents
-from clinical_ner.data.split.units import Gap, Units, group_documents, label_gaps
+from clinical_ner.data.split.units import Units, group_documents
 from clinical_ner.errors import ClinicalNerError
 
 from .test_stratify import random_presence
@@ -112,13 +115,15 @@ def test_units_count_documents_by_group() -> None:
 
 
 def test_gaps_tell_what_could_be_covered_from_what_could_not() -> None:
-    presence = np.array([[1, 1, 0], [1, 1, 1], [1, 0, 0], [1, 0, 1]], dtype=bool)
-    parts = {"train": [0, 1], "dev": [], "test": [2, 3]}
-    assert label_gaps(presence, parts) == [Gap(1, 2, ("test",), too_few=False)]
-    # Both documents of label 2 are of one group.
-    groups = np.array([0, 1, 2, 1])
-    assert label_gaps(presence, {"train": [0], "test": [1, 2, 3]}, groups) == [
-        Gap(2, 1, ("train",), too_few=True)
+    entities = [Counter("AB"), Counter("ABC"), Counter("A"), Counter("AC")]
+    corpus = Corpus([], list("abcd"), ("A", "B", "C"), entities, None, None)
+    assert corpus.gaps({"train": [0, 1], "dev": [], "test": [2, 3]}) == [
+        {"label": "B", "documents": 2, "missing": ["test"], "reason": UNMET}
+    ]
+    # Both documents of C are of one group.
+    grouped = replace(corpus, groups=np.array([0, 1, 2, 1]))
+    assert grouped.gaps({"train": [0], "test": [1, 2, 3]}) == [
+        {"label": "C", "groups": 1, "missing": ["train"], "reason": TOO_FEW_GROUPS}
     ]
 
 
