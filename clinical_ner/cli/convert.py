@@ -148,7 +148,7 @@ def convert_cli(
     if format_to in FLAT:
         with usage("--lang"):
             nlp = blank(lang or "en", tokenizer or "clinical")
-    names = None if label_map is None else read_label_map(label_map).names
+    names = None if label_map is None else read_label_map(label_map)
     try:
         with _progress() as progress:
             task = progress.add_task(str(source), total=None)

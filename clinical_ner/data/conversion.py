@@ -198,7 +198,7 @@ def to_flat_doc(
     chosen, dropped = choose((item for item in aligned if isinstance(item, Candidate)), rules)
     dropped |= {index: item for index, item in enumerate(aligned) if isinstance(item, str)}
     doc.set_ents([candidate.span for candidate in chosen.values()], default="outside")
-    set_gold(doc, mentions, text=text)
+    set_gold(doc, mentions)
     rows = [
         dropped_row(document, mention, dropped[index])
         if index in dropped

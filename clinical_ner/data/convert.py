@@ -37,7 +37,7 @@ from .flattening import FlatRules
 from .formats.detect import SUFFIXES, Format, detect_format
 from .formats.reading import read_texts
 from .formats.writing import FLAT, WRITTEN, format_of, write_docs, write_texts
-from .label_map import LabelMap
+from .label_map import Names, mapped, read_rows
 from .mentions import AnnotatedText, Mention
 
 CLINICAL_TOKENIZER = "clinical_ner.ClinicalTokenizer.v1"
@@ -109,7 +109,13 @@ def convert(
         check_number("docs_per_file", docs_per_file, least=1)
     files = [output] if report is None else [output, Path(report)]
     if to == "auto":
-        to = _format_to(output) if docs_per_file is None else "docbin"
+        named = format_of(output) if docs_per_file is None else "docbin"
+        if named is None:
+            raise ConfigError(
+                f"{output}: the ending {output.suffix!r} does not determine the format to write. "
+                "Name the format, or another ending."
+            )
+        to = named
     if docs_per_file is not None and to != "docbin":
         raise ConfigError(f"docs_per_file has no meaning for {to}, only for docbin. Omit it.")
     if max_dropped is not None:
@@ -122,7 +128,7 @@ def convert(
         stack.enter_context(leaving_no_empty_folder(*files))
         # Renamed last, so that neither file is left if one of them cannot be written.
         write = stack.enter_context(_writing_report(*files[1:]))
-        conversion = _Conversion(source, LabelMap(label_map or {}), max_dropped, write, advance)
+        conversion = _Conversion(source, label_map or {}, max_dropped, write, advance)
         try:
             if to in FLAT:
                 tokenizer = blank() if nlp is None else nlp
@@ -197,7 +203,7 @@ class _Conversion:
     """
 
     source: Path
-    label_map: LabelMap
+    names: Names
     max_dropped: str | None
     report: Callable[[dict[str, Any]], None] | None
     advance: Callable[[], object]
@@ -243,7 +249,7 @@ class _Conversion:
     ) -> Iterator[tuple[AnnotatedText, tuple[Mention, ...]]]:
         """Give documents with their mentions under their new labels."""
         for document in documents:
-            mentions = self.label_map.mapped(document.mentions)
+            mentions = mapped(document.mentions, self.names)
             if document.unusable is None:
                 yield document, mentions
                 continue
@@ -253,13 +259,13 @@ class _Conversion:
     def _account(
         self,
         document: AnnotatedText,
-        mapped: Sequence[ConversionRow],
+        of_mapped: Sequence[ConversionRow],
         dropped: str | None = None,
         *,
         tokens: int | None = None,
         entities: int = 0,
     ) -> None:
-        rows = self.label_map.rows(document.mentions, mapped, document=document.id)
+        rows = read_rows(document.mentions, of_mapped, self.names, document=document.id)
         self.counts.documents[dropped or "kept"] += 1
         self.counts.other_lines.update(document.skipped)
         self.counts.add(rows)
@@ -293,16 +299,6 @@ class _Conversion:
             "Nothing was written but what --report names."
         )
         raise ConversionRefusedError(message, self.counts)
-
-
-def _format_to(output: Path) -> Format:
-    to = format_of(output)
-    if to is None:
-        raise ConfigError(
-            f"{output}: the ending {output.suffix!r} does not determine the format to write. Name "
-            "the format, or another ending."
-        )
-    return to
 
 
 def _check_apart(source: Path, found: Format, *outputs: Path) -> None:

@@ -22,7 +22,7 @@ GOLD_ALL = "gold_all"
 """Key of ``doc.spans`` under which all mentions are."""
 
 
-def set_gold(doc: Doc, mentions: Sequence[Mention], *, text: str | None = None) -> None:
+def set_gold(doc: Doc, mentions: Sequence[Mention]) -> None:
     """Put mentions into ``doc.spans["gold_all"]``, one span each, in the order given.
 
     A span holds every token that its mention touches, from the first fragment to the last, without
@@ -33,9 +33,8 @@ def set_gold(doc: Doc, mentions: Sequence[Mention], *, text: str | None = None) 
     Args:
         doc: the document.
         mentions: offsets are code points over ``doc.text`` and lie within it.
-        text: that of the Doc, if it is at hand: a Doc puts it together again each time.
     """
-    text = doc.text if text is None else text
+    text = doc.text
     spans, ids, fragments = [], [], []
     for mention in mentions:
         if not has_text(text, mention):

@@ -10,68 +10,64 @@ Names are taken at once, not one after the other: "A: B" and "B: A" swap two lab
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from srsly.ruamel_yaml import SafeLoader, compose
 from srsly.ruamel_yaml.error import MarkedYAMLError, YAMLError
 from srsly.ruamel_yaml.nodes import MappingNode, Node, ScalarNode
 
-from ..errors import ClinicalNerError, InputError
+from ..errors import ClinicalNerError
 from ..files import BOM, read_text
 from .conversion import LABEL_DROPPED, RELABELLED, ConversionRow, dropped_row
-from .mentions import Mention
+from .mentions import Mention, Place
 
 _NULL = "tag:yaml.org,2002:null"
 
 
-@dataclass(frozen=True)
-class LabelMap:
-    """What becomes of labels.
+#: What becomes of labels, None if their mentions are dropped; labels that are not named stay.
+Names = Mapping[str, str | None]
 
-    Attributes:
-        names: labels with what they become, None if their mentions are dropped; others stay.
+
+def mapped(mentions: Iterable[Mention], names: Names) -> tuple[Mention, ...]:
+    """Give mentions with their new labels, those that are dropped left out."""
+    found = ((mention, names.get(mention.label, mention.label)) for mention in mentions)
+    return tuple(replace(mention, label=new) for mention, new in found if new is not None)
+
+
+def read_rows(
+    mentions: Iterable[Mention], rows: Iterable[ConversionRow], names: Names, *, document: str
+) -> list[ConversionRow]:
+    """Account for mentions as they were read, given the rows of those that were mapped.
+
+    Args:
+        mentions: all of a document.
+        rows: one for each of ``mapped(mentions, names)``, in that order.
+        names: what becomes of labels.
+        document: the document's id.
+
+    Returns:
+        One row per mention, in the order given, with the label that was read.
     """
-
-    names: Mapping[str, str | None]
-
-    def mapped(self, mentions: Iterable[Mention]) -> tuple[Mention, ...]:
-        """Give mentions with their new labels, those that are dropped left out."""
-        found = ((mention, self.names.get(mention.label, mention.label)) for mention in mentions)
-        return tuple(replace(mention, label=new) for mention, new in found if new is not None)
-
-    def rows(
-        self, mentions: Sequence[Mention], rows: Iterable[ConversionRow], *, document: str
-    ) -> list[ConversionRow]:
-        """Account for mentions as they were read, given the rows of those that were mapped.
-
-        Returns one row per mention, in the order given, with the label that was read.
-
-        Args:
-            mentions: all of a document.
-            rows: one for each of ``mapped(mentions)``, in that order.
-            document: the document's id.
-        """
-        remaining = iter(rows)
-        return [
-            replace(dropped_row(document, mention, LABEL_DROPPED), new_label=None)
-            if self.names.get(mention.label, mention.label) is None
-            else _renamed(next(remaining), mention.label)
-            for mention in mentions
-        ]
+    remaining = iter(rows)
+    return [
+        replace(dropped_row(document, mention, LABEL_DROPPED), new_label=None)
+        if names.get(mention.label, mention.label) is None
+        else _renamed(next(remaining), mention.label)
+        for mention in mentions
+    ]
 
 
 def _renamed(row: ConversionRow, label: str) -> ConversionRow:
     if row.label == label:
         return row
-    row = replace(row, label=label)
     if row.action == "dropped":
-        return row
-    return replace(row, action="changed", codes=(RELABELLED, *row.codes))
+        return replace(row, label=label)
+    return replace(row, label=label, action="changed", codes=(RELABELLED, *row.codes))
 
 
-def read_label_map(path: Path) -> LabelMap:
+def read_label_map(path: Path) -> dict[str, str | None]:
     """Read a label map.
 
     Args:
@@ -91,34 +87,24 @@ def read_label_map(path: Path) -> LabelMap:
         raise _fault(path, error.problem_mark.line + 1, "not YAML") from None
     except (YAMLError, RecursionError):
         raise _fault(path, 1, "not YAML") from None
-    if root is None:
-        raise _fault(path, 1, "no label")
-    if not isinstance(root, MappingNode):
+    if root is not None and not isinstance(root, MappingNode):
         raise _fault(path, root.start_mark.line + 1, "no pair of labels")
+    if root is None or not root.value:
+        raise _fault(path, 1, "no label")
     names: dict[str, str | None] = {}
     lines: dict[str, int] = {}
-    for line, label, new in _pairs(root, path):
-        if label in names:
-            raise _fault(path, line, f"{label} is on line {lines[label]} already")
-        names[label], lines[label] = new, line
-    if not names:
-        raise _fault(path, 1, "no label")
-    return LabelMap(names)
-
-
-def _pairs(root: MappingNode, path: Path) -> Iterator[tuple[int, str, str | None]]:
     for key, value in root.value:
-        line = key.start_mark.line + 1
-        label = _name(key)
+        line, label, new = key.start_mark.line + 1, _name(key), _name(value)
         if label is None:
             raise _fault(path, line, "what is before the colon is not a label")
         if isinstance(value, ScalarNode) and value.tag == _NULL:
-            yield line, label, None
-            continue
-        new = _name(value)
-        if new is None:
+            new = None
+        elif new is None:
             raise _fault(path, line, f"what {label} becomes is neither a label nor null")
-        yield line, label, new
+        if label in names:
+            raise _fault(path, line, f"{label} is on line {lines[label]} already")
+        names[label], lines[label] = new, line
+    return names
 
 
 def _name(node: Node) -> str | None:
@@ -130,7 +116,8 @@ def _name(node: Node) -> str | None:
 
 
 def _fault(path: Path, line: int, problem: str) -> ClinicalNerError:
-    return InputError(
-        f"{path}, line {line}: {problem}. Write OldName: NewName on each line, or OldName: null "
-        "to drop it; put names with other signs than letters, digits and _ in quotes."
+    return Place(path, line).fault(
+        problem,
+        "Write OldName: NewName on each line, or OldName: null to drop it; put names with other "
+        "signs than letters, digits and _ in quotes",
     )

@@ -153,9 +153,5 @@ def fits(text: str, fragments: Iterable[tuple[int, int]]) -> bool:
 def agrees(text: str, fragments: Iterable[tuple[int, int]], quote: str) -> bool:
     """Whether a quote is what stands at its offsets, any run of whitespace being one space."""
     pieces = list(fragments)
-    return fits(text, pieces) and normalized(text[s:e] for s, e in pieces) == normalized([quote])
-
-
-def normalized(parts: Iterable[str]) -> str:
-    """Join parts, any run of whitespace being one space, none at the edges."""
-    return " ".join(" ".join(parts).split())
+    words = " ".join(text[start:end] for start, end in pieces).split()
+    return fits(text, pieces) and words == quote.split()

@@ -6,7 +6,7 @@ import pytest
 import spacy
 
 from clinical_ner.data.conversion import kept_row, to_flat_doc
-from clinical_ner.data.label_map import LabelMap, read_label_map
+from clinical_ner.data.label_map import Names, mapped, read_label_map, read_rows
 from clinical_ner.data.mentions import Mention
 from clinical_ner.errors import ClinicalNerError
 
@@ -14,7 +14,7 @@ from clinical_ner.errors import ClinicalNerError
 def _read(tmp_path: Path, content: str | bytes) -> dict[str, str | None]:
     path = tmp_path / "labels.yml"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return dict(read_label_map(path).names)
+    return read_label_map(path)
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def _mentions(*labels: str) -> list[Mention]:
 
 
 def test_mentions_are_renamed_and_dropped() -> None:
-    mapped = LabelMap({"A": "B", "C": None}).mapped(_mentions("A", "B", "C", "D"))
+    found = mapped(_mentions("A", "B", "C", "D"), {"A": "B", "C": None})
 
-    assert [(mention.id, mention.label) for mention in mapped] == [
+    assert [(mention.id, mention.label) for mention in found] == [
         ("T1", "B"),
         ("T2", "B"),
         ("T4", "D"),
@@ -96,17 +96,17 @@ def test_mentions_are_renamed_and_dropped() -> None:
 
 
 def test_names_are_taken_at_once() -> None:
-    mapped = LabelMap({"A": "B", "B": "A"}).mapped(_mentions("A", "B"))
+    found = mapped(_mentions("A", "B"), {"A": "B", "B": "A"})
 
-    assert [mention.label for mention in mapped] == ["B", "A"]
+    assert [mention.label for mention in found] == ["B", "A"]
 
 
 def test_rows_tell_what_was_read() -> None:
     mentions = _mentions("C", "A", "B", "A", "C")
-    label_map = LabelMap({"A": "B", "C": None})
-    mapped = label_map.mapped(mentions)
+    names: Names = {"A": "B", "C": None}
+    kept = [kept_row("x", mention) for mention in mapped(mentions, names)]
 
-    rows = label_map.rows(mentions, [kept_row("x", item) for item in mapped], document="x")
+    rows = read_rows(mentions, kept, names, document="x")
 
     assert [(row.annotation, row.label, row.new_label, row.action, row.codes) for row in rows] == [
         ("T1", "C", None, "dropped", ("label_dropped",)),
@@ -120,10 +120,10 @@ def test_rows_tell_what_was_read() -> None:
 
 def test_merged_labels_are_duplicates_and_say_what_they_were() -> None:
     mentions = [Mention("T1", "A", ((0, 5),)), Mention("T2", "B", ((0, 5),))]
-    label_map = LabelMap({"A": "C", "B": "C"})
-    _, flat = to_flat_doc("fever", label_map.mapped(mentions), spacy.blank("en"), document="x")
+    names: Names = {"A": "C", "B": "C"}
+    _, flat = to_flat_doc("fever", mapped(mentions, names), spacy.blank("en"), document="x")
 
-    rows = label_map.rows(mentions, flat, document="x")
+    rows = read_rows(mentions, flat, names, document="x")
 
     assert [(row.label, row.new_label, row.action, row.codes) for row in rows] == [
         ("A", "C", "changed", ("relabelled",)),
@@ -133,9 +133,9 @@ def test_merged_labels_are_duplicates_and_say_what_they_were() -> None:
 
 def test_a_renamed_mention_that_moves_has_both_codes() -> None:
     mentions = [Mention("T1", "A", ((0, 6),))]
-    label_map = LabelMap({"A": "C"})
-    _, flat = to_flat_doc("fever ", label_map.mapped(mentions), spacy.blank("en"), document="x")
+    names: Names = {"A": "C"}
+    _, flat = to_flat_doc("fever ", mapped(mentions, names), spacy.blank("en"), document="x")
 
-    [row] = label_map.rows(mentions, flat, document="x")
+    [row] = read_rows(mentions, flat, names, document="x")
 
     assert (row.action, row.codes, row.new_end) == ("changed", ("relabelled", "trimmed"), 5)

@@ -79,24 +79,18 @@ def chunks(tags: Sequence[tuple[str, str]], scheme: Scheme) -> list[tuple[int, i
     for index, (prefix, new_label) in enumerate(tags):
         if prefix != "O" and prefix not in _PREFIXES[scheme]:
             raise TagFaultError(index, f"the prefix {prefix} does not belong to the scheme")
-        goes_on = prefix in "IEL" and bool(label) and new_label == label
-        if prefix in "EL" and not goes_on or (prefix == "I" and not goes_on and scheme != "IOB1"):
+        goes_on = prefix in "IEL" and new_label == label
+        if prefix in "IEL" and not goes_on and scheme != "IOB1":
             raise TagFaultError(index, f"{prefix} follows no word of its entity")
-        if goes_on and prefix == "I":
-            continue
-        if goes_on:
+        if not goes_on:
+            if label and closes:
+                raise TagFaultError(index, "the entity before has no end")
+            if label:
+                found.append((start, index, label))
+            start, label = index, new_label
+        if prefix in "ELSU":
             found.append((start, index + 1, label))
             label = ""
-            continue
-        if label and closes:
-            raise TagFaultError(index, "the entity before has no end")
-        if label:
-            found.append((start, index, label))
-        label = ""
-        if prefix in "SU":
-            found.append((index, index + 1, new_label))
-        elif prefix != "O":
-            start, label = index, new_label
     if label and closes:
         raise TagFaultError(len(tags) - 1, "the entity has no end")
     if label:

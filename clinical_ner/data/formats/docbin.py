@@ -48,10 +48,12 @@ class EntityDocBin(DocBin):
     packages, which srsly makes at each call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, docs: Iterable[Doc] = ()) -> None:
         super().__init__(attrs=_ENTITY_ATTRS, store_user_data=True)
         self._hashes: set[int] = set()
         self._packer = Packer(use_bin_type=True)
+        for doc in docs:
+            self.add(doc)
 
     def add(self, doc: Doc) -> None:
         """Add a Doc; see DocBin.add."""
@@ -93,10 +95,7 @@ def write_entities(docs: Iterable[Doc], path: Path) -> None:
         path: as for write_docbin, which see for errors too.
     """
     with replacing(path) as temporary:
-        collected = EntityDocBin()
-        for doc in docs:
-            collected.add(doc)
-        _save(collected, temporary, path)
+        _save(EntityDocBin(docs), temporary, path)
 
 
 def write_entities_in_parts(docs: Iterable[Doc], folder: Path, *, docs_per_file: int) -> None:
@@ -115,9 +114,7 @@ def write_entities_in_parts(docs: Iterable[Doc], folder: Path, *, docs_per_file:
     name = os.path.basename(os.path.abspath(folder))
     with new_folder(folder) as temporary:
         for number in count(1):
-            part = EntityDocBin()
-            for doc in islice(remaining, docs_per_file):
-                part.add(doc)
+            part = EntityDocBin(islice(remaining, docs_per_file))
             if not len(part):
                 break
             file = f"{name}-{number:05}.spacy"

@@ -24,12 +24,8 @@ PARTS = ("train", "dev", "test")
 def split_shares(*, dev: float, test: float) -> dict[str, float]:
     """Share of every part; train gets the rest.
 
-    Args:
-        dev: shares of the documents, in [0, 1) and with a sum below 1.
-        test: see `dev`.
-
     Raises:
-        ClinicalNerError: they are not.
+        ClinicalNerError: the shares are not in [0, 1), or their sum is not below 1.
     """
     shares_valid = 0 <= dev < 1 and 0 <= test < 1
     # Decimals: in binary, shares such as 0.7 and 0.3 need not sum to 1 sharp.
@@ -45,14 +41,8 @@ def split_shares(*, dev: float, test: float) -> dict[str, float]:
 def part_sizes(documents: int, *, dev: float, test: float, source: str) -> dict[str, int]:
     """Documents per part: shares rounded to the nearest, halves up, but at least 1 of a share > 0.
 
-    Args:
-        documents: number of documents to divide.
-        dev: as in `split_shares`.
-        test: as in `split_shares`.
-        source: what is divided, for the message of an error.
-
     Raises:
-        ClinicalNerError: a share is out of range, or there are too few documents.
+        ClinicalNerError: a share is out of range, or `source` has too few documents.
     """
     shares = split_shares(dev=dev, test=test)
     parts = sum(share > 0 for share in shares.values())
@@ -92,8 +82,8 @@ def split_documents(
     Args:
         presence: True where a document holds an entity of a label. *Shape:* ``(documents,
             labels)``.
-        dev: as in `split_shares`.
-        test: as in `split_shares`.
+        dev: share of the documents, as in `split_shares`.
+        test: see `dev`.
         seed: of the random choices; equal arguments give equal parts.
         source: what is divided, for the message of an error.
         groups: number of the group of each document; a group goes to one part. None for no groups.
@@ -114,7 +104,13 @@ def split_documents(
             f"{source}: {len(units)} groups are too few for {len(filled)} parts with a share "
             "above 0. Give more documents, set --dev or --test to 0, or name smaller groups."
         )
-    drawn = _stratify(units, sizes, seed=seed)
+    # Groups may differ in size, and are drawn in proportion.
+    numbers = sizes if units.are_documents else _numbers_of_groups(len(units), sizes)
+    presence = units.holding > 0
+    in_test = _draw(presence, numbers["test"], seed=seed)
+    in_dev = np.zeros(len(units), dtype=bool)
+    in_dev[~in_test] = _draw(presence[~in_test], numbers["dev"], seed=seed)
+    drawn = {"train": ~in_test & ~in_dev, "dev": in_dev, "test": in_test}
     part_of = np.argmax([drawn[part] for part in filled], axis=0)
     part_of = cover(units, part_of, [sizes[part] for part in filled])
     return {
@@ -137,13 +133,8 @@ def fold_documents(
     that at least as many documents (or groups) hold as there are folds is in every test where
     exchanges reach that; see `cover.cover`. The rest of each fold is divided by `split_documents`.
 
-    Args:
-        presence: as in `split_documents`.
-        seed: as in `split_documents`.
-        source: as in `split_documents`.
-        groups: as in `split_documents`.
-        folds: their number, at least 2.
-        dev: share of the documents that are not in test, in [0, 1).
+    Of `folds`, there are at least 2; `dev` is the share of the documents that are not in test. The
+    other arguments are those of `split_documents`.
 
     Returns:
         By fold, what `split_documents` returns.
@@ -197,25 +188,6 @@ def _equal_sizes(units: Units, part_of: NDArray[np.intp], folds: int) -> list[in
     sizes = np.full(folds, size)
     sizes[np.argsort(-documents, kind="stable")[:over]] += 1
     return sizes.tolist()
-
-
-def _stratify(units: Units, sizes: dict[str, int], *, seed: int) -> dict[str, NDArray[np.bool_]]:
-    """Draw the units of each part, stratified by label.
-
-    Args:
-        units: what is divided.
-        sizes: documents of each part; groups, which may differ in size, are drawn in proportion.
-        seed: of the random choices.
-
-    Returns:
-        *Shape of each:* ``(units,)``.
-    """
-    numbers = sizes if units.are_documents else _numbers_of_groups(len(units), sizes)
-    presence = units.holding > 0
-    in_test = _draw(presence, numbers["test"], seed=seed)
-    in_dev = np.zeros(len(units), dtype=bool)
-    in_dev[~in_test] = _draw(presence[~in_test], numbers["dev"], seed=seed)
-    return {"train": ~in_test & ~in_dev, "dev": in_dev, "test": in_test}
 
 
 def _numbers_of_groups(groups: int, sizes: dict[str, int]) -> dict[str, int]:
