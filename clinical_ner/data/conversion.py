@@ -140,13 +140,7 @@ class ConversionCounts:
     @property
     def lost(self) -> Counter[str]:
         """Why wanted mentions were dropped: mentions per code."""
-        return Counter(
-            {
-                code: self.reasons[code]
-                for code in DROPPED
-                if code not in UNWANTED and self.reasons[code]
-            }
-        )
+        return +Counter({code: self.reasons[code] for code in DROPPED if code not in UNWANTED})
 
     def add(self, rows: Iterable[ConversionRow]) -> None:
         """Count the mentions of one document."""
@@ -210,16 +204,16 @@ def to_flat_doc(
 
 def kept_row(document: str, mention: Mention, chosen: Candidate | None = None) -> ConversionRow:
     """Record a mention that is written: as it was read, or as the entity that was chosen for it."""
-    start, end = mention.start, mention.end
-    codes: tuple[str, ...] = ()
-    if chosen is not None:
-        start, end, codes = chosen.span.start_char, chosen.span.end_char, chosen.codes
-    return _row(document, mention, "changed" if codes else "kept", codes, start, end)
+    if chosen is None:
+        return _row(document, mention, "kept", (), (mention.start, mention.end))
+    written = chosen.span.start_char, chosen.span.end_char
+    action: Action = "changed" if chosen.codes else "kept"
+    return _row(document, mention, action, chosen.codes, written)
 
 
 def dropped_row(document: str, mention: Mention, code: str) -> ConversionRow:
     """Record a mention that is not written; `code` is a key of DROPPED."""
-    return _row(document, mention, "dropped", (code,), None, None)
+    return _row(document, mention, "dropped", (code,), (None, None))
 
 
 def _row(
@@ -227,8 +221,7 @@ def _row(
     mention: Mention,
     action: Action,
     codes: tuple[str, ...],
-    new_start: int | None,
-    new_end: int | None,
+    written: tuple[int | None, int | None],
 ) -> ConversionRow:
     read = mention.id, mention.label, mention.start, mention.end
-    return ConversionRow(document, *read, action, codes, new_start, new_end, mention.label)
+    return ConversionRow(document, *read, action, codes, *written, mention.label)

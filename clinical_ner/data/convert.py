@@ -127,7 +127,7 @@ def convert(
     with ExitStack() as stack:
         stack.enter_context(leaving_no_empty_folder(*files))
         # Renamed last, so that neither file is left if one of them cannot be written.
-        write = stack.enter_context(_writing_report(*files[1:]))
+        write = None if report is None else stack.enter_context(_writing_report(Path(report)))
         conversion = _Conversion(source, label_map or {}, max_dropped, write, advance)
         try:
             if to in FLAT:
@@ -213,12 +213,7 @@ class _Conversion:
         self, documents: Iterable[AnnotatedText], nlp: Language, rules: FlatRules, *, trains: bool
     ) -> Iterator[Doc]:
         """Give Docs with flat entities and all mentions, without documents of only whitespace.
-
-        Args:
-            documents: what is read.
-            nlp: the pipeline.
-            rules: how flat entities are chosen.
-            trains: the Docs are for training, which needs an entity.
+        If `trains`, the Docs are for training, which needs an entity.
         """
         for document, mentions in self._usable(documents):
             doc, rows = to_flat_doc(document.text, mentions, nlp, document=document.id, rules=rules)
@@ -302,13 +297,7 @@ class _Conversion:
 
 
 def _check_apart(source: Path, found: Format, *outputs: Path) -> None:
-    """Raise InputError if a file to write is what is read, or would be in the next run.
-
-    Args:
-        source: what is read.
-        found: the format of the source.
-        *outputs: what is written.
-    """
+    """Raise InputError if a file to write is what is read, or would be in the next run."""
     for path in outputs:
         if path.exists() and source.exists() and path.samefile(source):
             raise InputError(f"{path}: is {source}, which is read. Name another file to write.")
@@ -321,15 +310,12 @@ def _check_apart(source: Path, found: Format, *outputs: Path) -> None:
 
 
 @contextmanager
-def _writing_report(path: Path | None = None) -> Iterator[Callable[[dict[str, Any]], None] | None]:
-    """Give a function that writes one record a line; None without a path.
+def _writing_report(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Give a function that writes one record a line.
 
     Raises:
         InputError: out leaving a file, if it cannot be written.
     """
-    if path is None:
-        yield None
-        return
     with replacing(path) as temporary, temporary.open("w", encoding="utf8") as file:
 
         def write(record: dict[str, Any]) -> None:

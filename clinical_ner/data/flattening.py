@@ -65,15 +65,11 @@ class FlatRules:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for setting, kind in (
-            ("overlap", Overlap),
-            ("discontinuous", Discontinuous),
-            ("misaligned", Misaligned),
-        ):
-            check_choice(setting, getattr(self, setting), get_args(kind))
-        if bool(self.priority) != (self.overlap == "priority") or len(set(self.priority)) < len(
-            self.priority
-        ):
+        check_choice("overlap", self.overlap, get_args(Overlap))
+        check_choice("discontinuous", self.discontinuous, get_args(Discontinuous))
+        check_choice("misaligned", self.misaligned, get_args(Misaligned))
+        has_repeats = len(set(self.priority)) < len(self.priority)
+        if bool(self.priority) != (self.overlap == "priority") or has_repeats:
             raise InputError(
                 "Overlaps settled by priority need a list of labels, each once; a list of labels "
                 "needs overlaps settled by priority."
@@ -120,9 +116,9 @@ def align(
         codes.append("bridged")
     else:
         codes.append("discontinuous")
-    start, end = max(pieces, key=lambda piece: _length(text, piece))
-    kept = trimmed(text, start, end)
-    if kept != (start, end):
+    cut = [trimmed(text, *piece) for piece in pieces]
+    kept = max(cut, key=lambda piece: piece[1] - piece[0])
+    if kept not in pieces:
         codes.append("trimmed")
     # The edge characters are not whitespace, so neither are the tokens that hold them: an entity
     # with a whitespace edge would stop the training of spaCy's own ner (E024).
@@ -199,11 +195,6 @@ def joined(text: str, fragments: Sequence[tuple[int, int]]) -> list[tuple[int, i
         else:
             pieces.append((start, end))
     return pieces
-
-
-def _length(text: str, piece: tuple[int, int]) -> int:
-    start, end = trimmed(text, *piece)
-    return end - start
 
 
 def _contracted(span: Span, start: int, end: int) -> Span | None:

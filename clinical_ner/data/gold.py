@@ -59,17 +59,11 @@ def get_gold(doc: Doc) -> tuple[Mention, ...]:
     Raises:
         ClinicalNerError: the attributes do not fit the group: spans were added or removed.
     """
-    if GOLD_ALL not in doc.spans:
-        return tuple(
-            Mention(f"T{number}", entity.label_, ((entity.start_char, entity.end_char),))
-            for number, entity in enumerate(doc.ents, start=1)
-        )
-    group = doc.spans[GOLD_ALL]
-    spans = list(group)
-    fragments = group.attrs.get("fragments")
-    if fragments is None:
-        fragments = [[(span.start_char, span.end_char)] for span in spans]
-    ids = group.attrs.get("ids", [f"T{number}" for number in range(1, len(spans) + 1)])
+    spans, attrs = list(doc.ents), {}
+    if GOLD_ALL in doc.spans:
+        spans, attrs = list(doc.spans[GOLD_ALL]), doc.spans[GOLD_ALL].attrs
+    fragments = attrs.get("fragments", [[(span.start_char, span.end_char)] for span in spans])
+    ids = attrs.get("ids", [f"T{number}" for number in range(1, len(spans) + 1)])
     if not len(spans) == len(fragments) == len(ids):
         raise InputError(
             f"Document {doc.user_data.get(DOCUMENT_ID, '?')}: the attributes of its spans "

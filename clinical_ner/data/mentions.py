@@ -45,13 +45,11 @@ class Mention:
     Attributes:
         id: unique within the text; readers number the mentions of formats without ids T1, T2, ...
         fragments: (start, end) in code points over the text, at least one, in the file's order.
-        line: where it is in its file, counted from 1; None if the format has no lines.
     """
 
     id: str
     label: str
     fragments: tuple[tuple[int, int], ...]
-    line: int | None = None
 
     @property
     def start(self) -> int:
@@ -94,11 +92,7 @@ class DocumentIds:
         self._places: dict[str, object] = {}
 
     def add(self, document: str, place: object) -> None:
-        """Remember a document.
-
-        Args:
-            document: the document's id.
-            place: where it is; its string is as "notes.jsonl, line 3".
+        """Remember a document, whose place is as "notes.jsonl, line 3".
 
         Raises:
             ClinicalNerError: the id was added before; it names both places.

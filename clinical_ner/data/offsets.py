@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Literal, get_args
@@ -27,10 +27,17 @@ class QuotedMention:
     Attributes:
         mention: its offsets are not checked yet, and may count something else than code points.
         quote: what the file says that its text is, None if it gives none.
+        line: where it is in its file, counted from 1; None if the format has no lines.
     """
 
     mention: Mention
     quote: str | None = None
+    line: int | None = None
+
+    def moved(self, new: Callable[[int], int]) -> QuotedMention:
+        """The mention with every offset replaced by another."""
+        fragments = tuple((new(start), new(end)) for start, end in self.mention.fragments)
+        return replace(self, mention=replace(self.mention, fragments=fragments))
 
 
 @dataclass
@@ -70,18 +77,7 @@ def in_code_points(text: str, quoted: Sequence[QuotedMention], unit: Unit) -> li
         index = bisect_left(ends, offset)
         return index if index < len(ends) and ends[index] == offset else -1
 
-    return [
-        replace(
-            item,
-            mention=replace(
-                item.mention,
-                fragments=tuple(
-                    (code_point(start), code_point(end)) for start, end in item.mention.fragments
-                ),
-            ),
-        )
-        for item in quoted
-    ]
+    return [item.moved(code_point) for item in quoted]
 
 
 def settled(draft: Draft, place: Place, unit: Unit | None = None) -> AnnotatedText:
@@ -107,7 +103,7 @@ def settled(draft: Draft, place: Place, unit: Unit | None = None) -> AnnotatedTe
         converted = in_code_points(draft.text, draft.mentions, candidate)
         for given, item in zip(draft.mentions, converted, strict=True):
             if problem := _problem(draft, given, item, candidate):
-                faults.append(Place(place.path, item.mention.line or place.line).fault(*problem))
+                faults.append(Place(place.path, item.line or place.line).fault(*problem))
                 break
         else:
             mentions = tuple(item.mention for item in converted)
@@ -138,6 +134,15 @@ def _problem(
             "Check that the text is the one annotated, with the same line ends",
         )
     return None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text has no half of a UTF-16 pair, which JSON and file names can hold."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def written(fragments: Iterable[tuple[int, int]]) -> str:

@@ -39,7 +39,7 @@ def nlp() -> Language:
 
 def _mentions(*mentions: tuple[str, list[tuple[int, int]]]) -> list[Mention]:
     return [
-        Mention(f"T{number}", label, tuple(fragments), line=number)
+        Mention(f"T{number}", label, tuple(fragments))
         for number, (label, fragments) in enumerate(mentions, start=1)
     ]
 

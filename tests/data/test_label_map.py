@@ -80,7 +80,7 @@ def test_a_map_that_is_not_there(tmp_path: Path) -> None:
 
 def _mentions(*labels: str) -> list[Mention]:
     return [
-        Mention(f"T{number}", label, ((number, number + 1),), line=number)
+        Mention(f"T{number}", label, ((number, number + 1),))
         for number, label in enumerate(labels, start=1)
     ]
 

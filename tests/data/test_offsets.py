@@ -101,7 +101,7 @@ def test_offsets_that_fit_no_place(unit: Unit, fragments: tuple[int, int]) -> No
 
 
 def test_a_given_unit_is_kept_to_though_quotes_speak_for_another() -> None:
-    given = [QuotedMention(Mention("T1", "X", ((3, 8),), line=9), "fever")]
+    given = [QuotedMention(Mention("T1", "X", ((3, 8),)), "fever", line=9)]
 
     assert _settled("😷 fever", given, "utf-16")[0].fragments == ((2, 7),)
     with pytest.raises(ClinicalNerError, match="line 9: offsets 3 8 of T1"):

@@ -22,11 +22,12 @@ from ..offsets import (
     agrees,
     fits,
     in_code_points,
+    is_unicode,
     settled,
     width,
 )
 from .json_records import read_records
-from .json_shapes import is_name, is_unicode
+from .json_shapes import is_name
 
 if TYPE_CHECKING:
     from bioc import BioCAnnotation, BioCDocument, BioCPassage

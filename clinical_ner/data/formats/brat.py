@@ -18,7 +18,7 @@ from pathlib import Path
 from ...errors import InputError
 from ...files import BOM, new_folder, read_text
 from ..mentions import AnnotatedText, Mention, Place, cannot_hold, checked
-from ..offsets import Draft, QuotedMention, agrees, settled, written
+from ..offsets import Draft, QuotedMention, agrees, is_unicode, settled, written
 
 ALL_ANNOTATORS = "*"
 NO_ANNOTATOR = "-"
@@ -61,8 +61,8 @@ def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[Annotat
             "NAME.ann files lie; subfolders are not searched."
         )
     for name, path in texts.items():
-        # Python puts surrogates for the bytes of a name that it could not decode.
-        if any("\ud800" <= character <= "\udfff" for character in name):
+        # Python puts halves of pairs for the bytes of a name that it could not decode.
+        if not is_unicode(name):
             raise InputError(
                 f"{path}: the file's name is not UTF-8. Rename it, since it becomes the "
                 "document's id."
@@ -183,7 +183,7 @@ def _parse_text_bound(line: str, place: Place) -> QuotedMention:
         )
     pairs = [fragment.split(" ") for fragment in offsets[0].strip().split(";")]
     fragments = tuple((int(start), int(end)) for start, end in pairs)
-    return QuotedMention(Mention(fields[0], label, fragments, place.line), fields[2])
+    return QuotedMention(Mention(fields[0], label, fragments), fields[2], place.line)
 
 
 def _without_bom(text: str, lines: list[QuotedMention]) -> list[QuotedMention]:
@@ -192,27 +192,14 @@ def _without_bom(text: str, lines: list[QuotedMention]) -> list[QuotedMention]:
     The mentions' own texts decide; if they fit neither way, the lines stay as they are for the
     check to point at the first bad one.
     """
-    if all(_agrees(text, line) for line in lines):
-        return lines
-    shifted = [
-        QuotedMention(
-            replace(
-                line.mention,
-                # A mention may hold the mark itself: it then starts at 0 either way.
-                fragments=tuple(
-                    (start - 1 if start > 0 else start, end - 1 if end > 0 else end)
-                    for start, end in line.mention.fragments
-                ),
-            ),
-            (line.quote or "").removeprefix(BOM),
-        )
-        for line in lines
-    ]
-    return shifted if all(_agrees(text, line) for line in shifted) else lines
 
+    def fit(lines: list[QuotedMention]) -> bool:
+        return all(agrees(text, line.mention.fragments, line.quote or "") for line in lines)
 
-def _agrees(text: str, line: QuotedMention) -> bool:
-    return agrees(text, line.mention.fragments, line.quote or "")
+    # A mention may hold the mark itself: it then starts at 0 either way.
+    moved = [line.moved(lambda offset: offset - (offset > 0)) for line in lines]
+    shifted = [replace(line, quote=(line.quote or "").removeprefix(BOM)) for line in moved]
+    return shifted if not fit(lines) and fit(shifted) else lines
 
 
 def write_brat(documents: Iterable[AnnotatedText], folder: Path) -> None:
@@ -253,12 +240,8 @@ def _with_ids(document: AnnotatedText) -> Iterator[tuple[str, Mention]]:
 
 def _line(document: AnnotatedText, id: str, mention: Mention, folder: Path) -> str:
     if mention.label.split() != [mention.label]:
-        raise cannot_hold(
-            folder,
-            document.id,
-            f"the label of {mention.id} is empty or holds whitespace",
-            "Rename it.",
-        )
+        problem = f"the label of {mention.id} is empty or holds whitespace"
+        raise cannot_hold(folder, document.id, problem, "Rename it.")
     quote = " ".join(document.text[start:end] for start, end in mention.fragments)
     offsets = written(mention.fragments)
     return f"{id}\t{mention.label} {offsets}\t{_LINE_BREAK.sub(' ', quote)}\n"

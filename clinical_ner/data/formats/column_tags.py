@@ -29,7 +29,6 @@ class TagFaultError(Exception):
     def __init__(self, index: int, problem: str) -> None:
         super().__init__(problem)
         self.index = index
-        self.problem = problem
 
 
 def parse_tag(tag: str) -> tuple[str, str] | None:

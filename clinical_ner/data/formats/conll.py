@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -195,13 +196,10 @@ def _is_word(line: str, parts: list[str], count: int, label_column: int) -> bool
 
 def _document_text(line: str) -> str | None:
     matched = _TEXT.fullmatch(line)
-    if matched is None:
-        return None
     try:
-        text = json.loads(matched[1])
+        return json.loads(matched[1]) if matched else None
     except ValueError:
         return None
-    return text if isinstance(text, str) else None
 
 
 def _annotated(document: _Document, id: str, scheme: Scheme, path: Path) -> AnnotatedText:
@@ -212,12 +210,10 @@ def _annotated(document: _Document, id: str, scheme: Scheme, path: Path) -> Anno
             found = chunks([(word.prefix, word.label) for word in sentence], scheme)
         except TagFaultError as error:
             place = Place(path, sentence[error.index].line)
-            raise place.fault(f"{error.problem} ({scheme})", "Fix the tag") from None
+            raise place.fault(f"{error} ({scheme})", "Fix the tag") from None
         for first, last, label in found:
             start, end = offsets[sentence[first].line][0], offsets[sentence[last - 1].line][1]
-            mentions.append(
-                Mention(f"T{len(mentions) + 1}", label, ((start, end),), sentence[first].line)
-            )
+            mentions.append(Mention(f"T{len(mentions) + 1}", label, ((start, end),)))
     return AnnotatedText(id, text, tuple(mentions))
 
 
@@ -292,28 +288,23 @@ def _lines(doc: Doc, id: str, path: Path) -> Iterator[str]:
 
 
 def _tags(doc: Doc, id: str, path: Path) -> list[str]:
+    fault = partial(cannot_hold, path, id)
     tags = ["O"] * len(doc)
     # By the text, since a token's own is_space says no if the vocabulary has no language.
     for token in doc:
         if token.text.isspace():
             continue
         if token.ent_iob_ == "":
-            raise cannot_hold(
-                path, id, f"token {token.i} may be in an entity or not", "Annotate it."
-            )
+            raise fault(f"token {token.i} may be in an entity or not", "Annotate it.")
         if re.search(r"[\t\r\n]", token.text) or token.text == DOCSTART:
-            raise cannot_hold(
-                path, id, f"token {token.i} is not a word", "Choose another tokenizer."
-            )
+            raise fault(f"token {token.i} is not a word", "Choose another tokenizer.")
     for entity in doc.ents:
         label = entity.label_
         if parse_tag(f"B-{label}") is None or re.search(r"[\t\r\n]", label):
-            raise cannot_hold(path, id, "a label is empty or holds whitespace", "Rename it.")
+            raise fault("a label is empty or holds whitespace", "Rename it.")
         words = [token.i for token in entity if not token.text.isspace()]
         if not words:
-            raise cannot_hold(
-                path, id, f"the entity of token {entity.start} is whitespace", "Remove it."
-            )
+            raise fault(f"the entity of token {entity.start} is whitespace", "Remove it.")
         tags[words[0]] = f"B-{label}"
         for index in words[1:]:
             tags[index] = f"I-{label}"

@@ -24,6 +24,8 @@ DOCUMENT_ID = "clinical_ner.id"
 _ENTITY_ATTRS = ("NORM", "ENT_IOB", "ENT_TYPE")
 #: As spaCy packs a span: its id, knowledge base id and label, tokens and characters.
 _SPAN = struct.Struct(">QQQllll")
+#: What zlib, msgpack and the arrays inside say to bytes that are no DocBin, or half of one.
+_DAMAGED = (zlib.error, UnpackException, ValueError, LookupError, TypeError, AttributeError)
 
 
 def write_docbin(docs: Iterable[Doc], path: Path) -> None:
@@ -150,18 +152,9 @@ def read_docbin(path: Path, vocab: Vocab) -> list[Doc]:
         data = path.read_bytes()
     except OSError as error:
         raise cannot_be_read(path, error.strerror) from error
-    # What zlib, msgpack and the arrays inside say to bytes that are no DocBin, or half of one.
     try:
         return list(DocBin(store_user_data=True).from_bytes(data).get_docs(vocab))
-    except (
-        zlib.error,
-        UnpackException,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except _DAMAGED as error:
         raise InputError(
             f"{path}: not a readable .spacy file. Write it again with clinical-ner convert."
         ) from error

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..mentions import Mention, Place
-from ..offsets import Draft, QuotedMention
+from ..offsets import Draft, QuotedMention, is_unicode
 
 #: Keys under which mentions stand. Of several the first that holds any has them; the others, for
 #: instance labels of the whole text, are counted.
@@ -89,9 +89,13 @@ def _add_mention(draft: Draft, item: Any, name: str, place: Place) -> None:
             raise place.mention_fault(name, draft.id, "has a text that is not a string")
     else:
         raise place.mention_fault(name, draft.id, f"is {kind(item)}, not a list or an object")
-    fragments = _fragments(pieces)
-    if fragments is None:
+    # type(), since true and false are whole numbers to isinstance().
+    if not (pieces and isinstance(pieces, list)) or not all(
+        isinstance(piece, list) and [type(offset) for offset in piece] == [int, int]
+        for piece in pieces
+    ):
         raise place.mention_fault(name, draft.id, "has no offsets that are whole numbers")
+    fragments = tuple((start, end) for start, end in pieces)
     labels = labels if isinstance(labels, list) else [labels]
     if not labels or not all(isinstance(label, str) and label.strip() for label in labels):
         raise place.mention_fault(name, draft.id, "has no label")
@@ -105,26 +109,14 @@ def _add_mention(draft: Draft, item: Any, name: str, place: Place) -> None:
 def document_id(record: Mapping[str, Any], default: str, place: Place) -> str:
     """Give a document's id: its own, that in its "meta", or the number Prodigy gives its text."""
     meta = record.get("meta")
-    for given in (
-        record.get("id"),
-        meta.get("id") if isinstance(meta, dict) else None,
-        record.get("_input_hash"),
-    ):
-        if given is None:
-            continue
-        if not is_name(given):
-            raise place.fault("the id is neither a name nor a number")
-        return str(given)
-    return default
-
-
-def is_unicode(text: str) -> bool:
-    r"""Whether a text has no half of a UTF-16 pair, which JSON can write (\ud83d), but no file."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    in_meta = meta.get("id") if isinstance(meta, dict) else None
+    ids = (record.get("id"), in_meta, record.get("_input_hash"))
+    given = next((id for id in ids if id is not None), None)
+    if given is None:
+        return default
+    if not is_name(given):
+        raise place.fault("the id is neither a name nor a number")
+    return str(given)
 
 
 def is_name(value: Any) -> bool:
@@ -167,10 +159,8 @@ def objects(value: Any, what: str, place: Place) -> list[dict[str, Any]]:
 
 def kind(value: Any) -> str:
     """Say in JSON's words what a value is."""
-    if value is None:
-        return "null"
     names = {bool: "a truth value", str: "a string", list: "an array", dict: "an object"}
-    return names.get(type(value), "a number")
+    return "null" if value is None else names.get(type(value), "a number")
 
 
 def keys(record: Mapping[str, Any]) -> str:
@@ -184,13 +174,3 @@ def _size(value: Any) -> int:
     if isinstance(value, dict):
         return sum(map(_size, value.values()))
     return len(value) if isinstance(value, list) else 0
-
-
-def _fragments(pieces: Any) -> tuple[tuple[int, int], ...] | None:
-    if not isinstance(pieces, list) or not pieces:
-        return None
-    for piece in pieces:
-        # type(), since true and false are whole numbers to isinstance().
-        if not isinstance(piece, list) or [type(offset) for offset in piece] != [int, int]:
-            return None
-    return tuple((start, end) for start, end in pieces)

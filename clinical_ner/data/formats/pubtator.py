@@ -80,5 +80,5 @@ def _add_annotation(draft: Draft, fields: list[str], place: Place) -> None:
     if len(fields) > 5 and fields[5].strip() not in ("", "-"):
         draft.skipped["concept"] += 1
     fragment = (int(fields[1]), int(fields[2]))
-    mention = Mention(f"T{len(draft.mentions) + 1}", label, (fragment,), place.line)
-    draft.mentions.append(QuotedMention(mention, fields[3]))
+    mention = Mention(f"T{len(draft.mentions) + 1}", label, (fragment,))
+    draft.mentions.append(QuotedMention(mention, fields[3], place.line))

@@ -86,7 +86,7 @@ def _add_tagged(draft: Draft, sentences: list[list[dict[str, Any]]], place: Plac
         try:
             found = chunks(tags, "BILUO")
         except TagFaultError as error:
-            raise place.fault(f"tags are not BILUO: {error.problem}") from None
+            raise place.fault(f"tags are not BILUO: {error}") from None
         for first, last, label in found:
             fragment = (offsets[before + first][0], offsets[before + last - 1][1])
             mention = Mention(f"T{len(draft.mentions) + 1}", label, (fragment,))

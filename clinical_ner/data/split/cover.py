@@ -186,6 +186,4 @@ class _Arrangement:
 
     @staticmethod
     def _with_nothing(values: NDArray[np.int64], moves: bool) -> NDArray[np.int64]:
-        if not moves:
-            return values
-        return np.concatenate([values, np.zeros((1, *values.shape[1:]), dtype=values.dtype)])
+        return np.pad(values, [(0, int(moves)), *[(0, 0)] * (values.ndim - 1)])

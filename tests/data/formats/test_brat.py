@@ -36,7 +36,7 @@ def test_continuous_mention(tmp_path: Path) -> None:
     assert document == AnnotatedText(
         id="note",
         text="Severe chest pain.",
-        mentions=(Mention("T1", "Sign_symptom", ((7, 17),), line=1),),
+        mentions=(Mention("T1", "Sign_symptom", ((7, 17),)),),
         skipped={},
     )
 
@@ -80,9 +80,9 @@ def test_other_lines_are_counted_by_kind(tmp_path: Path) -> None:
 
 
 def test_line_numbers_count_every_line(tmp_path: Path) -> None:
-    document = _read_one(tmp_path, "He fell.", "#1\tNote T2\tx", "", "T2\tEvent 3 7\tfell")
+    message = _error(tmp_path, "He fell.", "#1\tNote T2\tx", "", "T2\tEvent 3 7\tfall")
 
-    assert document.mentions[0].line == 3
+    assert f"{tmp_path / 'note.ann'}, line 3: the text of T2" in message
 
 
 def test_offsets_count_code_points_over_the_files_own_line_ends(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_annotations_with_crlf(tmp_path: Path) -> None:
 
     [document] = read_brat(tmp_path)
 
-    assert document.mentions == (Mention("T1", "Event", ((3, 7),), line=1),)
+    assert document.mentions == (Mention("T1", "Event", ((3, 7),)),)
     assert document.skipped == {"E": 1}
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText
+from clinical_ner.errors import ClinicalNerError
 
 from .examples import spans
 
@@ -36,7 +37,7 @@ def test_mentions_and_what_is_counted(tmp_path: Path, end: str) -> None:
 
     assert (first.id, first.text) == ("7", "Chest pain\nafter a fall.")
     assert spans(first) == [("Disease", ((0, 10),)), ("Event", ((19, 23),))]
-    assert [(mention.id, mention.line) for mention in first.mentions] == [("T1", 3), ("T2", 4)]
+    assert [mention.id for mention in first.mentions] == ["T1", "T2"]
     assert first.skipped == {"concept": 1, "relation": 2}
     assert (second.id, second.text, second.mentions) == ("8", "Fever", ())
 
@@ -58,3 +59,8 @@ def test_offsets_of_other_units(tmp_path: Path, unit: str | None, start: int) ->
     [document] = _read(tmp_path, "7|t|😷 fever", line, offsets=unit)
 
     assert spans(document) == [("Sign", ((2, 7),))]
+
+
+def test_a_mention_that_does_not_fit_is_named_by_its_own_line(tmp_path: Path) -> None:
+    with pytest.raises(ClinicalNerError, match="line 4: the text of T2 does not match document 7"):
+        _read(tmp_path, *NOTE, "7\t18\t22\tfall\tEvent")
