@@ -13,7 +13,6 @@ from ..calibration.calibration import Calibration
 from ..decoding.decision import Decoded
 from ..decoding.decode import decode
 from ..decoding.document_lattice import DocumentLattice
-from ..pipeline.annotation import annotate
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring import prior
 from ..scoring.average_precision import MIN_PROBABILITY, RankedSpans
@@ -98,13 +97,7 @@ class Recorder:
             replace(component.decision, prior_strength=strength),
             entity_step=component.entity_step,
         )
-        annotate(
-            doc,
-            decoded,
-            spans_key=component.spans_key,
-            overwrite=component.overwrite,
-            calibrated=component.entity_step is not None,
-        )
+        component.annotator.annotate(doc, decoded)
         return doc
 
     def counts(self) -> tuple[ProbabilityCounts, ProbabilityDetails]:

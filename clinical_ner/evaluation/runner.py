@@ -12,6 +12,7 @@ from spacy.tokens import Doc, Span
 from spacy.util import minibatch
 
 from ..decoding.decision import Decoded
+from ..pipeline.annotation import blocked_tokens
 from ..pipeline.recognizer import ClinicalNer
 from ..types import LogProbs
 
@@ -91,9 +92,7 @@ class Runner:
             component.set_annotations(batch, scores)
             decoded = time.perf_counter()
             for (before, log_probs), doc in zip(seen, batch, strict=True):
-                group = doc.spans[component.spans_key]
-                entities = [(span.start, span.end, span.label_) for span in group]
-                made = Decoded(entities, group.attrs["scores"])
+                made = component.annotator.made(doc)
                 self._recognized.append(Recognized(before, log_probs, made))
             # The time of keeping is not the pipeline's.
             self.seconds -= time.perf_counter() - decoded + decoding - start
@@ -138,5 +137,8 @@ def unannotated(nlp: Language, reference: Doc) -> Doc:
 def bare(doc: Doc) -> Doc:
     """The tokens and entities of a document, without the output of the other components."""
     copy = Doc(doc.vocab, words=[t.text for t in doc], spaces=[bool(t.whitespace_) for t in doc])
-    copy.set_ents([Span(copy, ent.start, ent.end, label=ent.label_) for ent in doc.ents])
+    copy.set_ents(
+        [Span(copy, ent.start, ent.end, label=ent.label_) for ent in doc.ents],
+        blocked=[copy[i : i + 1] for i in blocked_tokens(doc)],
+    )
     return copy

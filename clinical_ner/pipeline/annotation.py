@@ -2,94 +2,178 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from spacy.tokens import Doc, Span, SpanGroup
+from spacy.tokens import Doc, Span
 
 from ..decoding.decision import Decoded
 from ..errors import ConfigError
 from ..types import EntityOffsets
+from .entity_group import CharOffsets, EntityGroup, char_offsets
 
-#: Key of a group's attributes that says who made it, and its value. The getter of ``span._`` finds
-#: groups by it, so it needs no state that another process, or another pipeline, would lack.
+#: Key of a group's attributes that says what made it, and its value.
 MADE_BY = "component"
 FACTORY = "clinical_ner"
+#: Key of a group's attributes: which component made it, and which of its spans it put into
+#: ``doc.ents``.
+OWNER = "owner"
+IN_ENTS = "in_ents"
 
 
-def annotate(
-    doc: Doc, decoded: Decoded, *, spans_key: str, overwrite: bool, calibrated: bool
-) -> None:
-    """Set ``doc.ents`` and ``doc.spans[spans_key]``, the latter without entities of others.
+@dataclass(frozen=True)
+class Annotator:
+    """Writes the entities of one component to documents.
 
-    Args:
-        doc: the document.
-        decoded: the entities and their probabilities.
-        spans_key: key of ``doc.spans`` for our entities.
+    Attributes:
+        owner: tells the component from others of its factory, those of other pipelines too.
+        name: the component's, the key of its group where ``spans_key`` is taken by another one.
+        spans_key: key of ``doc.spans`` for its entities.
+        attribute: name under which ``span._`` gives their probability.
         overwrite: whether the entities of others give way; if not, those of ours that overlap them
-            are left out. Entities that an earlier call made are replaced in any case.
+            stay out of ``doc.ents``. Entities that an earlier call made are replaced in any case.
         calibrated: what the group says of its scores: whether they are calibrated as entities.
     """
-    ours = set(_offsets(doc, spans_key))
-    others = [
-        ent for ent in doc.ents if not overwrite and (ent.start, ent.end, ent.label_) not in ours
-    ]
-    taken = {i for ent in others for i in range(ent.start, ent.end)}
-    kept = [
-        index
-        for index, (start, end, _) in enumerate(decoded.spans)
-        if taken.isdisjoint(range(start, end))
-    ]
-    spans = [Span(doc, *decoded.spans[index][:2], label=decoded.spans[index][2]) for index in kept]
-    doc.set_ents(others + spans)
-    attributes = {MADE_BY: FACTORY, "calibrated": calibrated}
-    if decoded.scores is not None:
-        attributes["scores"] = [decoded.scores[index] for index in kept]
-    doc.spans[spans_key] = SpanGroup(doc, name=spans_key, attrs=attributes, spans=spans)
 
+    owner: str
+    name: str
+    spans_key: str
+    attribute: str
+    overwrite: bool
+    calibrated: bool
 
-def probability_of(span: Span) -> float | None:
-    """The probability that a component gave to a span when it made it an entity.
+    def annotate(self, doc: Doc, decoded: Decoded) -> None:
+        """Set ``doc.ents``, the group and the probabilities; blocked tokens stay blocked.
 
-    Returns:
-        None if it made no such entity, or its loss has no posterior.
-    """
-    wanted = (span.start, span.end, span.label_)
-    for group in span.doc.spans.values():
-        if group.attrs.get(MADE_BY) != FACTORY or "scores" not in group.attrs:
-            continue
-        index = bisect_left(group, wanted[0], key=lambda entity: entity.start)
-        if index < len(group) and _offset(group[index]) == wanted:
-            return group.attrs["scores"][index]
-    return None
+        Args:
+            doc: the document.
+            decoded: the entities, in the order of the text, and their probabilities. The group
+                holds all of them.
+        """
+        earlier = self._forget(doc)
+        others = [
+            ent
+            for ent in doc.ents
+            if not self.overwrite and (ent.start_char, ent.end_char, ent.label_) not in earlier
+        ]
+        blocked = blocked_tokens(doc)
+        taken = {*blocked, *(i for ent in others for i in range(ent.start, ent.end))}
+        spans = [Span(doc, start, end, label=label) for start, end, label in decoded.spans]
+        fits = [taken.isdisjoint(range(span.start, span.end)) for span in spans]
+        ours = [span for span, in_ents in zip(spans, fits, strict=True) if in_ents]
+        doc.set_ents(others + ours, blocked=[doc[i : i + 1] for i in blocked], default="outside")
+        attributes: dict[str, Any] = {
+            MADE_BY: FACTORY,
+            OWNER: self.owner,
+            IN_ENTS: fits,
+            "calibrated": self.calibrated,
+        }
+        if decoded.scores is not None:
+            attributes["scores"] = list(decoded.scores)
+            user_data: dict[Any, Any] = doc.user_data
+            for span, in_ents, score in zip(spans, fits, decoded.scores, strict=True):
+                of_labels = user_data.setdefault(self._key(span.start_char, span.end_char), {})
+                # What another component put into doc.ents is not ours to score.
+                if in_ents or span.label_ not in of_labels:
+                    of_labels[span.label_] = score
+        key = self._free_key(doc)
+        doc.spans[key] = EntityGroup(doc, name=key, attrs=attributes, spans=spans)
 
-
-def register_probability(attribute: str, *, name: str) -> None:
-    """Make ``span._.ATTRIBUTE`` the probability of the entity, if it is not that already.
-
-    Args:
-        attribute: its name.
-        name: the component's, for the message of an error.
-
-    Raises:
-        ClinicalNerError: the attribute is something else.
-    """
-    if not Span.has_extension(attribute):
-        Span.set_extension(attribute, getter=probability_of)
-    elif Span.get_extension(attribute)[2] is not probability_of:
-        raise ConfigError(
-            f"The extension Span._.{attribute} is taken by something else: give component "
-            f"'{name}' another probability_attribute."
+    def made(self, doc: Doc) -> Decoded:
+        """The entities that the component put into ``doc.ents``, with their probabilities."""
+        group = doc.spans[next(key for key in doc.spans if self._owns(doc, key))]
+        kept = [i for i, in_ents in enumerate(group.attrs[IN_ENTS]) if in_ents]
+        spans: list[EntityOffsets] = [(of.start, of.end, of.label_) for of in group]
+        scores = group.attrs.get("scores")
+        return Decoded(
+            [spans[i] for i in kept], None if scores is None else [scores[i] for i in kept]
         )
 
+    def _forget(self, doc: Doc) -> set[CharOffsets]:
+        """Remove what an earlier call left, and return what it put into ``doc.ents``."""
+        found: set[CharOffsets] = set()
+        user_data: dict[Any, Any] = doc.user_data
+        for key in [key for key in doc.spans if self._owns(doc, key)]:
+            group = doc.spans.pop(key)
+            offsets = char_offsets(group)
+            fits = group.attrs.get(IN_ENTS, [True] * len(offsets))
+            found.update(of for of, in_ents in zip(offsets, fits, strict=True) if in_ents)
+            for start, end, label in offsets:
+                of_labels = user_data.pop(self._key(start, end), {})
+                if left := {name: of for name, of in of_labels.items() if name != label}:
+                    user_data[self._key(start, end)] = left
+        return found
 
-def _offset(span: Span) -> EntityOffsets:
-    return span.start, span.end, span.label_
+    def _owns(self, doc: Doc, key: str) -> bool:
+        attributes = doc.spans[key].attrs
+        # Documents of versions before the owner was written have one group of one component.
+        return attributes.get(MADE_BY) == FACTORY and (
+            attributes[OWNER] == self.owner if OWNER in attributes else key == self.spans_key
+        )
+
+    def _free_key(self, doc: Doc) -> str:
+        """The key of the group, or another one where another component's entities have it."""
+        numbered = (f"{self.name}_{number}" for number in range(2, len(doc.spans) + 3))
+        return next(
+            key
+            for key in (self.spans_key, self.name, *numbered)
+            if key not in doc.spans or doc.spans[key].attrs.get(MADE_BY) != FACTORY
+        )
+
+    def _key(self, start_char: int, end_char: int) -> tuple[str, str, int, int]:
+        """Where spaCy itself keeps an attribute of a span, so that it goes where those go."""
+        return "._.", self.attribute, start_char, end_char
 
 
-def _offsets(doc: Doc, spans_key: str) -> Sequence[EntityOffsets]:
-    """The entities that an earlier call made, where the group is still there."""
-    group = doc.spans.get(spans_key)
-    if group is None or group.attrs.get(MADE_BY) != FACTORY:
-        return []
-    return [_offset(span) for span in group]
+def blocked_tokens(doc: Doc) -> list[int]:
+    """Tokens that no entity may hold, as ``doc.set_ents(blocked=...)`` marks them."""
+    return [token.i for token in doc if token.ent_iob_ == "B" and not token.ent_type]
+
+
+@dataclass(frozen=True)
+class ProbabilityAttribute:
+    """Getter and setter of ``span._.NAME``: the probability of the entity that a component made.
+
+    Attributes:
+        name: of the attribute.
+    """
+
+    name: str
+
+    def get(self, span: Span) -> float | None:
+        """The probability, None if no component found such an entity or its loss has none."""
+        wanted = (span.start_char, span.end_char, span.label_)
+        user_data: dict[Any, Any] = span.doc.user_data
+        of_labels: dict[str, float] = user_data.get(("._.", self.name, *wanted[:2]), {})
+        if wanted[2] in of_labels:
+            return of_labels[wanted[2]]
+        # A DocBin leaves user_data out as a rule, but not the groups.
+        for group in span.doc.spans.values():
+            scores = group.attrs.get("scores", ())
+            if group.attrs.get(MADE_BY) == FACTORY and len(scores) == len(group):
+                offsets = char_offsets(group)
+                if wanted in offsets:
+                    return float(scores[offsets.index(wanted)])
+        return None
+
+    def set(self, span: Span, value: dict[str, float]) -> None:
+        """Keep probabilities by label, as ``Doc.from_json`` does with what ``to_json`` gave."""
+        user_data: dict[Any, Any] = span.doc.user_data
+        user_data["._.", self.name, span.start_char, span.end_char] = dict(value)
+
+    def register(self, *, component: str) -> None:
+        """Make ``span._.NAME`` this, if it is not that already.
+
+        Args:
+            component: its name, for the message of an error.
+
+        Raises:
+            ConfigError: the attribute is something else.
+        """
+        if not Span.has_extension(self.name):
+            Span.set_extension(self.name, getter=self.get, setter=self.set)
+        elif getattr(Span.get_extension(self.name)[2], "__self__", None) != self:
+            raise ConfigError(
+                f"The extension Span._.{self.name} is taken by something else: give component "
+                f"'{component}' another probability_attribute."
+            )

@@ -1,6 +1,7 @@
 """The component ``clinical_ner``: it wires tags, model, loss, decoding and scoring together."""
 
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -43,7 +44,7 @@ from ..tags.encode import encode_example, taggable
 from ..tags.scheme import tag_names
 from ..tags.statistics import TagStatistics
 from ..types import LogProbs, TagLoss
-from .annotation import annotate, register_probability
+from .annotation import Annotator, ProbabilityAttribute
 from .document_access import DocumentAccess, release_inputs
 from .finite import check_loss, check_probabilities, check_rows
 from .serialization import (
@@ -180,10 +181,11 @@ class ClinicalNer(TrainablePipe):
             prior_smoothing: pseudo-count a >= 0 of every tag in the prior that s < 1 takes away.
             thresholds: by label, the smallest probability of an entity that is made.
             overwrite: whether entities replace those already in ``doc.ents``; if not, these stay,
-                and entities that overlap them are left out. Its own of an earlier call are replaced
-                always.
-            spans_key: key of ``doc.spans`` under which its entities stand, with their probabilities
-                in ``attrs["scores"]``.
+                and entities that overlap them are not put there. Its own of an earlier call are
+                replaced always.
+            spans_key: key of ``doc.spans`` for all entities that it found, with their probabilities
+                in ``attrs["scores"]``; where another component of this factory has the key, the
+                name of the component is taken.
             probability_attribute: name under which ``span._`` gives the probability of an entity.
             keep_transformer_output: whether ``doc._.trf_data`` stays when the entities are made. If
                 not, it is set to None where no other component listens to a transformer: it holds
@@ -211,7 +213,7 @@ class ClinicalNer(TrainablePipe):
         self.prior_strength = prior_strength
         self.prior_smoothing = prior_smoothing
         self.thresholds = thresholds
-        register_probability(probability_attribute, name=name)
+        ProbabilityAttribute(probability_attribute).register(component=name)
         self.spans_key = spans_key
         self.probability_attribute = probability_attribute
         self.keep_transformer_output = keep_transformer_output
@@ -316,19 +318,12 @@ class ClinicalNer(TrainablePipe):
             ClinicalNerError: what should be a probability is no number.
         """
         releases = not self.keep_transformer_output and self._access.listens_alone(self)
-        # A temperature alone leaves entities too sure, which were chosen for being probable.
-        calibrated = self.entity_step is not None
+        annotator = self.annotator
         docs = list(docs)
         for doc, log_probs in zip(docs, scores, strict=True):
             check_probabilities(doc, log_probs, name=self.name)
         for doc, decoded in zip(docs, self.decode_all(docs, scores), strict=True):
-            annotate(
-                doc,
-                decoded,
-                spans_key=self.spans_key,
-                overwrite=self.overwrite,
-                calibrated=calibrated,
-            )
+            annotator.annotate(doc, decoded)
             if releases:
                 release_inputs(doc)
 
@@ -481,6 +476,21 @@ class ClinicalNer(TrainablePipe):
         """The present decision."""
         prior = self.statistics.smoothed_prior(self.prior_smoothing)
         return Decision(self.prior_strength, self.thresholds, prior)
+
+    @property
+    def annotator(self) -> Annotator:
+        """What writes its entities to documents, under the present settings."""
+        labels = "\n".join(self.labels).encode("utf8")
+        return Annotator(
+            # The labels too: components of two pipelines often have one name.
+            owner=f"{self.name}:{zlib.crc32(labels):08x}",
+            name=self.name,
+            spans_key=self.spans_key,
+            attribute=self.probability_attribute,
+            overwrite=self.overwrite,
+            # A temperature alone leaves entities too sure, which were chosen for being probable.
+            calibrated=self.entity_step is not None,
+        )
 
     @property
     def entity_step(self) -> EntityStep | None:

@@ -423,14 +423,17 @@ def test_an_attribute_that_is_taken_is_refused(transformer: Path) -> None:
         Span.remove_extension("taken")
 
 
-def test_entities_of_others_stay_and_are_not_in_the_group(small: Language) -> None:
+def test_entities_of_others_stay_and_the_group_holds_what_has_no_room(small: Language) -> None:
+    expected = summary(small(TEXT))
+    start, end, _, _ = expected[0]
     doc = small.make_doc(TEXT)
-    doc.set_ents([Span(doc, 2, 4, label="Other")])
+    doc.set_ents([Span(doc, start, end, label="Other")])
     doc = small(doc)
-    assert ("Other", None) in [(ent.label_, ent._.probability) for ent in doc.ents]
-    assert all(span.label_ != "Other" and span.start not in (2, 3) for span in doc.spans["ner"])
-    assert len(doc.spans["ner"]) == len(doc.ents) - 1
-    assert len(doc.spans["ner"].attrs["scores"]) == len(doc.spans["ner"])
+    assert summary(doc) == [(start, end, "Other", None), *expected[1:]]
+    group = doc.spans["ner"]
+    assert [(s.start, s.end, s.label_, s._.probability) for s in group] == expected
+    assert group.attrs["scores"] == [of[3] for of in expected]
+    assert group.attrs["in_ents"] == [False] + [True] * (len(expected) - 1)
 
 
 def test_a_second_run_replaces_what_the_first_made(small: Language) -> None:
