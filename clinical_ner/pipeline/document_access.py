@@ -99,7 +99,8 @@ class DocumentAccess:
             raise ClinicalNerError(
                 f"Component '{component.name}' cannot compute the token vectors of this document "
                 f"again: {reason}. Ask with a Doc that went through the whole pipeline, as "
-                "nlp(text) gives it."
+                "nlp(text) gives it. Of a component that was taken from another pipeline, source "
+                "the one that it listens to as well, before it."
             )
         return again
 

@@ -1,5 +1,6 @@
 """The component ``clinical_ner``: it wires tags, model, loss, decoding and scoring together."""
 
+import sys
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -219,6 +220,22 @@ class ClinicalNer(TrainablePipe):
         self.keep_transformer_output = keep_transformer_output
         # What the config said, so that a stored attribute yields to an override at loading only.
         self._configured = decision_settings(self)
+
+    @property
+    def name(self) -> str:
+        """The name of the component in its pipeline, which sets it."""
+        name: str = TrainablePipe.name.__get__(self)
+        return name
+
+    @name.setter
+    def name(self, value: str) -> None:
+        TrainablePipe.name.__set__(self, value)
+        # A pipeline that takes the component from another one (add_pipe(source=...)) sets the name
+        # and hands over nothing of itself. Without this the component would go on asking its former
+        # pipeline for token vectors.
+        pipeline = sys._getframe(1).f_locals.get("self")
+        if isinstance(pipeline, Language):
+            self._access = DocumentAccess(pipeline)
 
     @property
     def labels(self) -> tuple[str, ...]:
