@@ -17,6 +17,7 @@ from spacy.tokens import DocBin
 from spacy.training import Example
 from spacy.training.batchers import minibatch_by_words
 from spacy.training.corpus import FILE_TYPE, walk_corpus
+from spacy.util import registry
 from spacy.vocab import Vocab
 
 from ..errors import InputError, check_number
@@ -28,6 +29,10 @@ N_EPOCHS = 20
 #: Epochs among which the shortest is looked for: the mean hides it where an epoch has few steps,
 #: and one step is then a large part of it.
 N_EPOCHS_SHORTEST = 200
+#: Register name of the schedule that counts its steps on the training corpus.
+EPOCHS_SCHEDULE = "clinical_ner.warmup_linear_epochs.v1"
+#: That of batches by words, unless a config says otherwise.
+TOLERANCE = 0.2
 
 
 def warmup_linear_epochs(
@@ -37,7 +42,7 @@ def warmup_linear_epochs(
     warmup: float,
     words_per_batch: int,
     initial_rate: float,
-    tolerance: float = 0.2,
+    tolerance: float = TOLERANCE,
     batcher: Callable | None = None,
 ) -> Iterator[float]:
     """Learning rates that rise linearly to ``initial_rate``, then fall linearly to 0.
@@ -68,7 +73,66 @@ def warmup_linear_epochs(
     total = planned_steps(
         path, epochs=epochs, words_per_batch=words_per_batch, tolerance=tolerance, batcher=batcher
     )
-    return _warmup_linear(total, round(warmup * total), initial_rate)
+    return warmup_linear(
+        initial_rate=initial_rate, warmup_steps=round(warmup * total), total_steps=total
+    )
+
+
+def warmup_linear(*, initial_rate: float, warmup_steps: int, total_steps: int) -> Iterator[float]:
+    """The rates of ``warmup_linear_epochs`` for a known number of steps.
+
+    Register name: ``clinical_ner.warmup_linear.v1`` (``@schedules``).
+
+    Args:
+        initial_rate: the highest rate.
+        warmup_steps: steps during which the rate rises.
+        total_steps: planned steps, at least 1.
+
+    Yields:
+        One rate per step.
+    """
+    if total_steps == 1:
+        # It would learn nothing at the rate 0, with which any longer training ends.
+        yield initial_rate
+    else:
+        # However long the rise, it leaves the last step its 0.
+        rising = min(warmup_steps, total_steps - 1)
+        for step in range(total_steps):
+            if step < rising:
+                yield initial_rate * (step + 1) / rising
+            else:
+                yield initial_rate * (total_steps - 1 - step) / max(1, total_steps - 1 - rising)
+    while True:
+        yield 0.0
+
+
+def in_numbers(optimizer: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's config whose schedule needs no corpus.
+
+    A pipeline that is trained on (``nlp.resume_training``) makes its optimizer of this part of its
+    config alone, without the paths and variables of the other parts.
+
+    Args:
+        optimizer: with its variables resolved.
+    """
+    rate = optimizer["learn_rate"]
+    if not isinstance(rate, dict) or rate.get("@schedules") != EPOCHS_SCHEDULE:
+        return optimizer
+    batcher = {"batcher": rate["batcher"]} if rate.get("batcher") else {}
+    total = planned_steps(
+        rate["path"],
+        epochs=rate["epochs"],
+        words_per_batch=rate["words_per_batch"],
+        tolerance=rate.get("tolerance", TOLERANCE),
+        batcher=registry.resolve(batcher).get("batcher"),
+    )
+    numbers = {
+        "@schedules": "clinical_ner.warmup_linear.v1",
+        "initial_rate": rate["initial_rate"],
+        "warmup_steps": round(rate["warmup"] * total),
+        "total_steps": total,
+    }
+    return {**optimizer, "learn_rate": numbers}
 
 
 def evaluation_interval(
@@ -76,7 +140,7 @@ def evaluation_interval(
     path: str | Path,
     epochs: int,
     words_per_batch: int,
-    tolerance: float = 0.2,
+    tolerance: float = TOLERANCE,
     batcher: Callable | None = None,
 ) -> int:
     """Steps between evaluations: at least once per epoch, the last in the last tenth of training.
@@ -102,7 +166,7 @@ def patience(
     path: str | Path,
     patience_epochs: int,
     words_per_batch: int,
-    tolerance: float = 0.2,
+    tolerance: float = TOLERANCE,
     batcher: Callable | None = None,
 ) -> int:
     """Steps without a better score on dev after which training ends, from a number of epochs.
@@ -191,22 +255,6 @@ def _epoch_steps(
         generator.shuffle(items)
         steps.append(sum(1 for _ in batcher(items)))
     return steps
-
-
-def _warmup_linear(total: int, warmup_steps: int, rate: float) -> Iterator[float]:
-    if total == 1:
-        # It would learn nothing at the rate 0, with which any longer training ends.
-        yield rate
-    else:
-        # However long the rise, it leaves the last step its 0.
-        warmup_steps = min(warmup_steps, total - 1)
-        for step in range(total):
-            if step < warmup_steps:
-                yield rate * (step + 1) / warmup_steps
-            else:
-                yield rate * (total - 1 - step) / max(1, total - 1 - warmup_steps)
-    while True:
-        yield 0.0
 
 
 def document_lengths(path: Path) -> list[int]:

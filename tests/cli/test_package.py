@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import spacy
+from spacy.language import Language
+from spacy.training import Example
 from thinc.api import Config
 
 from clinical_ner.cli import main
@@ -125,6 +127,36 @@ class TestWheels:
         paths = Config().from_str(text, interpolate=False)["paths"]
         assert set(paths) >= {"train", "dev"}
         assert set(paths.values()) == {None}
+
+    @pytest.mark.parametrize("way", ["folder", "wheel"])
+    def test_training_goes_on_in_python(
+        self, trained: Trained, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = trained.model
+        if way == "wheel":
+            with zipfile.ZipFile(trained.wheels[1]) as archive:
+                archive.extractall(tmp_path)
+            folder = next(tmp_path.glob("en_clinical_ner/*/config.cfg")).parent
+        # None of the files of the training is found from here.
+        monkeypatch.chdir(tmp_path)
+
+        def loaded() -> tuple[Language, list[Example]]:
+            nlp = spacy.load(folder)
+            label = nlp.get_pipe("ner").labels[0]
+            entities = {"entities": [(7, 11, label)]}
+            return nlp, [Example.from_dict(nlp.make_doc("Denies rash."), entities)]
+
+        nlp, examples = loaded()
+        rate = next(nlp.resume_training().schedules["learn_rate"])
+        assert 0 < rate <= nlp.config["training"]["optimizer"]["learn_rate"]["initial_rate"]
+        # spaCy makes the optimizer at the first update.
+        nlp, examples = loaded()
+        with pytest.warns(UserWarning, match="its calibration is that of other probabilities"):
+            assert nlp.update(examples)["ner"] > 0
+        nlp, examples = loaded()
+        assert nlp.create_optimizer() is not None
+        nlp.initialize(lambda: examples)
+        assert nlp.get_pipe("ner").labels == (examples[0].reference.ents[0].label_,)
 
     def test_nothing_was_downloaded(self, trained: Trained) -> None:
         assert [path for path in trained.hub.rglob("*") if path.is_file()] == []

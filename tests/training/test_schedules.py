@@ -14,10 +14,17 @@ from spacy.tokens import Doc, DocBin
 from spacy.training import Corpus, Example
 from spacy.training.batchers import configure_minibatch_by_words
 from spacy.training.loop import create_train_batches
+from spacy.util import registry
 from spacy.vocab import Vocab
 
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.training.schedules import evaluation_interval, planned_steps, warmup_linear_epochs
+from clinical_ner.training.schedules import (
+    EPOCHS_SCHEDULE,
+    evaluation_interval,
+    in_numbers,
+    planned_steps,
+    warmup_linear_epochs,
+)
 
 WORDS_PER_BATCH = 500
 SMALL, LARGE = 3_000, 70_000
@@ -230,3 +237,34 @@ def test_a_corpus_without_tokens_is_an_error_that_names_it(tmp_path: Path) -> No
         ClinicalNerError, match=r"hollow\.spacy.*holds no document with tokens, so there is"
     ):
         plan(path, 1)
+
+
+def test_in_numbers_it_is_the_same_and_needs_no_corpus(corpora: Callable[[str], Path]) -> None:
+    path = corpora("small")
+    batcher = {
+        "@batchers": "spacy.batch_by_words.v1",
+        "size": 40,
+        "tolerance": 0.1,
+        "discard_oversize": False,
+    }
+    for further in ({}, {"tolerance": 0.3}, {"batcher": batcher}):
+        optimizer = {
+            "@optimizers": "Adam.v1",
+            "learn_rate": {
+                "@schedules": EPOCHS_SCHEDULE,
+                "path": str(path),
+                "epochs": 7,
+                "warmup": 0.2,
+                "words_per_batch": WORDS_PER_BATCH,
+                "initial_rate": 0.004,
+                **further,
+            },
+        }
+        expected = registry.resolve({"of": optimizer["learn_rate"]})
+        numbers = in_numbers(optimizer)
+        assert numbers["@optimizers"] == "Adam.v1" and str(path) not in str(numbers)
+        found = registry.resolve({"of": numbers["learn_rate"]})
+        first, second = (list(islice(of["of"], 100)) for of in (expected, found))
+        assert first == second and 0 < sum(rate > 0 for rate in first) < 100
+    for other in (0.001, {"@schedules": "warmup_linear.v1"}):
+        assert in_numbers({"learn_rate": other}) == {"learn_rate": other}
