@@ -156,7 +156,7 @@ class TestWheels:
         nlp, examples = loaded()
         assert nlp.create_optimizer() is not None
         nlp.initialize(lambda: examples)
-        assert nlp.get_pipe("ner").labels == (examples[0].reference.ents[0].label_,)
+        assert nlp.get_pipe("ner").statistics.total == len(examples[0].reference)
 
     def test_nothing_was_downloaded(self, trained: Trained) -> None:
         assert [path for path in trained.hub.rglob("*") if path.is_file()] == []
