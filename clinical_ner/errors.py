@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable
+from dataclasses import MISSING, field, fields
 from difflib import get_close_matches
+from typing import Any
 
 
 class ClinicalNerError(ValueError):
@@ -99,6 +101,18 @@ def check_number(
         range_ = f" >= {least:g}" if least is not None else " that is finite"
     noun = "an integer" if integer else "a number"
     raise ConfigError(f"{setting} must be {noun}{range_}, got {value!r}.")
+
+
+def number(default: Any = MISSING, **bounds: float) -> Any:
+    """A field of a dataclass that is a number within bounds; see ``check_numbers``."""
+    return field(default=default, metadata=bounds)
+
+
+def check_numbers(settings: Any) -> None:
+    """Check the fields of a dataclass that were made by ``number``; see ``check_number``."""
+    for setting in fields(settings):
+        if setting.metadata:
+            check_number(setting.name, getattr(settings, setting.name), **setting.metadata)
 
 
 def no_posterior(loss: str) -> ConfigError:

@@ -2,7 +2,7 @@
 
 import copy
 from abc import abstractmethod
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from thinc.loss import Loss
 from thinc.util import get_array_module, to_numpy
 
 from ..arrays import as_like, log_softmax
-from ..errors import ConfigError, NotFittedError, check_number
+from ..errors import ConfigError, NotFittedError, check_numbers, number
 from ..tags.batch_sampling import BatchSampling
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
@@ -23,11 +23,6 @@ from ..types import Logits, TagIds
 #:   classes    mean over the tags in the batch of the mean over their tokens: unknown
 #:   weights    sum over tokens / sum of their weights in the batch: unknown
 REDUCTIONS = {"tokens": True, "documents": True, "classes": False, "weights": False}
-
-
-def number(default: float, **bounds: float) -> Any:
-    """A setting that is a number within bounds, which are those of ``check_number``."""
-    return field(default=default, metadata=bounds)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -59,9 +54,7 @@ class EntityLoss(Loss):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for setting in fields(self):
-            if setting.metadata:
-                check_number(setting.name, getattr(self, setting.name), **setting.metadata)
+        check_numbers(self)
         if self.reduction not in self.reductions:
             raise ConfigError(
                 f"The loss '{type(self).__name__}' cannot have the reduction '{self.reduction}': "

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from thinc.api import get_array_module
 
+from ..errors import number
 from ..types import Logits, TagIds
-from .base import number
 from .log_space import backprop_log_odds, focal_factor_slope, log_focal_factor, log_probabilities
 from .weights import WeightedLoss
 

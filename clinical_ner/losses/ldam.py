@@ -7,10 +7,10 @@ import numpy as np
 from thinc.api import get_array_module
 
 from ..arrays import as_like
+from ..errors import number
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import number
 from .log_space import backprop_log_odds, log_probabilities
 from .weights import WeightedLoss
 

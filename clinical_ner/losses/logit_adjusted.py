@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import as_like
+from ..errors import number
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import TokenLoss, number
+from .base import TokenLoss
 
 
 @dataclass(kw_only=True, eq=False)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import number
 from ..tags.scheme import OUTSIDE
 from ..tags.statistics import TagStatistics
-from .base import TokenLoss, number
+from .base import TokenLoss
 
 
 @dataclass(kw_only=True, eq=False)

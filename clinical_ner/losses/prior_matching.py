@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module, to_numpy
 
 from ..arrays import as_like, log_softmax
-from ..errors import ConfigError
+from ..errors import ConfigError, number
 from ..tags.batch_sampling import BatchSampling
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import EntityLoss, number
+from .base import EntityLoss
 from .binary_token_labels import BinaryTokenLabels
 from .log_space import LOG_ZERO
 

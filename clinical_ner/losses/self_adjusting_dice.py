@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from thinc.api import get_array_module
 
+from ..errors import number
 from ..types import Logits, TagIds
-from .base import TokenLoss, number
+from .base import TokenLoss
 from .log_space import backprop_log_odds, log_probabilities
 
 

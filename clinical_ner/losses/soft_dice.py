@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from thinc.api import get_array_module, to_numpy
 
 from ..arrays import log_softmax
+from ..errors import number
 from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
-from .base import EntityLoss, number
+from .base import EntityLoss
 
 
 @dataclass(kw_only=True, eq=False)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import as_like
+from ..errors import number
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import number
 from .weights import WeightedLoss
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigError, close_matches
+from ..errors import ConfigError, close_matches, number
 from ..tags.scheme import class_index
 from ..tags.statistics import TagStatistics
-from .base import TokenLoss, number
+from .base import TokenLoss
 
 Counts = NDArray[np.float64]
 

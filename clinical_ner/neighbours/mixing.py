@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ClinicalNerError, check_number
+from ..errors import ClinicalNerError, check_numbers, number
 from ..types import LogProbs
 from .datastore import Datastore, unusable
 
@@ -38,16 +38,14 @@ class Neighbours:
     """
 
     datastore: Datastore
-    k: int
-    mixing: float
-    temperature: float
+    k: int = number(least=1, integer=True)
+    mixing: float = number(least=0, most=1)
+    temperature: float = number(above=0)
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        check_number("k", self.k, least=1, integer=True)
+        check_numbers(self)
         self.datastore.check_k(self.k)
-        check_number("mixing", self.mixing, least=0, most=1)
-        check_number("temperature", self.temperature, above=0)
 
     def log_probs(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
         """log p_knn(tag | vector), -inf for tags that no neighbour has.

@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..errors import check_choice, check_number
+from ..errors import check_choice, check_numbers, number
 from ..tags.batch_sampling import BATCH_SAMPLING, BatchSampling
 from .sampling import RATES, CorpusCounts
 
@@ -27,65 +28,7 @@ Batcher = Callable[[Iterable[Example]], Iterator[list[Example]]]
 Draw = tuple[list[int], BatchSampling]
 
 
-def configure_batch_by_entity(
-    *, size: int, tolerance: float = 0.2, rates: str = "uniform", seed: int = 0
-) -> Batcher:
-    """Create a batcher each of whose batches is for one entity type.
-
-    The documents of a batch are drawn among those that hold its type, so a document without
-    entities is never drawn. Types take turns: the next is that which is furthest behind its share
-    of the words drawn so far. The documents of a type come in shuffled rounds, so that in the long
-    run all of them are drawn equally often. An epoch draws as many words as the corpus has; what
-    one draws too many, the next draws less.
-
-    All examples of an epoch are held in memory. What is said of a batch is in ``user_data`` of
-    its gold documents from just before it is yielded; see ``tags.batch_sampling``.
-
-    Register name: ``clinical_ner.batch_by_entity.v1`` (``@batchers``).
-
-    Args:
-        size: words (tokens) of a batch, at least 1. Documents are added until it is reached; a
-            batch is smaller if the next document is too long for it or all documents of the type
-            are in it, and larger only by what ``tolerance`` allows, or if a single document is.
-        tolerance: share of ``size`` by which a batch of several documents may exceed it, >= 0.
-        rates: shares of the types in the words drawn: uniform, or proportional to the type's number
-            of labelled tokens, or to the root (sqrt) of that.
-        seed: of the batcher's own generator. Equal seeds, and documents in equal order, give equal
-            batches.
-
-    Raises:
-        ClinicalNerError: a setting outside its range; when called, no entity in the data, or a type
-            whose documents have no token outside entities.
-    """
-    return EntityBatcher(size=size, tolerance=tolerance, rates=rates, seed=seed)
-
-
-def configure_batch_balanced(
-    *, size: int, tolerance: float = 0.2, power: float = 0.5, seed: int = 0
-) -> Batcher:
-    """Create a batcher that draws a document more often, the rarer its rarest entity type is.
-
-    An epoch is expected to draw as many words as the corpus has. It draws each document as often as
-    expected, rounded down or up at random (systematic resampling: Kitagawa 1996, Journal of
-    Computational and Graphical Statistics 5; Carpenter et al. 1999, IEE Proceedings F 146), in
-    shuffled order, but never twice in a batch. Memory and ``user_data`` as in
-    ``configure_batch_by_entity``.
-
-    Register name: ``clinical_ner.batch_balanced.v1`` (``@batchers``).
-
-    Args:
-        size: as in ``configure_batch_by_entity``.
-        tolerance: as in ``configure_batch_by_entity``.
-        seed: as in ``configure_batch_by_entity``.
-        power: p in [0, 1] of the rate (1 / share of documents that hold the type)^p; 0 draws all
-            documents alike. See ``CorpusCounts.document_rates``.
-
-    Raises:
-        ClinicalNerError: a setting outside its range; when called, no entity in the data.
-    """
-    return BalancedBatcher(size=size, tolerance=tolerance, power=power, seed=seed)
-
-
+@dataclass(kw_only=True, eq=False)
 class SamplingBatcher(ABC):
     """What the batchers share: knowing the documents again, and telling how they are drawn.
 
@@ -95,14 +38,16 @@ class SamplingBatcher(ABC):
     """
 
     #: What messages call the batcher.
-    registered_name: str
+    registered_name: ClassVar[str]
 
-    def __init__(self, *, size: int, tolerance: float, seed: int) -> None:
-        check_number("size", size, least=1)
-        check_number("tolerance", tolerance, least=0)
-        self._size = size
-        self._limit = size * (1.0 + tolerance)
-        self._random = random.Random(seed)
+    size: int = number(least=1)
+    tolerance: float = number(0.2, least=0)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_numbers(self)
+        self._random = random.Random(self.seed)
         # They are kept, not only their identities, which would be given to other objects.
         self._documents: dict[int, Doc] | None = None
         self._words: list[int] = []
@@ -138,14 +83,14 @@ class SamplingBatcher(ABC):
         """
         batch: list[int] = []
         words = 0
-        while words < self._size:
+        while words < self.size:
             if not queue and more is not None:
                 queue.extend(more())
             position = next((i for i, row in enumerate(queue) if row not in batch), None)
             if position is None:
                 break
             longer = words + self._words[queue[position]]
-            if batch and longer > self._limit:
+            if batch and longer > self.size * (1.0 + self.tolerance):
                 break
             batch.append(queue[position])
             del queue[position]
@@ -177,20 +122,44 @@ class _Pool:
     words: int = 0
 
 
+@dataclass(kw_only=True, eq=False)
 class EntityBatcher(SamplingBatcher):
-    """See ``configure_batch_by_entity``."""
+    """Batches that are for one entity type each.
 
-    registered_name = "clinical_ner.batch_by_entity.v1"
+    The documents of a batch are drawn among those that hold its type, so a document without
+    entities is never drawn. Types take turns: the next is that which is furthest behind its share
+    of the words drawn so far. The documents of a type come in shuffled rounds, so that in the long
+    run all of them are drawn equally often. An epoch draws as many words as the corpus has; what
+    one draws too many, the next draws less.
 
-    def __init__(self, *, size: int, tolerance: float, rates: str, seed: int) -> None:
-        super().__init__(size=size, tolerance=tolerance, seed=seed)
-        check_choice("rates", rates, RATES)
-        self._rates = rates
-        self._pools: list[_Pool] = []
-        self._too_many = 0
+    Register name: ``clinical_ner.batch_by_entity.v1`` (``@batchers``).
+
+    Attributes:
+        size: words (tokens) of a batch, at least 1. Documents are added until it is reached; a
+            batch is smaller if the next document is too long for it or all documents of the type
+            are in it, and larger only by what ``tolerance`` allows, or if a single document is.
+        tolerance: share of ``size`` by which a batch of several documents may exceed it, >= 0.
+        rates: shares of the types in the words drawn: uniform, or proportional to the type's number
+            of labelled tokens, or to the root (sqrt) of that.
+        seed: of the batcher's own generator. Equal seeds, and documents in equal order, give equal
+            batches.
+
+    Raises:
+        ClinicalNerError: a setting outside its range; when called, no entity in the data, or a type
+            whose documents have no token outside entities.
+    """
+
+    registered_name: ClassVar[str] = "clinical_ner.batch_by_entity.v1"
+
+    rates: str = "uniform"
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        super().__post_init__()
+        check_choice("rates", self.rates, RATES)
 
     def _start(self, corpus: CorpusCounts) -> None:
-        shares = corpus.type_shares(self._rates)
+        shares = corpus.type_shares(self.rates)
         draws = corpus.draws_per_word(shares)
         self._pools = [
             _Pool(
@@ -226,20 +195,32 @@ class EntityBatcher(SamplingBatcher):
         )
 
 
+@dataclass(kw_only=True, eq=False)
 class BalancedBatcher(SamplingBatcher):
-    """See ``configure_batch_balanced``."""
+    """Batches in which a document is drawn more often, the rarer its rarest entity type is.
 
-    registered_name = "clinical_ner.batch_balanced.v1"
-    _sampling: BatchSampling
+    An epoch is expected to draw as many words as the corpus has. It draws each document as often as
+    expected, rounded down or up at random (systematic resampling: Kitagawa 1996, Journal of
+    Computational and Graphical Statistics 5; Carpenter et al. 1999, IEE Proceedings F 146), in
+    shuffled order, but never twice in a batch. Further settings: see
+    ``EntityBatcher``.
 
-    def __init__(self, *, size: int, tolerance: float, power: float, seed: int) -> None:
-        super().__init__(size=size, tolerance=tolerance, seed=seed)
-        check_number("power", power, least=0, most=1)
-        self._power = power
-        self._expected = np.zeros(0)
+    Register name: ``clinical_ner.batch_balanced.v1`` (``@batchers``).
+
+    Attributes:
+        power: p in [0, 1] of the rate (1 / share of documents that hold the type)^p; 0 draws all
+            documents alike. See ``CorpusCounts.document_rates``.
+
+    Raises:
+        ClinicalNerError: a setting outside its range; when called, no entity in the data.
+    """
+
+    registered_name: ClassVar[str] = "clinical_ner.batch_balanced.v1"
+
+    power: float = number(0.5, least=0, most=1)
 
     def _start(self, corpus: CorpusCounts) -> None:
-        rates = corpus.document_rates(self._power)
+        rates = corpus.document_rates(self.power)
         self._expected = rates * (sum(corpus.words) / float(rates @ corpus.words))
         self._sampling = corpus.batch_sampling(rates)
 
@@ -257,3 +238,8 @@ class BalancedBatcher(SamplingBatcher):
         drawn = np.repeat(rows, np.diff(marks, prepend=0)).tolist()
         self._random.shuffle(drawn)
         return drawn
+
+
+#: The names in setup.cfg, after those of spaCy's own batchers.
+configure_batch_by_entity = EntityBatcher
+configure_batch_balanced = BalancedBatcher
