@@ -42,16 +42,7 @@ def close_matches(name: str, known: Iterable[str]) -> str:
 
 
 def check_choice(setting: str, value: object, choices: Iterable[str]) -> None:
-    """Check a setting that has a few values.
-
-    Args:
-        setting: its name.
-        value: what was given.
-        choices: the values that it may have.
-
-    Raises:
-        ConfigError: it is none of them.
-    """
+    """Raise ConfigError unless a setting has one of a few values."""
     choices = tuple(choices)
     if value not in choices:
         raise ConfigError(f"{setting} must be one of {', '.join(choices)}, got {value!r}.")
@@ -125,13 +116,7 @@ def no_posterior(loss: str) -> ConfigError:
 
 
 def missing_extra(what: str, package: str, extra: str) -> InputError:
-    """A package that only an extra of clinical-ner installs.
-
-    Args:
-        what: the command or action that needs it.
-        package: the name under which pip knows it.
-        extra: of clinical-ner, which installs it.
-    """
+    """A package of an extra of clinical-ner, which a command or action needs."""
     return InputError(f"{what} needs {package}: pip install 'clinical-ner[{extra}]'.")
 
 

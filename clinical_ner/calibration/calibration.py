@@ -1,6 +1,6 @@
 """What calibration a component has: the step for tokens and, after the lattice, that for entities.
 
-Nothing here fits; see ``calibration_fit``. A component that only applies one needs no optimizer.
+Fitting is in ``fitting.fit_calibration``: a component that applies one needs no optimizer.
 """
 
 from __future__ import annotations

@@ -48,10 +48,6 @@ def find_duplicates(parts: Sequence[Part], *, threshold: float = THRESHOLD) -> l
     same are only compared for the first copy of a text in a part. Texts without a word are left
     out.
 
-    Args:
-        parts: of the corpus.
-        threshold: least Jaccard index of nearly the same texts, in (0, 1].
-
     Raises:
         ClinicalNerError: datasketch is not installed.
     """

@@ -74,7 +74,6 @@ class Place(NamedTuple):
 
     Attributes:
         start: offsets in code points; of a mention, from its first piece to its last.
-        end: see `start`.
         note: what else there is to say, without text of the document.
     """
 
@@ -134,13 +133,7 @@ def found_by_code(
     of: int | None = None,
     details: Mapping[str, str] | None = None,
 ) -> list[Finding]:
-    """Give the findings of several codes, sorted.
-
-    Args:
-        places: Those of each code.
-        of: See `Finding`.
-        details: By code, see `Finding`.
-    """
+    """Give the findings of several codes, sorted; see `Finding`."""
     return [
         finding
         for code in sorted(places)

@@ -29,8 +29,8 @@ class Imbalance:
     Attributes:
         token_shares: share of the tokens (corpus.tokens) of each type and of O; they sum to 1. A
             token is of the longest mention that touches it.
-        commonest: types by their mentions, None without mentions; ratio: of their mentions.
-        rarest: see `commonest`.
+        commonest: type by its mentions, as `rarest`, None without mentions.
+        ratio: of their mentions.
         rare_types: with less than RARE of the mentions.
         effective_types: exp of the entropy of the mentions' shares: as many types, if all were
             equally common (Hill 1973, Diversity and evenness, number of order 1).

@@ -22,8 +22,7 @@ class LabelCounts:
     Attributes:
         documents: that hold it.
         by_part: mentions in each part.
-        median_words: lengths of its mentions in words.
-        max_words: see `median_words`.
+        median_words: of the lengths of its mentions in words.
     """
 
     mentions: int
@@ -61,12 +60,7 @@ def count_labels(parts: Sequence[Part]) -> dict[str, LabelCounts]:
 
 
 def find_label_faults(parts: Sequence[Part], labels: Mapping[str, LabelCounts]) -> list[Finding]:
-    """Find labels that cannot be learned or scored, and those that are one label spelled twice.
-
-    Args:
-        parts: of the corpus.
-        labels: what count_labels gave.
-    """
+    """Find labels that cannot be learned or scored, and those that are one label spelled twice."""
     needed = max(SPLIT_PARTS, len(parts))
     commonest: dict[str, str] = {}
     places: dict[str, list[Place]] = defaultdict(list)

@@ -14,12 +14,7 @@ MAX_WORDS = 15
 
 
 def find_forms(parts: Sequence[Part], *, max_words: int = MAX_WORDS) -> list[Finding]:
-    """Find mentions whose form is unlikely.
-
-    Args:
-        parts: of the corpus.
-        max_words: mentions with more words are too long; most clinical entities have one to five.
-    """
+    """Find mentions whose form is unlikely; most clinical entities have one to five words."""
     places: dict[str, list[Place]] = defaultdict(list)
     mentions = list(all_mentions(parts))
     for part, document, mention in mentions:

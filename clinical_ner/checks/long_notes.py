@@ -18,11 +18,8 @@ _BATCH = 64
 def find_long(parts: Sequence[Part], *, encoder: str = ENCODER) -> list[Finding]:
     """Find documents that do not fit into the encoder's window, special tokens included.
 
-    Nothing is downloaded: where the encoder is not on this machine, that is the finding.
-
-    Args:
-        parts: of the corpus.
-        encoder: public name of a transformer, or a folder.
+    Nothing is downloaded: where the encoder, a public name or a folder, is not on this machine,
+    that is the finding.
     """
     # Costs seconds, and only this check needs it.
     from transformers import AutoConfig, AutoTokenizer

@@ -54,9 +54,9 @@ def check_parts(
 
     Args:
         parts: with names of their own, the one to learn from first (see corpus.learned).
-        near_duplicate: see duplicates.find_duplicates; max_words: see lengths.find_forms.
+        near_duplicate: least Jaccard index of nearly the same texts, in (0, 1].
         max_words: longest mention that is not reported.
-        encoder: see windows.find_long; None leaves that check out.
+        encoder: see long_notes.find_long; None leaves that check out.
         say: is called with what comes next.
 
     Raises:
@@ -104,19 +104,10 @@ def excerpt(texts: Texts, place: Place) -> str | None:
 
 
 def to_dict(report: Report, texts: Texts | None = None) -> dict[str, Any]:
-    """Give a report as plain data for JSON.
+    """Give a report as plain data for JSON: its fields, the number of errors and of warnings.
 
-    Args:
-        report: of all checks.
-        texts: those of the documents, if the places are to be quoted.
-
-    Returns:
-        A dict with these keys: errors, warnings (int): findings of that severity. parts: by name,
-        the fields of counts.PartCounts. labels: by label, the fields of labels.LabelCounts, and the
-        shares that the parts have. imbalance: the fields of imbalance.Imbalance. recommendation:
-        sentences. findings: a list, the gravest first, each with code, severity, count, unit,
-        title, of, detail and places; a place has the fields of findings.Place, and a text if texts
-        are given and it has offsets.
+    A label also has the shares of the parts, a finding its severity, unit and title, and a place
+    with offsets its text, if the texts of the documents are given.
     """
     return {
         "errors": report.number("error"),

@@ -85,9 +85,6 @@ class EntityLoss(Loss):
     def initialize(self, statistics: TagStatistics) -> None:
         """Bind the loss to the counts of the training data, at training and again after loading.
 
-        Args:
-            statistics: counts per tag; see ``TagStatistics``.
-
         Raises:
             ClinicalNerError: the settings do not fit the labels.
         """

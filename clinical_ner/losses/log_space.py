@@ -50,13 +50,7 @@ def backprop_log_odds(log_p: Logits, log_not_p: Logits, d_odds: Logits) -> Logit
     dt_k / dz_j is 1 for j = k and -p_j / (1 - p_k) else. The last is at most 1, though both of its
     parts may underflow, so that the one tag with most of the mass is divided in log space.
 
-    Args:
-        log_p: what ``log_probabilities`` gives. *Shape of each:* ``(n, K)``.
-        log_not_p: see `log_p`.
-        d_odds: *Shape:* ``(n, K)``.
-
-    Returns:
-        *Shape:* ``(n, K)``.
+    ``log_p`` and ``log_not_p`` are what ``log_probabilities`` gives. *Shape of all:* ``(n, K)``.
     """
     xp = get_array_module(log_p)
     rows = xp.arange(log_p.shape[0])

@@ -115,12 +115,9 @@ class PriorMatching(EntityLoss):
         return gradient, loss + self.strength * divergence
 
     def _running_log_mean(self, log_part: Logits, batch_type: str | None) -> Logits:
-        """Take a batch into the running mean of its type.
+        """Take a batch into the running mean of its type, None without one.
 
-        Args:
-            log_part: log of each token's probabilities times its share of the mean. *Shape:* (n,
-                K).
-            batch_type: the entity type of the batch, None without one.
+        ``log_part`` is the log of each token's probabilities times its share of the mean.
 
         Returns:
             Log q, ``LOG_ZERO`` for tags without a training token. *Shape:* ``(K,)``.

@@ -79,16 +79,11 @@ SCHEMES: dict[str, Callable[[Counts, float], Counts]] = {
 def tag_weights(
     statistics: TagStatistics, weights: str | Mapping[str, float], *, beta: float
 ) -> Counts:
-    """Weight of every tag.
-
-    Args:
-        statistics: counts of the training data.
-        weights: the name of a scheme, or a table {label or "O": weight}; what the table leaves out
-            has 1.
-        beta: b of the scheme effective_number, in [0, 1).
+    """Weight of every tag, by the settings of ``WeightedLoss``.
 
     Returns:
-        1 for tags without a training token, which take no part in the loss. *Shape:* ``(K,)``.
+        1 for what a table leaves out, and for tags without a training token, which take no part in
+        the loss. *Shape:* ``(K,)``.
 
     Raises:
         ClinicalNerError: an unknown label in the table, or a scheme that leaves a class no weight.

@@ -97,13 +97,7 @@ def configure_restore_encoder_name() -> Callable[[Language], Language]:
 
 
 def use_installed_encoders(nlp: Language) -> Language:
-    """Load every transformer from the installed copy of its weights, where there is one.
-
-    Args:
-        nlp: the pipeline, not initialized yet; transformers that have weights keep them.
-
-    Returns:
-        The same pipeline.
+    """Load every transformer without weights from their installed copy, where there is one.
 
     Raises:
         ClinicalNerError: an encoder is neither installed, nor a folder, nor in reach; it cannot be
@@ -120,12 +114,6 @@ def restore_encoder_names(nlp: Language) -> Language:
 
     Also for a pipeline that was read from disk: spacy-transformers unpacks it into a temporary
     folder, whose name stays behind. See ``published_name`` for encoders that were a folder.
-
-    Args:
-        nlp: the pipeline, initialized or loaded.
-
-    Returns:
-        The same pipeline.
     """
     for model, name in _transformers(nlp):
         if model.transformer is None:

@@ -46,10 +46,6 @@ def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> I
     1.36 times as fast. So each of these threads gets one thread of PyTorch. They end with the
     iteration: none is there to be lost by a fork.
 
-    Args:
-        function: must be safe to call in several threads at a time.
-        items: what is handed to the function, one after the other.
-
     Yields:
         One result for each item, in their order.
     """

@@ -35,11 +35,6 @@ def export(name: str, transformer: Any, tokenizer: Any) -> bytes:
     It takes the inputs that the tokenizer gives, but for a mask: its rows have no padding. It only
     gives the last hidden state; numbers of rows and wordpieces are free.
 
-    Args:
-        name: the encoder's, for messages.
-        transformer: the encoder, a module of transformers.
-        tokenizer: its tokenizer.
-
     Returns:
         The content of the file.
 

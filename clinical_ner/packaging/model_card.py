@@ -59,9 +59,7 @@ def corpus_card(folder: Path) -> dict[str, str]:
 def sources(card: dict[str, str], encoders: list[str]) -> list[dict[str, str]]:
     """What a model was made of, as spaCy's meta.json lists it.
 
-    Args:
-        card: the corpus; see ``corpus_card``.
-        encoders: names of the pretrained weights, public ones or those of folders.
+    Names of encoders are public ones or those of folders.
     """
     found = [{**card, "author": ""}]
     for name in encoders:
@@ -79,13 +77,7 @@ def sources(card: dict[str, str], encoders: list[str]) -> list[dict[str, str]]:
 
 
 def model_readme(meta: dict[str, Any], scores: dict[str, Any], card: dict[str, str]) -> str:
-    """The README.md of a packaged model.
-
-    Args:
-        meta: the pipeline's meta.json.
-        scores: metrics.json of the held-out documents.
-        card: the corpus; see ``corpus_card``.
-    """
+    """The README.md of a packaged model, from meta.json, metrics.json and ``corpus_card``."""
     package = f"{meta['lang']}_{meta['name']}"
     rows = "\n".join(
         f"| {_cell(label)} | {_number(row['p'])} | {_number(row['r'])} | {_number(row['f'])} "

@@ -23,7 +23,6 @@ from ..errors import check_choice, check_numbers, number
 from ..tags.batch_sampling import BATCH_SAMPLING, BatchSampling
 from .sampling import RATES, CorpusCounts
 
-Batcher = Callable[[Iterable[Example]], Iterator[list[Example]]]
 #: Row numbers of the documents of a batch, and what to say of it.
 Draw = tuple[list[int], BatchSampling]
 

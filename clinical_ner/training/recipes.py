@@ -114,15 +114,10 @@ def list_recipes(folder: Path = BASE.parent) -> dict[str, str]:
 
 
 def merge_overlay(base: Config, overlay: Config, *, path: Path) -> Config:
-    """Merge an overlay over a complete config.
-
-    Args:
-        base: not interpolated; neither is changed.
-        overlay: see `base`.
-        path: file of the overlay, for the messages of errors.
+    """Merge an overlay, from a file, over a complete config; neither is interpolated or changed.
 
     Raises:
-        ClinicalNerError: the overlay names a setting or a registered function that there is not.
+        ConfigError: the overlay names a setting or a registered function that there is not.
     """
     merged = Config(_merged(base, overlay))
     filled = Config(DEFAULT_CONFIG).merge(base)
@@ -219,7 +214,6 @@ class _Known:
     Attributes:
         merged: base and overlay together, which says what each block makes.
         filled: the base with spaCy's defaults.
-        path: file of the overlay, for the messages of errors.
     """
 
     def __init__(self, merged: Config, filled: Config, path: Path) -> None:

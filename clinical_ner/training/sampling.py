@@ -40,10 +40,6 @@ class CorpusCounts:
     def of(cls, examples: Sequence[Example], *, batcher: str) -> CorpusCounts:
         """Count the tags of the documents, on the tokens of ``example.predicted``.
 
-        Args:
-            examples: the training documents.
-            batcher: registered name, for the message of an error.
-
         Raises:
             ClinicalNerError: no document holds a labelled token of an entity.
         """
@@ -122,11 +118,9 @@ class CorpusCounts:
         }
 
     def type_sampling(self, draws: NDArray[np.float64], index: int) -> BatchSampling:
-        """What to say of batches for one type, in which all documents that hold it are drawn alike.
+        """What to say of batches for a type, in which all documents that hold it are drawn alike.
 
-        Args:
-            draws: how often each document is drawn, over all batches. *Shape:* ``(D,)``.
-            index: of the type.
+        ``draws`` are those over all batches.
 
         Raises:
             ClinicalNerError: its documents hold no token outside entities, so there are no odds.

@@ -183,13 +183,8 @@ def patience(
       cuts off a training that has come to nothing; to train for less time, set fewer epochs.
 
     Register name: ``clinical_ner.patience.v1`` (``@misc``), for ``training.patience``.
-
-    Args:
-        patience_epochs: passes over the corpus, 0 to never stop early.
-        path: as for ``warmup_linear_epochs``.
-        words_per_batch: see `path`.
-        tolerance: see `path`.
-        batcher: see `path`.
+    ``patience_epochs`` are passes over the corpus, 0 to never stop early; the other arguments are
+    those of ``warmup_linear_epochs``.
 
     Raises:
         ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that the
@@ -259,9 +254,6 @@ def _epoch_steps(
 
 def document_lengths(path: Path) -> list[int]:
     """Tokens of every document of a corpus, without the empty ones, which spaCy leaves out.
-
-    Args:
-        path: a .spacy file or a folder of them.
 
     Raises:
         ClinicalNerError: nothing there, not a .spacy file, or no document with tokens.

@@ -35,10 +35,8 @@ class Windows(NamedTuple):
     """The windows of a text, in its order. *Shape of each:* ``(w,)``.
 
     Attributes:
-        starts: first piece of a window, and one past the last.
-        ends: see `starts`.
-        core_starts: the same of its core; cores follow one another without a gap.
-        core_ends: see `core_starts`.
+        starts: first piece of a window; `ends`, one past the last.
+        core_starts: of its core, as `core_ends`; cores follow one another without a gap.
     """
 
     starts: NDArray[np.int64]
@@ -107,13 +105,7 @@ def _latest(cuts: NDArray[np.int8], lowest: int, highest: int, least: int) -> in
 def tokens_cut_inside(
     windows: Windows, starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Indices of the tokens whose pieces lie in more than one core.
-
-    Args:
-        windows: of the texts.
-        starts: first piece of each token, and one past the last. *Shape:* ``(tokens,)``.
-        ends: see `starts`.
-    """
+    """Indices of the tokens whose pieces, from starts to ends, lie in more than one core."""
     edges = windows.core_starts[1:]
     return np.flatnonzero(
         np.searchsorted(edges, starts, side="right") < np.searchsorted(edges, ends, side="left")

@@ -61,12 +61,7 @@ class EncoderCall(NamedTuple):
 
 
 class Encoder:
-    """An encoder that is called on windows.
-
-    Attributes:
-        model: the stock wrapper around the encoder.
-        special: the special tokens that it wants around a window.
-    """
+    """An encoder, in the stock wrapper around it, that is called on windows."""
 
     def __init__(
         self,
@@ -87,9 +82,7 @@ class Encoder:
 
         On a CPU, calls are small, and several are made at a time.
 
-        Args:
-            windows: of the texts.
-            vectors: to be filled, of each document. *Shape of each:* ``(wordpieces, width)``.
+        ``vectors`` of each document, *shape* ``(wordpieces, width)``, are filled.
 
         Raises:
             ClinicalNerError: out of memory, after a batch was halved.
@@ -297,12 +290,7 @@ def on_cpu() -> bool:
 
 
 def cpu_items(wordpieces: int, max_batch_items: int) -> int:
-    """Most wordpieces of a call in prediction on the CPU, so that all its threads have work.
-
-    Args:
-        wordpieces: those of all windows.
-        max_batch_items: the setting of the transformer.
-    """
+    """Most wordpieces of a call in prediction on the CPU, so that all its threads have work."""
     share = -(-wordpieces // torch.get_num_threads())
     return min(max_batch_items, CPU_CALL, max(share, 1))
 
@@ -337,8 +325,7 @@ def gradient_like(output: torch.Tensor, cores: Iterator[tuple[Any, slice]]) -> t
 
     Args:
         output: of the encoder.
-        cores: gradient of each row's core and where it is in the row. *Shape of the gradient:*
-            ``(wordpieces, width)``.
+        cores: gradient of each row's core, *shape* ``(wordpieces, width)``, and its place in it.
     """
     gradient = torch.zeros_like(output)
     for row, (values, in_row) in enumerate(cores):

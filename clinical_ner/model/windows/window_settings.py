@@ -60,8 +60,7 @@ class SpecialTokens:
     """The special tokens that a tokenizer puts around a text.
 
     Attributes:
-        prefix: their ids.
-        suffix: see `prefix`.
+        prefix: ids of those before it, as `suffix` of those behind.
         pad: id that fills up shorter rows.
         types: token type ids of the prefix, of a wordpiece and of the suffix, or None if the
             encoder takes none.
@@ -98,11 +97,7 @@ class SpecialTokens:
 def check_encoder(name: str, tokenizer: Any, transformer: Any, settings: WindowSettings) -> None:
     """Raise ClinicalNerError unless an encoder can read windows of these settings.
 
-    Args:
-        name: the encoder's, for messages.
-        tokenizer: the encoder's own.
-        transformer: the encoder.
-        settings: of the windows.
+    Its name is for messages.
     """
     if not tokenizer.is_fast:
         raise ConfigError(

@@ -25,12 +25,10 @@ class Wordpieces(NamedTuple):
     """The wordpieces of a document, without special tokens.
 
     Attributes:
-        ids: of each wordpiece, n of them.
-        strings: see `ids`.
-        starts: the wordpieces of each token, first and one past the last. A token without any
-            (whitespace, or characters that the tokenizer drops) has none of either. *Shape:*
+        ids: of each wordpiece, n of them, as `strings`.
+        starts: first wordpiece of each token; `ends`, one past the last. They are equal for a
+            token without any (whitespace, or characters that the tokenizer drops). *Shape:*
             ``(tokens,)``.
-        ends: see `starts`.
         cuts: how good it is to cut before each wordpiece; see ``windows.cut_windows``. *Shape:*
             ``(n + 1,)``.
     """
