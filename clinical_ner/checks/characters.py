@@ -11,6 +11,8 @@ from .corpus import Part, all_documents
 from .findings import Finding, Place, found_by_code
 
 _ORDINARY = " \t\n\r"
+#: Codes of what Unicode calls control, format, private use, unassigned and surrogate.
+_CATEGORIES = {"Cc": "C032", "Cf": "C033", "Co": "C034", "Cn": "C034", "Cs": "C034"}
 _JOINERS = "\u200c\u200d"
 #: What the bytes 0x80 to 0xBF, which continue a character in UTF-8, become in Latin-1 and in
 #: Windows-1252, which leaves five of them undefined.
@@ -83,11 +85,4 @@ def _code(char: str) -> str | None:
         return None
     if char == "\ufffd":
         return "C030"
-    category = unicodedata.category(char)
-    if category == "Cc":
-        return "C032"
-    if category == "Cf":
-        return "C033"
-    if category in ("Co", "Cn", "Cs"):
-        return "C034"
-    return "C035" if char.isspace() else None
+    return _CATEGORIES.get(unicodedata.category(char)) or ("C035" if char.isspace() else None)

@@ -17,17 +17,8 @@ from numpy.typing import NDArray
 from ..errors import InputError, NotFittedError, check_number, missing_extra
 from ..tags.scheme import OUTSIDE
 
-#: Whether this process is a fork of another.
-_forked = False
-
-
-def _after_fork() -> None:
-    global _forked
-    _forked = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+#: The process that imported this module, or whose child inherited it by a fork.
+_IMPORTED_IN = os.getpid()
 
 
 class Datastore:
@@ -192,7 +183,8 @@ def _threads() -> AbstractContextManager[Any]:
     GNU's OpenMP cannot start threads in a fork of a process that had some: it waits for them
     forever. nlp.pipe with n_process forks by default on Linux.
     """
-    return _thread_controller().limit(limits=1, user_api="openmp") if _forked else nullcontext()
+    forked = os.getpid() != _IMPORTED_IN
+    return _thread_controller().limit(limits=1, user_api="openmp") if forked else nullcontext()
 
 
 @cache

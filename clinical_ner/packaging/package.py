@@ -116,11 +116,7 @@ def package(
 
 
 def check_name(name: str) -> None:
-    """Check the name of a model.
-
-    Raises:
-        ConfigError: no wheel can have it.
-    """
+    """Raise ConfigError if no wheel can have the name."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*[A-Za-z0-9]", name):
         raise ConfigError(
             f"'{name}' is not a name of a model: use letters, digits and underscores, a letter "
@@ -129,11 +125,7 @@ def check_name(name: str) -> None:
 
 
 def check_version(version: str) -> None:
-    """Check the version of a model.
-
-    Raises:
-        ConfigError: no wheel can have it.
-    """
+    """Raise ConfigError if no wheel can have the version."""
     try:
         Version(version)
     except InvalidVersion as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from configparser import Error as ConfigParserError
 from dataclasses import dataclass, replace
 from functools import cache
@@ -121,12 +121,7 @@ def merge_overlay(base: Config, overlay: Config, *, path: Path) -> Config:
     """
     merged = Config(_merged(base, overlay))
     filled = Config(DEFAULT_CONFIG).merge(base)
-    known = _Known(merged, filled, path)
-    for key, others in known.unknown(overlay, ()):
-        raise ConfigError(
-            f"{path}: '{'.'.join(key)}' is no setting of the base recipe, of spaCy or of what it "
-            f"names. {close_matches(key[-1], others)}"
-        )
+    _Known(merged, filled, path).check(overlay, ())
     return merged
 
 
@@ -179,14 +174,10 @@ def problems(error: Exception) -> str:
 def _with_parents(text: str) -> str:
     """Put before a text the sections in which its own stand, which the format asks for."""
     sections = re.findall(r"^\[([^\]\n]+)\]", text, flags=re.MULTILINE)
-    missing: dict[str, None] = {}
-    for section in sections:
-        parts = section.split(".")
-        for end in range(1, len(parts)):
-            parent = ".".join(parts[:end])
-            if parent not in sections:
-                missing[parent] = None
-    return "".join(f"[{section}]\n" for section in missing) + text
+    parents = dict.fromkeys(
+        section[: dot.start()] for section in sections for dot in re.finditer(r"\.", section)
+    )
+    return "".join(f"[{name}]\n" for name in parents if name not in sections) + text
 
 
 def _identity(block: Any) -> dict[str, Any]:
@@ -227,16 +218,17 @@ class _Known:
         except ImportError as error:
             raise _not_a_recipe(path, error) from error
 
-    def unknown(
-        self, block: Mapping[str, Any], at: tuple[str, ...]
-    ) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-        """Yield the keys of an overlay that cannot stand where they do, with those that can."""
+    def check(self, block: Mapping[str, Any], at: tuple[str, ...]) -> None:
+        """Raise ConfigError if a key of an overlay cannot stand where it does."""
         known = self._keys(at)
         for key, value in block.items():
             if known is not None and key not in known:
-                yield (*at, key), sorted(known)
-            elif isinstance(value, Mapping) and (known is not None or _identity(value)):
-                yield from self.unknown(value, (*at, key))
+                raise ConfigError(
+                    f"{self.path}: '{'.'.join((*at, key))}' is no setting of the base recipe, of "
+                    f"spaCy or of what it names. {close_matches(key, sorted(known))}"
+                )
+            if isinstance(value, Mapping) and (known is not None or _identity(value)):
+                self.check(value, (*at, key))
 
     def _keys(self, at: tuple[str, ...]) -> set[str] | None:
         """Keys that a block may have, None if any."""
@@ -300,10 +292,12 @@ class _Known:
 
     def _scores(self) -> set[str]:
         """Scores that the components of the merged config give."""
-        factories = [_block(self.merged, ("components", name)) for name in self.pipeline]
+        factories = [
+            _block(self.merged, ("components", name)).get("factory") for name in self.pipeline
+        ]
         return {
             score
-            for factory in (block.get("factory") for block in factories)
+            for factory in factories
             if factory is not None and self.language.has_factory(factory)
             for score in self.language.get_factory_meta(factory).default_score_weights or {}
         }

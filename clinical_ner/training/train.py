@@ -22,7 +22,7 @@ from spacy.vocab import Vocab
 
 from ..data.formats.docbin import read_docbin
 from ..errors import ClinicalNerError, ConfigError, InputError, not_a_folder
-from ..files import replacing
+from ..files import write_text
 from ..model.gpu import use_gpu
 from .recipes import BASE, Recipe, problems, read_recipe
 from .schedules import document_lengths, in_numbers
@@ -98,8 +98,7 @@ def train(
         "seconds": round(seconds, 1),
         "words_per_second": round(run.words / seconds, 1),
     }
-    with replacing(output / RECORD) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_text(output / RECORD, json.dumps(record, indent=2) + "\n")
     return record
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,22 +61,15 @@ class EncoderCall(NamedTuple):
     backprop: Backprop
 
 
+@dataclass(frozen=True)
 class Encoder:
     """An encoder, in the stock wrapper around it, that is called on windows."""
 
-    def __init__(
-        self,
-        model: Model,
-        special: SpecialTokens,
-        settings: WindowSettings,
-        pieces: Sequence[Wordpieces],
-        docs: Sequence[Doc],
-    ) -> None:
-        self._model = model
-        self._special = special
-        self._settings = settings
-        self._pieces = pieces
-        self._docs = docs
+    model: Model
+    special: SpecialTokens
+    settings: WindowSettings
+    pieces: Sequence[Wordpieces]
+    docs: Sequence[Doc]
 
     def predict(self, windows: Sequence[Window], vectors: Sequence[Any]) -> None:
         """Encode windows, in batches of similar length, and store the vectors of their cores.
@@ -92,14 +86,14 @@ class Encoder:
             for call in self._calls(batch, self._predicted):
                 self.store(call, vectors)
 
-        items = self._settings.max_batch_items
+        items = self.settings.max_batch_items
         if not on_cpu():
             for batch in self._batches(windows, items):
                 encode(batch)
             return
         # Here and not by the wrapper, which would leave the module one for training again while
         # other threads compute with it.
-        self._model.shims[0]._model.eval()
+        self.model.shims[0]._model.eval()
         items = cpu_items(sum(map(self._length, windows)), items)
         # Stored by the thread that made them: what outlives a call makes holes in a thread's heap.
         with without_onednn():
@@ -117,9 +111,9 @@ class Encoder:
             ClinicalNerError: out of memory, after a batch was halved.
         """
         kept = 0
-        for batch in self._batches(windows, self._settings.max_batch_items):
+        for batch in self._batches(windows, self.settings.max_batch_items):
             kept += len(batch) * max(self._length(window) for window in batch)
-            keeps = kept <= self._settings.max_batch_items
+            keeps = kept <= self.settings.max_batch_items
             yield from self._calls(batch, self._kept if keeps else self._recomputed)
 
     def store(self, call: EncoderCall, vectors: Sequence[Any]) -> None:
@@ -133,7 +127,7 @@ class Encoder:
         return [[windows[row] for row in rows] for rows in batches_by_length(lengths, max_items)]
 
     def _length(self, window: Window) -> int:
-        return window.end - window.start + self._special.count
+        return window.end - window.start + self.special.count
 
     def _calls(
         self, batch: list[Window], encode: Callable[[list[Window], WordpieceBatch], EncoderCall]
@@ -179,16 +173,16 @@ class Encoder:
     def _predicted(self, batch: list[Window], inputs: WordpieceBatch) -> EncoderCall:
         """A call in prediction, without a backward pass."""
         if on_cpu():
-            arguments, _ = self._model.attrs["convert_inputs"](self._model, inputs, False)
+            arguments, _ = self.model.attrs["convert_inputs"](self.model, inputs, False)
             with torch.inference_mode():
-                output = self._model.shims[0]._model(*arguments.args, **arguments.kwargs)
+                output = self.model.shims[0]._model(*arguments.args, **arguments.kwargs)
         else:
-            output, _ = self._model(inputs, False)
+            output, _ = self.model(inputs, False)
         return EncoderCall(batch, output.last_hidden_state, lambda gradient: None)
 
     def _kept(self, batch: list[Window], inputs: WordpieceBatch) -> EncoderCall:
         """A call in training that keeps what its backward pass needs."""
-        output, backprop = self._model(inputs, True)
+        output, backprop = self.model(inputs, True)
         return EncoderCall(batch, output.last_hidden_state, self._accumulating(batch, backprop))
 
     def _recomputed(self, batch: list[Window], inputs: WordpieceBatch) -> EncoderCall:
@@ -199,14 +193,14 @@ class Encoder:
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         state = torch.get_rng_state(), [torch.cuda.get_rng_state(device) for device in devices]
         with torch.no_grad():
-            output, _ = self._model(inputs, True)
+            output, _ = self.model(inputs, True)
 
         def backprop(gradient: torch.Tensor) -> None:
             with torch.random.fork_rng(devices):
                 torch.set_rng_state(state[0])
                 for device, of_device in zip(devices, state[1], strict=True):
                     torch.cuda.set_rng_state(of_device, device)
-                _, again = self._model(inputs, True)
+                _, again = self.model(inputs, True)
             self._accumulating(batch, again)(gradient)
 
         return EncoderCall(batch, output.last_hidden_state, backprop)
@@ -218,7 +212,7 @@ class Encoder:
 
         def accumulate(gradient: torch.Tensor) -> None:
             try:
-                with _scaled_apart(self._model.shims[0]):
+                with _scaled_apart(self.model.shims[0]):
                     backprop(ModelOutput(last_hidden_state=gradient))
                 return
             except (MemoryError, RuntimeError) as error:
@@ -234,7 +228,7 @@ class Encoder:
         return accumulate
 
     def _inputs(self, batch: list[Window]) -> WordpieceBatch:
-        special, lengths = self._special, [w.end - w.start for w in batch]
+        special, lengths = self.special, [w.end - w.start for w in batch]
         shape = (len(batch), max(lengths) + special.count)
         ids: Any = np.full(shape, special.pad, dtype=np.int64)
         mask: Any = np.zeros(shape, dtype=np.float32)
@@ -243,7 +237,7 @@ class Encoder:
             start, end = len(special.prefix), len(special.prefix) + length
             last = end + len(special.suffix)
             ids[row, :start] = special.prefix
-            ids[row, start:end] = self._pieces[window.doc].ids[window.start : window.end]
+            ids[row, start:end] = self.pieces[window.doc].ids[window.start : window.end]
             ids[row, end:last] = special.suffix
             mask[row, :last] = 1
             if types is not None and special.types is not None:
@@ -263,7 +257,7 @@ class Encoder:
         Yields:
             Index of the document, the wordpieces in the document, and in the row.
         """
-        first = len(self._special.prefix)
+        first = len(self.special.prefix)
         for window in windows:
             in_row = slice(
                 first + window.core_start - window.start, first + window.core_end - window.start
@@ -272,13 +266,13 @@ class Encoder:
 
     def _too_large(self, batch: list[Window], message: str) -> ClinicalNerError:
         indices = sorted({window.doc for window in batch})
-        names = [document_id(self._docs[index]) for index in indices[:NAMED]]
+        names = [document_id(self.docs[index]) for index in indices[:NAMED]]
         return ClinicalNerError(
             message.format(
                 rows=len(batch),
-                length=max(w.end - w.start for w in batch) + self._special.count,
-                items=self._settings.max_batch_items,
-                longest=self._settings.max_wordpieces,
+                length=max(w.end - w.start for w in batch) + self.special.count,
+                items=self.settings.max_batch_items,
+                longest=self.settings.max_wordpieces,
                 documents=", ".join(names) + (" ..." if len(indices) > NAMED else ""),
             )
         )
