@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from spacy.scorer import get_ner_prf
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
@@ -157,9 +157,34 @@ def test_of_two_spans_that_align_with_one_entity_the_first_finds_it() -> None:
     assert GoldSpans(example).match([(0, 1, "Age"), (1, 2, "Age")])[0] == [True, False]
 
 
+@given(seed=st.sampled_from(range(20)))
+def test_judged_spans_keep_their_order_labels_and_scores(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    doc = Doc(Vocab(), words=["w"] * 8)
+    status = [["missing", "entity", "outside"][i] for i in rng.integers(3, size=8)]
+    wanted = {(i, i + 1, str(rng.choice(LABELS))) for i in range(8) if status[i] == "entity"}
+    doc.set_ents(
+        [Span(doc, *span) for span in sorted(wanted)],
+        missing=[Span(doc, i, i + 1) for i in range(8) if status[i] == "missing"],
+        default="outside",
+    )
+    starts = rng.integers(7, size=30)
+    spans = [(int(i), int(i + rng.integers(1, 3)), str(rng.choice(LABELS))) for i in starts]
+    scores = rng.random(30).tolist()
+    # The tokens are the same, so a span is right that gold has and that did not come before.
+    expected = [
+        (span[2], score, span in wanted and span not in spans[:number])
+        for number, (span, score) in enumerate(zip(spans, scores, strict=True))
+        if "missing" not in status[span[0] : span[1]]
+    ]
+    example = Example(Doc(doc.vocab, words=["w"] * 8), doc)
+    assert GoldSpans(example).judge_scored(spans, scores) == expected
+
+
 def test_a_document_without_annotation_judges_nothing() -> None:
     vocab = Vocab()
     example = Example(make_doc(vocab, ["a"], [(0, 1, "Age")]), Doc(vocab, words=["a"]))
     gold = GoldSpans(example)
     assert gold.match([(0, 1, "Age")])[0] == [None]
+    assert gold.judge_scored([(0, 1, "Age")], [0.5]) == []
     assert gold.missed([]) == [] and not gold.support
