@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
 import spacy
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from .conftest import CORPUS, ROOT, Trained
+from .conftest import CORPUS, Trained
 
 TEXTS = [
     "She was started on oral prednisone 40 mg daily.",
@@ -53,22 +55,58 @@ def call(*args: object, folder: Path, stdin: str = "") -> str:
     return done.stdout
 
 
+def requirements(dist: Distribution, extras: Iterable[str] = ()) -> list[Requirement]:
+    """What a distribution needs on this machine, with some of its extras."""
+    environments = [{"extra": extra} for extra in ("", *extras)]
+    found = map(Requirement, dist.requires or [])
+    return [r for r in found if not r.marker or any(map(r.marker.evaluate, environments))]
+
+
+def link_requirements(site: Path) -> None:
+    """Link what the distributions in a folder need, directly or not, from where it is installed."""
+    own = list(distributions(path=[str(site)]))
+    todo = [needed for dist in own for needed in requirements(dist)]
+    done = {canonicalize_name(dist.name): {""} for dist in own}
+    while todo:
+        needed = todo.pop()
+        extras = {"", *needed.extras}
+        linked = done.setdefault(canonicalize_name(needed.name), set())
+        if extras <= linked:
+            continue
+        linked |= extras
+        installed = distribution(needed.name)
+        todo += requirements(installed, extras)
+        # Scripts lie outside of the folder.
+        for name in {file.parts[0] for file in installed.files or []} - {"..", "__pycache__"}:
+            if not (site / name).exists():
+                (site / name).symlink_to(installed.locate_file(name))
+
+
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory, tok2vec_model: Trained) -> Iterator[Path]:
-    """A new environment with both wheels, installed in one command, at the pinned versions."""
+def python(tmp_path_factory: pytest.TempPathFactory, tok2vec_model: Trained) -> Path:
+    """A new environment with the wheels and links to what their metadata asks for.
+
+    Nothing else of this environment can be imported: neither the project, which is installed from
+    its folder, nor its extras. Installing torch and the others again would only show that pip can;
+    README's first command, which .ci/run makes in an empty environment, shows it.
+    """
     folder = tmp_path_factory.mktemp("fresh")
-    # A constraints file holds no editable requirement.
-    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    constraints = folder / "constraints.txt"
-    constraints.write_text("\n".join(pin for pin in pins if "==" in pin and pin[0] not in "-#"))
-    call(sys.executable, "-m", "venv", folder / "venv", folder=folder)
+    call(sys.executable, "-m", "venv", "--without-pip", folder / "venv", folder=folder)
     python = folder / "venv" / "bin" / "python"
-    # Compiling all of torch would take longer than all that follows.
-    install = ["-m", "pip", "install", "--no-compile", "-c", constraints]
-    call(python, *install, *tok2vec_model.wheels, folder=folder)
-    yield python
-    # Gigabytes, which pytest would keep for three runs.
-    shutil.rmtree(folder / "venv")
+    install(python, *tok2vec_model.wheels)
+    (site,) = (folder / "venv" / "lib").glob("*/site-packages")
+    link_requirements(site)
+    return python
+
+
+def install(python: Path, *wheels: Path) -> None:
+    options = ["--no-index", "--no-deps", "--force-reinstall"]
+    pip(python, "install", *options, *wheels)
+
+
+def pip(python: Path, *args: object) -> None:
+    """Call pip for an environment that has none."""
+    call(sys.executable, "-m", "pip", "--python", python, *args, folder=python.parent)
 
 
 @pytest.mark.slow
@@ -77,11 +115,9 @@ def test_the_wheels_are_all_that_spacy_load_needs(
     python: Path, recipe: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     trained: Trained = request.getfixturevalue(f"{recipe}_model")
-    # The other wheel's requirements are here already; its version is the same.
-    call(
-        *[python, "-m", "pip", "install", "--force-reinstall", "--no-deps", trained.wheels[1]],
-        folder=tmp_path,
-    )
+    # The library is the same, and so are the names and versions of the models.
+    install(python, trained.wheels[1])
+    pip(python, "check")
     answer: dict[str, Any] = json.loads(
         call(python, "-c", SCRIPT, folder=tmp_path, stdin=json.dumps(TEXTS))
     )
@@ -96,4 +132,3 @@ def test_the_wheels_are_all_that_spacy_load_needs(
     for doc, probabilities in zip(docs, answer["probabilities"], strict=True):
         assert probabilities == pytest.approx([e._.probability for e in doc.ents], abs=1e-5)
     assert sum(map(len, expected)) > 0
-    call(python, "-m", "pip", "check", folder=tmp_path)

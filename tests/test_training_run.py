@@ -1,4 +1,7 @@
-"""spaCy's own commands on the recipes and the embedded notes, without any of ours."""
+"""spaCy's own commands on the recipes and the embedded notes, without any of ours.
+
+Training runs in a process of its own, where nothing of the package is imported beforehand.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from typing import Any
 
 import pytest
 import spacy
+from spacy.cli.evaluate import evaluate
+from spacy.cli.init_config import fill_config
 
 from clinical_ner.data.convert import convert
 from clinical_ner.data.split.split import split
@@ -22,7 +27,7 @@ from .imports import ROOT
 
 pytestmark = pytest.mark.slow
 
-EPOCHS = 6
+EPOCHS = 3
 CONFIGS = ROOT / "configs"
 
 
@@ -49,18 +54,6 @@ class Run:
         return dict(meta["performance"])
 
 
-def run_spacy(*args: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "spacy", *map(str, args)],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "ANSI_COLORS_DISABLED": "1"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def read_rows(table: str) -> list[dict[str, float]]:
     """Rows of the console logger; its head separates names by two spaces or more."""
     lines = table.splitlines()
@@ -75,19 +68,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("run")
     convert(ROOT / "corpus" / "case_reports", folder / "all.spacy", nlp=spacy.blank("en"))
     split(folder / "all.spacy", folder / "corpus", dev=0.15, test=0.15, seed=0)
-    table = run_spacy(
-        "train",
-        CONFIGS / "tok2vec.cfg",
-        "--output",
-        folder / "training",
-        "--paths.train",
-        folder / "corpus" / "train.spacy",
-        "--paths.dev",
-        folder / "corpus" / "dev.spacy",
-        "--variables.epochs",
-        EPOCHS,
+    parts = {part: folder / "corpus" / f"{part}.spacy" for part in ("train", "dev")}
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "spacy", "train", CONFIGS / "tok2vec.cfg"),
+            *("--output", folder / "training"),
+            *("--paths.train", parts["train"], "--paths.dev", parts["dev"]),
+            *("--variables.epochs", str(EPOCHS)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ, "NO_COLOR": "1", "ANSI_COLORS_DISABLED": "1"},
     )
-    return Run(folder / "training", folder / "corpus", read_rows(table))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Run(folder / "training", folder / "corpus", read_rows(done.stdout))
 
 
 def test_every_epoch_is_evaluated_and_the_last_tenth(run: Run) -> None:
@@ -111,9 +106,7 @@ def test_the_best_model_is_that_of_the_best_evaluation(run: Run) -> None:
 
 
 def test_spacy_evaluate_finds_the_scores_that_training_found(run: Run) -> None:
-    output = run.output / "scores.json"
-    run_spacy("evaluate", run.output / "model-best", run.corpus / "dev.spacy", "--output", output)
-    scores = json.loads(output.read_text(encoding="utf8"))
+    scores = evaluate(str(run.output / "model-best"), run.corpus / "dev.spacy", silent=True)
     for name in ("ents_f", "ents_macro_f"):
         assert scores[name] == pytest.approx(run.performance[name], abs=1e-3)
     assert scores["ents_per_type"].keys() == run.performance["ents_per_type"].keys()
@@ -133,7 +126,7 @@ def test_fill_config_keeps_every_setting_and_leaves_nothing_to_fill(
     name: str, tmp_path: Path
 ) -> None:
     filled = tmp_path / f"{name}.cfg"
-    run_spacy("init", "fill-config", CONFIGS / f"{name}.cfg", filled)
+    fill_config(filled, CONFIGS / f"{name}.cfg", silent=True)
     found = spacy.util.load_config(filled, interpolate=False)
     given = spacy.util.load_config(CONFIGS / f"{name}.cfg", interpolate=False)
     assert leaves(found["components"]) == leaves(given["components"])
