@@ -23,6 +23,7 @@ from clinical_ner.data.convert import blank, convert
 from clinical_ner.data.formats.docbin import write_docbin
 from clinical_ner.evaluation.evaluate import evaluate
 from clinical_ner.fitting.calibrate import calibrate
+from clinical_ner.packaging.package import package
 
 # The same examples in every run, however slow the machine is.
 settings.register_profile("project", derandomize=True, deadline=None)
@@ -30,13 +31,15 @@ settings.load_profile("project")
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "corpus" / "case_reports"
+#: Files that take longest. The first makes both trained models, while others that need none run.
+LONGEST = ("test_fresh_environment.py", "test_project.py", "test_training_run.py")
 #: An index that no one answers for: what asks it, fails at once.
 NO_INDEX = {"PIP_NO_INDEX": "1", "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A pipeline made by the commands, with what it was made of.
+    """A pipeline made by the commands or their functions, with what it was made of.
 
     folder: the run's; hub: cache of the hub's client during training; left_behind: what building
     the wheels left in the project's folder.
@@ -101,12 +104,16 @@ def train_and_package(folder: Path, recipe: str, *, documents: int, epochs: int)
     calibrate(str(folder / "training" / "model-best"), data, trained.model)
     metrics = evaluate(str(trained.model), data, resamples=10)
     trained.metrics.write_text(json.dumps(metrics), encoding="utf-8")
-    done = command(
-        *["package", trained.model, folder / "packages"],
-        *["--metrics", trained.metrics, "--corpus", corpus],
-        **NO_INDEX,
-    )
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in NO_INDEX.items():
+            patch.setenv(name, value)
+        package(
+            trained.model,
+            folder / "packages",
+            metrics=trained.metrics,
+            corpus=corpus,
+            library=ROOT,
+        )
     return replace(trained, left_behind=tuple(build_products() - before))
 
 
@@ -139,9 +146,10 @@ def minilm_model(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, whole workflows before all, so that no worker waits."""
+    """The longest files come first, then others with slow tests, so that no worker waits long."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path not in slow, len(item.path.parts)))
+    rank = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (rank.get(item.path, len(rank)), item.path not in slow))
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def machine_paths(folder: Path) -> list[str]:
 
 @pytest.mark.slow
 class TestWheels:
-    """The two wheels of both kinds of recipe, as the command builds them."""
+    """The two wheels of both kinds of recipe, as the command's function builds them."""
 
     @pytest.fixture(params=["tok2vec", "minilm"])
     def trained(self, request: pytest.FixtureRequest) -> Trained:
