@@ -82,7 +82,6 @@ def add_neighbours(
     was_calibrated = component.calibration is not None
     # Of the probabilities that are about to change; first, so that dropping it is no surprise.
     component.calibration = None
-    nlp.meta.pop("calibration", None)
     component.neighbours = None
     train_docs, dev_docs = read_gold_for(train, nlp), read_gold_for(dev, nlp)
     shared = _shared_documents(train_docs, dev_docs)

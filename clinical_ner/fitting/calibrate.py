@@ -74,7 +74,7 @@ def calibrate(
     write_pipeline(nlp, output, scores=scores, **{META: {name: meta}})
     return {
         **meta,
-        "warnings": _warnings(fit, has_thresholds=bool(component.thresholds)),
+        "warnings": _warnings(fit, has_thresholds=bool(component.decision.thresholds)),
         "component": name,
         "min_support": min_support,
         "model": str(model),

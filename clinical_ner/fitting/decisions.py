@@ -118,7 +118,7 @@ def own_decision(component: ClinicalNer, documents: Sequence[Predicted]) -> Sear
     """The decision that a component has."""
     strength = component.prior_strength
     entities = _entities(component, documents, strength)
-    return SearchedDecision(strength, dict(component.thresholds), entities, {})
+    return SearchedDecision(strength, dict(component.decision.thresholds), entities, {})
 
 
 def predict(nlp: Language, name: str, references: Sequence[Doc]) -> Iterator[Predicted]:

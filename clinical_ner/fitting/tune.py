@@ -72,7 +72,8 @@ def tune(
     )
     mean = "ents_macro_f" if objective.min_precision is None else "ents_macro_r"
     after = max(candidates, key=lambda candidate: candidate.scores()[mean])
-    component.prior_strength, component.thresholds = after.prior_strength, after.thresholds
+    component.prior_strength, component.threshold = after.prior_strength, 0.0
+    component.thresholds = after.thresholds
     decision = {
         "objective": str(objective),
         "thresholds": after.thresholds,

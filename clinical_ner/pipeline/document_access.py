@@ -52,6 +52,15 @@ class DocumentAccess:
         listening = {name for pipe in transformers for name in pipe.listening_components}
         return listening == {component.name}
 
+    def drop_meta(self, entry: str, name: str) -> None:
+        """Remove what the pipeline's meta says of a component, where its pipeline is known."""
+        nlp = self._nlp()
+        if nlp is None or entry not in nlp.meta:
+            return
+        nlp.meta[entry].pop(name, None)
+        if not nlp.meta[entry]:
+            del nlp.meta[entry]
+
     def forget(self) -> None:
         """Drop the lattice: the probabilities that it was made of are no longer valid."""
         self._last = None

@@ -50,7 +50,7 @@ from .document_access import DocumentAccess, release_inputs
 from .finite import check_loss, check_probabilities, check_rows
 from .serialization import (
     add_neighbours,
-    decision_settings,
+    present_settings,
     read_calibration,
     read_cfg,
     read_neighbours,
@@ -65,6 +65,7 @@ DEFAULT_CONFIG = Config().from_str(
 learn_rate_factor = 1.0
 prior_strength = 1.0
 prior_smoothing = 10.0
+threshold = 0.0
 thresholds = {}
 overwrite = false
 spans_key = "ner"
@@ -106,7 +107,8 @@ tau = 1.0
         "ents_per_type": None,
         "ents_macro_types": None,
         "token_unweighted_accuracy": 0.0,
-        "token_unweighted_accuracy_no_o": 0.0,
+        # Not 0: spaCy's log would have two columns with one head, "TOKEN_UNWE...".
+        "token_unweighted_accuracy_no_o": None,
     },
 )
 def make_clinical_ner(
@@ -117,13 +119,14 @@ def make_clinical_ner(
     learn_rate_factor: float,
     prior_strength: float,
     prior_smoothing: float,
+    threshold: float,
     thresholds: dict[str, float],
     overwrite: bool,
     spans_key: str,
     probability_attribute: str,
     keep_transformer_output: bool,
     scorer: Callable | None,
-) -> "ClinicalNer":
+) -> TrainablePipe:
     """Create a named entity recognizer; the settings are those of ``ClinicalNer``."""
     return ClinicalNer(
         nlp,
@@ -133,6 +136,7 @@ def make_clinical_ner(
         learn_rate_factor=learn_rate_factor,
         prior_strength=prior_strength,
         prior_smoothing=prior_smoothing,
+        threshold=threshold,
         thresholds=thresholds,
         overwrite=overwrite,
         spans_key=spans_key,
@@ -160,6 +164,7 @@ class ClinicalNer(TrainablePipe):
         learn_rate_factor: float = 1.0,
         prior_strength: float = 1.0,
         prior_smoothing: float = 10.0,
+        threshold: float = 0.0,
         thresholds: Mapping[str, float] = MappingProxyType({}),
         overwrite: bool = False,
         spans_key: str = "ner",
@@ -180,7 +185,8 @@ class ClinicalNer(TrainablePipe):
             prior_strength: s in [0, 1]; 1 decodes the empirical probability, 0 treats all tags
                 alike.
             prior_smoothing: pseudo-count a >= 0 of every tag in the prior that s < 1 takes away.
-            thresholds: by label, the smallest probability of an entity that is made.
+            threshold: the smallest probability of an entity that is made, 0 for none.
+            thresholds: the same by label, in place of the former.
             overwrite: whether entities replace those already in ``doc.ents``; if not, these stay,
                 and entities that overlap them are not put there. Its own of an earlier call are
                 replaced always.
@@ -213,13 +219,14 @@ class ClinicalNer(TrainablePipe):
         self.learn_rate_factor = learn_rate_factor
         self.prior_strength = prior_strength
         self.prior_smoothing = prior_smoothing
+        self.threshold = threshold
         self.thresholds = thresholds
         ProbabilityAttribute(probability_attribute).register(component=name)
         self.spans_key = spans_key
         self.probability_attribute = probability_attribute
         self.keep_transformer_output = keep_transformer_output
         # What the config said, so that a stored attribute yields to an override at loading only.
-        self._configured = decision_settings(self)
+        self._configured = present_settings(self)
 
     @property
     def name(self) -> str:
@@ -430,6 +437,7 @@ class ClinicalNer(TrainablePipe):
             )
         if self.calibration is not None:
             warn_that_calibration_is_dropped(self.name, stacklevel=3)
+            self.calibration = None
         self._forget_fits()
         head = {node.id for node in self.model.get_ref("head").walk()}
         for node in self.model.walk():
@@ -464,6 +472,7 @@ class ClinicalNer(TrainablePipe):
                 was built for another number of tags.
         """
         validate_get_examples(get_examples, "ClinicalNer.initialize")
+        self.calibration = None
         self._forget_fits()
         self._updates = 0
         self.statistics.update_from_dict(TagStatistics().to_dict())
@@ -492,7 +501,8 @@ class ClinicalNer(TrainablePipe):
     def decision(self) -> Decision:
         """The present decision."""
         prior = self.statistics.smoothed_prior(self.prior_smoothing)
-        return Decision(self.prior_strength, self.thresholds, prior)
+        of_all = dict.fromkeys(self.labels, self.threshold) if self.threshold else {}
+        return Decision(self.prior_strength, {**of_all, **self.thresholds}, prior)
 
     @property
     def annotator(self) -> Annotator:
@@ -560,10 +570,22 @@ class ClinicalNer(TrainablePipe):
         self._prior_smoothing = check_prior_smoothing(value)
 
     @property
+    def threshold(self) -> float:
+        """Smallest probability of an entity that is made, of labels not in ``thresholds``."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        check_number("threshold", value, least=0, most=1)
+        if value and not self.loss.has_posterior:
+            raise no_posterior(type(self.loss).__name__)
+        self._threshold = float(value)
+
+    @property
     def thresholds(self) -> Mapping[str, float]:
         """Smallest probability, by label, of an entity that is made; changes no probability.
 
-        A label without one keeps all its entities. To change them, set this to another mapping.
+        A label without one has ``threshold``. To change them, set this to another mapping.
         """
         return MappingProxyType(self._thresholds)
 
@@ -640,6 +662,8 @@ class ClinicalNer(TrainablePipe):
                     f"The calibration of component '{self.name}' was fitted for {found} tags, but "
                     f"it has {expected}: run clinical-ner calibrate on this pipeline."
                 )
+        if value is None:
+            self._access.drop_meta("calibration", self.name)
         self._calibration = value
         self._access.forget()
 

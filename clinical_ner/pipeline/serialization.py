@@ -20,13 +20,21 @@ if TYPE_CHECKING:
 
 #: File of the datastore in the component's folder; it is excluded as "neighbours".
 NEIGHBOURS = "neighbours.npz"
-#: Settings of the decision that are stored with the component.
-DECISION = ("prior_strength", "prior_smoothing", "thresholds", "overwrite")
+#: Settings that can be changed on a loaded component, and are stored with it.
+SETTINGS = (
+    "prior_strength",
+    "prior_smoothing",
+    "threshold",
+    "thresholds",
+    "overwrite",
+    "spans_key",
+    "keep_transformer_output",
+)
 
 
-def decision_settings(component: ClinicalNer) -> dict[str, Any]:
-    """The settings of the present decision, ready for JSON."""
-    settings = {name: getattr(component, name) for name in DECISION}
+def present_settings(component: ClinicalNer) -> dict[str, Any]:
+    """The settings as they are now, ready for JSON."""
+    settings = {name: getattr(component, name) for name in SETTINGS}
     return {**settings, "thresholds": dict(component.thresholds)}
 
 
@@ -35,10 +43,10 @@ def write_cfg(component: ClinicalNer, configured: Mapping[str, Any]) -> None:
 
     Args:
         component: whose ``cfg`` is written.
-        configured: the decision that the config asked for.
+        configured: the settings that the config asked for.
     """
     component.cfg["statistics"] = component.statistics.to_dict()
-    decision = {"configured": configured, "current": decision_settings(component)}
+    decision = {"configured": configured, "current": present_settings(component)}
     # As text, since srsly loses the last digits of numbers: a loaded pipeline is to decide and
     # calibrate the same to the last bit, and a setting is to equal the config's.
     component.cfg["decision"] = json.dumps(decision)

@@ -358,9 +358,28 @@ def test_training_drops_the_calibration(small: Language) -> None:
 
     component = recognizer(small)
     component.calibration = some_calibration(component)
+    small.meta["calibration"] = {"ner": {"method": "made up"}, "other": {}}
     with pytest.warns(UserWarning, match="its calibration is that of other"):
         small.update(make_examples(small), sgd=small.create_optimizer())
     assert component.calibration is None
+    # What is known of it goes too.
+    assert small.meta["calibration"] == {"other": {}}
+
+
+@pytest.mark.parametrize("drop", ["set", "initialize"])
+def test_the_meta_forgets_a_calibration_that_is_dropped(small: Language, drop: str) -> None:
+    from .examples import make_examples
+
+    nlp = make_nlp_like(small)
+    nlp.initialize(lambda: make_examples(nlp))
+    component = recognizer(nlp)
+    component.calibration = some_calibration(component)
+    nlp.meta["calibration"] = {"ner": {"method": "made up"}}
+    if drop == "set":
+        component.calibration = None
+    else:
+        nlp.initialize(lambda: make_examples(nlp))
+    assert "calibration" not in nlp.meta
 
 
 def test_a_calibration_of_other_tags_is_refused(small: Language) -> None:

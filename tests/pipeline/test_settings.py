@@ -17,6 +17,7 @@ from thinc.api import Optimizer, fix_random_seed
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.losses.logit_adjusted import LogitAdjusted
 from clinical_ner.pipeline.recognizer import ClinicalNer
+from clinical_ner.pipeline.serialization import SETTINGS
 
 from .examples import GOLD, KINDS, LABELS, TRAIN, make_examples, make_nlp, offsets, predicted, train
 
@@ -218,15 +219,45 @@ def test_without_a_posterior_the_softmax_of_the_logits_is_decoded() -> None:
 def test_the_decision_survives_saving(saved: Saved, tmp_path: Path, transformer: Path) -> None:
     nlp = spacy.load(saved("tok2vec")[1])
     ner = nlp.get_pipe("ner")
-    ner.prior_strength, ner.prior_smoothing, ner.overwrite = 0.25, 3.0, True
+    changed = {
+        "prior_strength": 0.25,
+        "prior_smoothing": 3.0,
+        "threshold": 0.1,
+        "thresholds": {"Sign": 0.2},
+        "overwrite": True,
+        "spans_key": "entities",
+        "keep_transformer_output": True,
+    }
+    assert set(changed) == set(SETTINGS)
+    for name, value in changed.items():
+        assert getattr(ner, name) != value
+        setattr(ner, name, value)
     nlp.to_disk(tmp_path / "model")
     from_disk = spacy.load(tmp_path / "model")
     from_bytes = make_nlp("tok2vec", transformer).from_bytes(nlp.to_bytes())
     from_disk.to_disk(tmp_path / "again")
     for loaded in (from_disk, from_bytes, spacy.load(tmp_path / "again")):
         found = loaded.get_pipe("ner")
-        assert (found.prior_strength, found.prior_smoothing) == (0.25, 3.0)
-        assert found.overwrite is True
+        assert {name: getattr(found, name) for name in SETTINGS} == changed
+        assert "entities" in loaded(TRAIN[0][0]).spans
+
+
+def test_a_threshold_holds_for_the_labels_that_have_none_of_their_own(saved: Saved) -> None:
+    nlp = spacy.load(saved("tok2vec")[1])
+    ner = nlp.get_pipe("ner")
+    docs = [text for text, _ in TRAIN]
+    every = [(e.label_, e._.probability) for doc in nlp.pipe(docs) for e in doc.ents]
+    middle = sorted(p for _, p in every)[len(every) // 2]
+    numbers = {len(every)}
+    for thresholds in ({}, {"Sign": 0.0}, {"Sign": 1.0}):
+        ner.threshold, ner.thresholds = middle, thresholds
+        found = [(e.label_, e._.probability) for doc in nlp.pipe(docs) for e in doc.ents]
+        assert found == [(of, p) for of, p in every if p >= thresholds.get(of, middle)]
+        numbers.add(len(found))
+    assert len(numbers) >= 3
+    for wrong in (-0.1, 1.1):
+        with pytest.raises(ClinicalNerError, match="threshold must be a number in"):
+            ner.threshold = wrong
 
 
 def test_an_override_at_loading_wins_over_the_stored_attribute(
