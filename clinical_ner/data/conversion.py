@@ -100,9 +100,9 @@ class OutcomeCounts:
         """All mentions; each is kept, changed or dropped."""
         return self.kept + self.changed + self.dropped
 
-    def add(self, outcome: Outcome, number: int = 1) -> None:
-        """Count mentions."""
-        setattr(self, outcome, getattr(self, outcome) + number)
+    def add(self, outcome: Outcome) -> None:
+        """Count a mention."""
+        setattr(self, outcome, getattr(self, outcome) + 1)
 
 
 @dataclass
@@ -126,11 +126,10 @@ class ConversionCounts:
     @property
     def total(self) -> OutcomeCounts:
         """The counts summed over labels."""
-        total = OutcomeCounts()
-        for counts in self.labels.values():
-            for outcome in get_args(Outcome):
-                total.add(outcome, getattr(counts, outcome))
-        return total
+        table = self.labels.values()
+        return OutcomeCounts(
+            **{name: sum(getattr(counts, name) for counts in table) for name in get_args(Outcome)}
+        )
 
     @property
     def wanted(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -154,7 +154,7 @@ def choose(
     chosen: dict[int, Candidate] = {}
     dropped: dict[int, str] = {}
     owners: dict[int, Span] = {}
-    for candidate in sorted(candidates, key=_precedence(rules)):
+    for candidate in sorted(candidates, key=lambda candidate: _precedence(candidate, rules)):
         span = candidate.span
         rival = next((owners[i] for i in range(span.start, span.end) if i in owners), None)
         if rival is None:
@@ -209,14 +209,9 @@ def _contracted(span: Span, start: int, end: int) -> Span | None:
     return Span(span.doc, inside[0], inside[-1] + 1, label=span.label)
 
 
-def _precedence(rules: FlatRules) -> Callable[[Candidate], tuple[int, ...]]:
-    ranks = {label: rank for rank, label in enumerate(rules.priority)}
-
-    def key(candidate: Candidate) -> tuple[int, ...]:
-        span = candidate.span
-        if rules.overlap == "first":
-            return span.start, span.start - span.end, candidate.index
-        rank = ranks.get(span.label_, len(ranks))
-        return rank, span.start - span.end, span.start, candidate.index
-
-    return key
+def _precedence(candidate: Candidate, rules: FlatRules) -> tuple[int, ...]:
+    span, labels = candidate.span, rules.priority
+    if rules.overlap == "first":
+        return span.start, span.start - span.end, candidate.index
+    rank = labels.index(span.label_) if span.label_ in labels else len(labels)
+    return rank, span.start - span.end, span.start, candidate.index

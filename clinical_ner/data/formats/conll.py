@@ -274,14 +274,12 @@ def _lines(doc: Doc, id: str, path: Path) -> Iterator[str]:
     knows_sentences = doc.has_annotation("SENT_START")
     is_open = False
     for token in doc:
-        inside = token.ent_iob_ == "I"
-        ends = (
-            "\n" in token.text if token.text.isspace() else knows_sentences and token.is_sent_start
-        )
-        if ends and is_open and not inside:
+        is_space = token.text.isspace()
+        ends = "\n" in token.text if is_space else knows_sentences and token.is_sent_start
+        if ends and is_open and token.ent_iob_ != "I":
             yield ""
             is_open = False
-        if not token.text.isspace():
+        if not is_space:
             yield f"{token.text}\t{tags[token.i]}"
             is_open = True
     yield ""

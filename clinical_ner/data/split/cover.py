@@ -7,7 +7,6 @@ units (documents or groups) change places until no exchange puts a label into a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,18 +45,9 @@ def cover(units: Units, part_of: NDArray[np.intp], sizes: Sequence[int]) -> NDAr
     return arrangement.part_of
 
 
-class _Exchange(NamedTuple):
-    """A unit of each of two parts that change places, or of one that moves.
-
-    Attributes:
-        sizes: change of the parts' distance from their sizes, in documents.
-        deviation: change of the squared deviation from the stratification.
-        moves: units, each with the part that it goes to.
-    """
-
-    sizes: float
-    deviation: float
-    moves: list[tuple[int, int]]
+#: The change of the parts' distance from their sizes, in documents, and of the squared deviation
+#: from the stratification; the units that move, each with the part that it goes to.
+_Exchange = tuple[float, float, list[tuple[int, int]]]
 
 
 class _Arrangement:
@@ -107,7 +97,8 @@ class _Arrangement:
         if not found:
             return False
         part_of = self.part_of.copy()
-        for unit, part in min(found, key=lambda exchange: exchange[:2]).moves:
+        _, _, moves = min(found, key=lambda exchange: exchange[:2])
+        for unit, part in moves:
             part_of[unit] = part
         self._assign(part_of)
         return True
@@ -154,7 +145,7 @@ class _Arrangement:
         i, j = candidates[order[0]].tolist()
         moves = [(int(unit), q) for unit in units_p[i : i + 1]]
         moves += [(int(unit), p) for unit in units_q[j : j + 1]]
-        return _Exchange(round(float(sizes[i, j]), 9), round(float(deviation[i, j]), 9), moves)
+        return round(float(sizes[i, j]), 9), round(float(deviation[i, j]), 9), moves
 
     def _labels_changed(
         self, p: int, q: int, a: NDArray[np.int64], b: NDArray[np.int64]

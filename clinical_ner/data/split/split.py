@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ from ...files import corpus_files, leaving_no_empty_folder, replacing
 from ..formats.detect import SUFFIXES
 from ..formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
 from ..mentions import DocumentIds
-from .split_report import Corpus, division_report, fold_gaps
+from .split_report import Corpus
 from .stratify import PARTS, fold_documents, split_documents, split_shares
 from .units import group_documents
 
@@ -50,7 +51,7 @@ def split(
             without one the whole match. A group goes to one part.
 
     Returns:
-        What split.json holds: ``seed``, ``shares``, what `division_report` returns, and
+        What split.json holds: ``seed``, ``shares``, what `Corpus.report` returns, and
         ``not_in_every_part``, see `Corpus.gaps`.
 
     Raises:
@@ -74,7 +75,7 @@ def split(
     report = {
         "seed": seed,
         "shares": shares,
-        **division_report(corpus, parts),
+        **corpus.report(parts),
         "not_in_every_part": corpus.gaps(parts),
     }
     with ExitStack() as outputs:
@@ -136,8 +137,11 @@ def split_folds(
             "fold": fold,
             "folds": folds,
             "dev": dev,
-            **division_report(corpus, parts),
-            "not_in_every_part": fold_gaps(corpus, parts, tests, name),
+            **corpus.report(parts),
+            "not_in_every_part": [
+                *({**gap, "missing": ["test"]} for gap in tests if name in gap["missing"]),
+                *corpus.gaps({"train": parts["train"], "dev": parts["dev"]}),
+            ],
         }
         for fold, (name, parts) in enumerate(zip(names, divided, strict=True), start=1)
     ]
@@ -186,10 +190,12 @@ def _read(source: Path, group_by: str | re.Pattern[str] | None) -> Corpus:
             known.add(id_, f"{file}, document {number}")
             docs.append(doc)
             ids.append(id_)
+    entities = [Counter(entity.label_ for entity in doc.ents) for doc in docs]
+    labels = sorted({label for counts in entities for label in counts})
     if pattern is None:
-        return Corpus.of(docs, ids)
+        return Corpus(docs, ids, labels, entities)
     groups = group_documents(ids, pattern, source=str(source))
-    return Corpus.of(docs, ids, groups=groups, regex=pattern.pattern)
+    return Corpus(docs, ids, labels, entities, groups, pattern.pattern)
 
 
 def _write(

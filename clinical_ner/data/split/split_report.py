@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc
-
-from .units import Units
 
 #: Why a type is not in a part.
 TOO_FEW, UNMET = "too few documents", "no exchange found"
@@ -32,24 +30,10 @@ class Corpus:
 
     docs: Sequence[Doc]
     ids: Sequence[str]
-    labels: tuple[str, ...]
+    labels: Sequence[str]
     entities: Sequence[Counter[str]]
-    groups: NDArray[np.int64] | None
-    regex: str | None
-
-    @classmethod
-    def of(
-        cls,
-        docs: Sequence[Doc],
-        ids: Sequence[str],
-        *,
-        groups: NDArray[np.int64] | None = None,
-        regex: str | None = None,
-    ) -> Corpus:
-        """Count the entities of documents."""
-        entities = [Counter(ent.label_ for ent in doc.ents) for doc in docs]
-        labels = sorted({label for counts in entities for label in counts})
-        return cls(docs, ids, tuple(labels), entities, groups, regex)
+    groups: NDArray[np.int64] | None = None
+    regex: str | None = None
 
     @property
     def presence(self) -> NDArray[np.bool_]:
@@ -67,74 +51,51 @@ class Corpus:
             For each its ``label``, the ``documents`` that hold it (``groups``, if these are what is
             divided), the parts that it is ``missing`` in, and the ``reason``.
         """
-        presence, groups = self.presence, self.groups
-        lacks = {
-            name: np.logical_not(presence[list(rows)].any(axis=0)).tolist()
-            for name, rows in parts.items()
-            if rows
+        unit, few = ("documents", TOO_FEW) if self.groups is None else ("groups", TOO_FEW_GROUPS)
+        unit_of = range(len(self.ids)) if self.groups is None else self.groups.tolist()
+        gaps = []
+        for label in self.labels:
+            holding = {
+                part: {unit_of[row] for row in rows if label in self.entities[row]}
+                for part, rows in parts.items()
+                if rows
+            }
+            number = len(set().union(*holding.values()))
+            if missing := [part for part, units in holding.items() if not units]:
+                reason = few if number < len(holding) else UNMET
+                gaps.append({"label": label, unit: number, "missing": missing, "reason": reason})
+        return gaps
+
+    def report(self, parts: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+        """What is in each part, for split.json.
+
+        Args:
+            parts: rows of each part's documents.
+
+        Returns:
+            ``documents``, the ids of each part; ``entities`` and ``documents_with``, by type the
+            number of entities, and of documents that hold it, in each part; and ``group_by``, None
+            without groups, otherwise the ``regex`` and the number of ``groups`` of each part.
+        """
+
+        def table(number: Callable[[int], int]) -> dict[str, dict[str, int]]:
+            return {
+                label: {
+                    part: sum(number(self.entities[row][label]) for row in rows)
+                    for part, rows in parts.items()
+                }
+                for label in self.labels
+            }
+
+        group_by = None
+        if self.groups is not None:
+            numbers = {
+                part: len(np.unique(self.groups[list(rows)])) for part, rows in parts.items()
+            }
+            group_by = {"regex": self.regex, "groups": numbers}
+        return {
+            "documents": {part: [self.ids[row] for row in rows] for part, rows in parts.items()},
+            "entities": table(int),
+            "documents_with": table(bool),
+            "group_by": group_by,
         }
-        inside = np.array(sorted(row for rows in parts.values() for row in rows), dtype=np.intp)
-        units = Units.of(presence[inside], None if groups is None else groups[inside])
-        unit, few = ("documents", TOO_FEW) if groups is None else ("groups", TOO_FEW_GROUPS)
-        return [
-            {
-                "label": self.labels[label],
-                unit: number,
-                "missing": missing,
-                "reason": few if number < len(lacks) else UNMET,
-            }
-            for label, number in enumerate((units.holding > 0).sum(axis=0).tolist())
-            if (missing := [name for name, of_label in lacks.items() if of_label[label]])
-        ]
-
-
-def division_report(corpus: Corpus, parts: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """What is in each part.
-
-    Args:
-        corpus: what was divided.
-        parts: rows of each part's documents.
-
-    Returns:
-        ``documents``, the ids of each part; ``entities`` and ``documents_with``, by type the number
-        of entities, and of documents that hold it, in each part; and ``group_by``, None without
-        groups, otherwise the ``regex`` and the number of ``groups`` of each part.
-    """
-    entities, groups = corpus.entities, corpus.groups
-    return {
-        "documents": {part: [corpus.ids[row] for row in rows] for part, rows in parts.items()},
-        "entities": {
-            label: {part: sum(entities[row][label] for row in rows) for part, rows in parts.items()}
-            for label in corpus.labels
-        },
-        "documents_with": {
-            label: {
-                part: sum(label in entities[row] for row in rows) for part, rows in parts.items()
-            }
-            for label in corpus.labels
-        },
-        "group_by": groups
-        if groups is None
-        else {
-            "regex": corpus.regex,
-            "groups": {part: len(np.unique(groups[list(rows)])) for part, rows in parts.items()},
-        },
-    }
-
-
-def fold_gaps(
-    corpus: Corpus,
-    parts: Mapping[str, Sequence[int]],
-    tests: Sequence[dict[str, Any]],
-    name: str,
-) -> list[dict[str, Any]]:
-    """The types that a fold's parts lack: those of its test, then those of its train and dev.
-
-    Args:
-        corpus: what was divided.
-        parts: rows of the fold's train, dev and test.
-        tests: gaps of the tests of all folds, which share all documents out.
-        name: of the fold in `tests`.
-    """
-    in_test = [{**gap, "missing": ["test"]} for gap in tests if name in gap["missing"]]
-    return in_test + corpus.gaps({part: parts[part] for part in ("train", "dev")})

@@ -116,7 +116,7 @@ def test_units_count_documents_by_group() -> None:
 
 def test_gaps_tell_what_could_be_covered_from_what_could_not() -> None:
     entities = [Counter("AB"), Counter("ABC"), Counter("A"), Counter("AC")]
-    corpus = Corpus([], list("abcd"), ("A", "B", "C"), entities, None, None)
+    corpus = Corpus([], list("abcd"), list("ABC"), entities)
     assert corpus.gaps({"train": [0, 1], "dev": [], "test": [2, 3]}) == [
         {"label": "B", "documents": 2, "missing": ["test"], "reason": UNMET}
     ]
