@@ -49,19 +49,12 @@ class _Word(NamedTuple):
 class _Start(NamedTuple):
     """A line with which a document begins, or, before its first word, another that names it."""
 
-    line: int
     id: str | None = None
 
 
-class _Text(NamedTuple):
-    """A document's text as it was before it was separated into words."""
-
-    line: int
-    text: str
-
-
-#: None is the end of a sentence.
-_Event = _Word | _Start | _Text | None
+#: A line: a str is the document's text as it was before it was separated into words, None the end
+#: of a sentence.
+_Line = _Word | _Start | str | None
 
 
 @dataclass
@@ -103,10 +96,10 @@ def read_conll(
     if scheme is None:
         scheme = detect_scheme(
             ((word.prefix, word.label) for word in sentence)
-            for document in _documents(_events(path, word_column, label_column))
+            for document in _documents(_parsed(path, word_column, label_column))
             for sentence in document.sentences
         )
-    documents = _documents(_events(path, word_column, label_column))
+    documents = _documents(_parsed(path, word_column, label_column))
     begun = list(islice(documents, 2))
     for number, document in enumerate(chain(begun, documents), start=1):
         # A lone document has its file's name; numbers are for those that share it.
@@ -115,50 +108,49 @@ def read_conll(
         yield Place(path, document.line), _annotated(document, id, scheme, path)
 
 
-def _documents(events: Iterator[_Event]) -> Iterator[_Document]:
+def _documents(lines: Iterator[tuple[int, _Line]]) -> Iterator[_Document]:
     document: _Document | None = None
-    for event in events:
-        if isinstance(event, _Start):
+    for number, line in lines:
+        if document is not None and isinstance(line, _Start):
             # A line -DOCSTART- and a comment may announce the same document, in either order.
-            named_twice = document and document.id is not None and event.id is not None
-            if document is not None and (any(document.sentences) or named_twice):
+            named_twice = document.id is not None and line.id is not None
+            if any(document.sentences) or named_twice:
                 yield document
                 document = None
-            if document is None:
-                document = _Document(event.line)
-            document.id = event.id if event.id is not None else document.id
-        elif event is None:
-            if document is not None and document.sentences[-1]:
-                document.sentences.append([])
+        if document is None:
+            if line is None:
+                continue
+            document = _Document(number)
+        if line is None:
+            document.sentences.append([])
+        elif isinstance(line, _Start):
+            document.id = line.id if line.id is not None else document.id
+        elif isinstance(line, str):
+            document.text = line
         else:
-            if document is None:
-                document = _Document(event.line)
-            if isinstance(event, _Text):
-                document.text = event.text
-            else:
-                document.sentences[-1].append(event)
+            document.sentences[-1].append(line)
     if document is not None:
         yield document
 
 
-def _events(path: Path, word_column: int, label_column: int) -> Iterator[_Event]:
+def _parsed(path: Path, word_column: int, label_column: int) -> Iterator[tuple[int, _Line]]:
     """Parse the lines of a file."""
     separator: re.Pattern[str] | None = None
     count = first = 0
     for number, line in read_lines(path):
         place = Place(path, number)
         if not line.strip():
-            yield None
+            yield number, None
             continue
         if line.split()[0] == DOCSTART:
-            yield _Start(number)
+            yield number, _Start()
             continue
         parts = (separator or _separator(line)).split(line.strip(" "))
         if line.startswith("#") and not _is_word(line, parts, count, label_column):
             if newdoc := _NEWDOC.fullmatch(line):
-                yield _Start(number, newdoc[1])
+                yield number, _Start(newdoc[1])
             elif (text := _document_text(line)) is not None:
-                yield _Text(number, text)
+                yield number, text
             continue
         if separator is None:
             separator, count, first = _separator(line), len(parts), number
@@ -178,7 +170,7 @@ def _events(path: Path, word_column: int, label_column: int) -> Iterator[_Event]
             )
         if not parts[word_column].strip():
             raise place.fault("the word column is empty", "Fix or remove the line")
-        yield _Word(number, parts[word_column], *tag)
+        yield number, _Word(number, parts[word_column], *tag)
 
 
 def _separator(line: str) -> re.Pattern[str]:
