@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from .corpus import Part, all_documents
-from .findings import Finding, Place, found_by_code
+from .findings import Finding, Place, found
 
 _ORDINARY = " \t\n\r"
 #: Codes of what Unicode calls control, format, private use, unassigned and surrogate.
@@ -36,7 +36,7 @@ def find_characters(parts: Sequence[Part]) -> list[Finding]:
         code: f"in {len({(place.part, place.document) for place in of_code})} documents"
         for code, of_code in places.items()
     }
-    return found_by_code(places, details=details)
+    return found(places, details=details)
 
 
 def suspicious(text: str) -> Iterator[tuple[str, int, int]]:

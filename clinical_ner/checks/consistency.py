@@ -13,7 +13,7 @@ from typing import TypeAlias
 from ..data.flattening import joined
 from ..data.mentions import AnnotatedText
 from .corpus import Part, Token, all_documents, all_mentions, mention_text, normalised, tokens
-from .findings import Finding, Place, found_by_code, mention_place
+from .findings import Finding, Place, found, mention_place
 
 #: Tokens in a row.
 Run: TypeAlias = tuple[str, ...]
@@ -50,7 +50,7 @@ def find_other_labels(parts: Sequence[Part]) -> list[Finding]:
         "C050": f"{len(texts['C050'])} texts; {clear}",
         "C051": f"{len(texts['C051'])} texts",
     }
-    return found_by_code(places, of=len(mentions), details=details)
+    return found(places, of=len(mentions), details=details)
 
 
 def find_unlabelled(parts: Sequence[Part]) -> list[Finding]:
@@ -88,7 +88,7 @@ def find_unlabelled(parts: Sequence[Part]) -> list[Finding]:
         code: f"{len(of)} texts, labelled {sum(labelled[run].total() for run in of)} times"
         for code, of in runs.items()
     }
-    return found_by_code(places, details=details)
+    return found(places, details=details)
 
 
 def _usual(labels: Counter[str]) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from ..data.mentions import AnnotatedText
 from ..errors import missing_extra
 from .corpus import Part, all_documents, normalised, words
-from .findings import Finding, Place, document_place, found_by_code
+from .findings import Finding, Place, document_place, found
 
 THRESHOLD = 0.8
 SHINGLE = 3
@@ -78,7 +78,7 @@ def find_duplicates(parts: Sequence[Part], *, threshold: float = THRESHOLD) -> l
             copies.append(_Copy(part, document, text))
     _compare_nearly(copies, threshold, places)
     details = dict.fromkeys(("C021", "C023"), f"Jaccard index at least {threshold:g}")
-    return found_by_code(places, of=number, details=details)
+    return found(places, of=number, details=details)
 
 
 def shingles(text: str) -> Shingles:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -120,22 +120,14 @@ def mention_place(part: Part, document: AnnotatedText, mention: Mention, note: s
 
 
 def found(
-    code: str, places: Iterable[Place], *, of: int | None = None, detail: str = ""
-) -> list[Finding]:
-    """Give a finding with one place per counted thing; none if there is no place."""
-    kept = tuple(places)
-    return [Finding(code, len(kept), kept, of, detail)] if kept else []
-
-
-def found_by_code(
-    places: Mapping[str, Iterable[Place]],
+    places: Mapping[str, Sequence[Place]],
     *,
     of: int | None = None,
     details: Mapping[str, str] | None = None,
 ) -> list[Finding]:
-    """Give the findings of several codes, sorted; see `Finding`."""
+    """Give the findings of several codes, sorted, with one place per counted thing."""
     return [
-        finding
-        for code in sorted(places)
-        for finding in found(code, places[code], of=of, detail=(details or {}).get(code, ""))
+        Finding(code, len(at), tuple(at), of, (details or {}).get(code, ""))
+        for code, at in sorted(places.items())
+        if at
     ]

@@ -84,7 +84,7 @@ def find_few(imbalance: Imbalance) -> list[Finding]:
     places = [
         Place(name, label=label, note=f"{count} mentions") for label, count in imbalance.few.items()
     ]
-    return found("C080", places, of=imbalance.types, detail=f"under {FEW}")
+    return found({"C080": places}, of=imbalance.types, details={"C080": f"under {FEW}"})
 
 
 def recommendation(imbalance: Imbalance) -> list[str]:

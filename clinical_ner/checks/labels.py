@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from .corpus import TRAIN, Part, all_documents, count_words, mention_text
-from .findings import Finding, Place, found_by_code
+from .findings import Finding, Place, found
 
 #: Documents that a label needs so that each of train, dev and test can have one.
 SPLIT_PARTS = 3
@@ -84,4 +84,4 @@ def find_label_faults(parts: Sequence[Part], labels: Mapping[str, LabelCounts]) 
         for code, note in notes.items():
             places[code].append(Place(holders, label=label, note=note))
     details = {"C012": f"in fewer than {needed}"}
-    return found_by_code(places, of=len(labels), details=details)
+    return found(places, of=len(labels), details=details)

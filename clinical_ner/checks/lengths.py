@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..data.flattening import joined
 from ..data.mentions import Mention
 from .corpus import Part, all_mentions, count_words, cuts_word, mention_text
-from .findings import Finding, Place, found_by_code, mention_place
+from .findings import Finding, Place, found, mention_place
 
 MAX_WORDS = 15
 
@@ -20,7 +20,7 @@ def find_forms(parts: Sequence[Part], *, max_words: int = MAX_WORDS) -> list[Fin
     for part, document, mention in mentions:
         for code, note in forms(document.text, mention, max_words=max_words):
             places[code].append(mention_place(part, document, mention, note))
-    return found_by_code(places, of=len(mentions), details={"C043": f"over {max_words}"})
+    return found(places, of=len(mentions), details={"C043": f"over {max_words}"})
 
 
 def forms(text: str, mention: Mention, *, max_words: int) -> Iterator[tuple[str, str]]:

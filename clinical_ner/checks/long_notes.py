@@ -47,7 +47,7 @@ def find_long(parts: Sequence[Part], *, encoder: str = ENCODER) -> list[Finding]
             if len(ids) > limit:
                 places.append(document_place(part, document, f"{len(ids)} wordpieces"))
     detail = f"over {limit} wordpieces of {_shown(encoder)}"
-    return found("C070", places, of=len(pairs), detail=detail)
+    return found({"C070": places}, of=len(pairs), details={"C070": detail})
 
 
 def _not_counted(reason: str) -> list[Finding]:

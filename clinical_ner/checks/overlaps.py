@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..data.flattening import joined
 from ..data.mentions import AnnotatedText
 from .corpus import Part, all_documents
-from .findings import Finding, Place, found_by_code, mention_place
+from .findings import Finding, Place, found, mention_place
 
 Span = tuple[tuple[int, int], ...]
 
@@ -26,7 +26,7 @@ def find_overlaps(parts: Sequence[Part]) -> list[Finding]:
         number += len(document.mentions)
         for code, index, note in overlaps(document):
             places[code].append(mention_place(part, document, document.mentions[index], note))
-    return found_by_code(places, of=number)
+    return found(places, of=number)
 
 
 def overlaps(document: AnnotatedText) -> list[tuple[str, int, str]]:

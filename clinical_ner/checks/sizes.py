@@ -40,21 +40,24 @@ def count_part(part: Part) -> PartCounts:
 
 def find_empty(parts: Sequence[Part]) -> list[Finding]:
     """Find parts and documents that have nothing to learn from."""
-    number = sum(len(part.documents) for part in parts)
-    bare = (part for part in parts if not any(document.mentions for document in part.documents))
-    pairs = list(all_documents(parts))
-    blank = (document_place(*pair) for pair in pairs if not pair[1].text.strip())
-    silent = (
-        document_place(*pair) for pair in pairs if pair[1].text.strip() and not pair[1].mentions
-    )
-    unusable = (
+    documents: dict[str, list[Place]] = {"C002": [], "C003": []}
+    for part, document in all_documents(parts):
+        if not document.text.strip():
+            documents["C002"].append(document_place(part, document))
+        elif not document.mentions:
+            documents["C003"].append(document_place(part, document))
+    silent = [
+        Place(part.name)
+        for part in parts
+        if not any(document.mentions for document in part.documents)
+    ]
+    unusable = [
         document_place(part, document, document.unusable or "")
         for part in parts
         for document in part.unusable
-    )
+    ]
     return [
-        *found("C001", (Place(part.name) for part in bare), of=len(parts)),
-        *found("C002", blank, of=number),
-        *found("C003", silent, of=number),
-        *found("C004", unusable),
+        *found({"C001": silent}, of=len(parts)),
+        *found(documents, of=sum(len(part.documents) for part in parts)),
+        *found({"C004": unusable}),
     ]

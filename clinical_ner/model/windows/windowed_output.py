@@ -70,7 +70,8 @@ class WindowedOutput(FullTransformerBatch):
             rows.append(data.align.dataXd + offset)
             lengths.append(data.align.lengths)
             offset += data.wordpieces.lengths[0]
-        return _ragged(np.concatenate(rows), np.concatenate(lengths))
+        joined: Any = np.concatenate(rows), np.concatenate(lengths)
+        return Ragged(*joined)
 
     def unsplit_by_doc(self, arrays: list[list[Any]]) -> "WindowedOutput":
         """The gradient that listeners give back.
@@ -113,9 +114,9 @@ def document_output(
     ids: Any = pieces.ids if len(pieces.ids) else np.array([pad])
     mask: Any = np.ones((1, n), dtype="f")
     token_types: Any = None if types is None else np.full((1, n), types, dtype=ids.dtype)
-    lengths = pieces.ends - pieces.starts
+    lengths: Any = pieces.ends - pieces.starts
     steps = np.arange(lengths.sum())
-    rows = steps + np.repeat(pieces.starts - (np.cumsum(lengths) - lengths), lengths)
+    rows: Any = steps + np.repeat(pieces.starts - (np.cumsum(lengths) - lengths), lengths)
     return TransformerData(
         wordpieces=WordpieceBatch(
             strings=[pieces.strings or [""]],
@@ -125,10 +126,5 @@ def document_output(
             token_type_ids=token_types,
         ),
         model_output=ModelOutput(last_hidden_state=vectors[None]),
-        align=_ragged(rows.astype("i"), lengths.astype("i")),
+        align=Ragged(rows.astype("i"), lengths.astype("i")),
     )
-
-
-def _ragged(rows: Any, lengths: Any) -> Ragged:
-    """An alignment; thinc's types know no arrays of NumPy."""
-    return Ragged(rows, lengths)
