@@ -239,7 +239,7 @@ class TokenLoss(EntityLoss):
     It hides the columns of tags without a training token, picks the unmasked tokens, and computes
     the factor of each from its weight and the reduction. By itself it is cross-entropy with
     weights: without signal its optimum is p_c proportional to w_c pi_c. Other losses have a
-    ``formula`` and ``posterior_logits`` of their own.
+    ``formula`` and ``posterior_logits``, or only ``trained``, of their own.
     """
 
     #: What logits of tags without a training token become in the formula.
@@ -251,11 +251,17 @@ class TokenLoss(EntityLoss):
         self._tag_weights = np.ones(len(statistics.counts))
 
     def posterior_logits(self, logits: Logits) -> Logits:
-        """z - log w; see the base class. *Shape:* ``(n, K)``."""
-        return self._without_unseen(logits) - self._log_weights(logits)
+        """What is trained, minus log w; see the base class. *Shape:* ``(n, K)``."""
+        return self.trained(self._without_unseen(logits)) - self._log_weights(logits)
+
+    def trained(self, logits: Logits) -> Logits:
+        """Logits whose softmax is trained, here z itself. *Shape:* ``(n, K)``."""
+        return logits
 
     def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
-        """Gradient and loss of the unmasked tokens: here of -r log softmax(z)[y], w being in r.
+        """Gradient and loss of the unmasked tokens: here of -r log softmax(trained(z))[y].
+
+        The weight is in r, and ``trained`` is taken to have a slope of 1.
 
         Args:
             logits: ``unseen_logit`` in columns that take no part. *Shape:* ``(m, K)``.
@@ -266,7 +272,7 @@ class TokenLoss(EntityLoss):
             The gradient, *shape* ``(m, K)``, and the sum of r times the tokens' losses.
         """
         at_gold = (get_array_module(logits).arange(len(gold)), gold)
-        log_p = log_softmax(logits)
+        log_p = log_softmax(self.trained(logits))
         gradient = get_array_module(logits).exp(log_p)
         gradient[at_gold] -= 1.0
         return gradient * factors[:, None], float(-(log_p[at_gold] * factors).sum())

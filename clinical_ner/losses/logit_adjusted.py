@@ -7,7 +7,7 @@ import numpy as np
 from ..arrays import as_like
 from ..errors import number
 from ..tags.statistics import TagStatistics
-from ..types import Logits, TagIds
+from ..types import Logits
 from .base import TokenLoss
 
 
@@ -30,13 +30,6 @@ class LogitAdjusted(TokenLoss):
         prior = np.where(statistics.seen, statistics.prior, 1.0)
         self._offset = self.tau * np.log(prior)
 
-    def posterior_logits(self, logits: Logits) -> Logits:
+    def trained(self, logits: Logits) -> Logits:
         """Logits plus t log pi. *Shape:* ``(n, K)``."""
-        return self._adjusted(self._without_unseen(logits))
-
-    def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
-        """-r log softmax(z + t log pi)[y]."""
-        return super().formula(self._adjusted(logits), gold, factors)
-
-    def _adjusted(self, logits: Logits) -> Logits:
         return logits + as_like(self._offset, logits)

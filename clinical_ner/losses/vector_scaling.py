@@ -37,19 +37,15 @@ class VectorScaling(WeightedLoss):
         prior = np.where(statistics.seen, statistics.prior, 1.0)
         self._offset = self.tau * np.log(prior)
 
-    def posterior_logits(self, logits: Logits) -> Logits:
-        """D z + i - log w. *Shape:* ``(n, K)``."""
-        return self._trained(self._without_unseen(logits)) - self._log_weights(logits)
-
     def backprop_posterior(self, logits: Logits, d_posterior: Logits) -> Logits:
         """See the base class."""
         return super().backprop_posterior(logits, d_posterior) * as_like(self._factor, logits)
 
     def formula(self, logits: Logits, gold: TagIds, factors: Logits) -> tuple[Logits, float]:
-        """-r log softmax(D z + i)[y]; the weight is in r."""
-        gradient, loss = super().formula(self._trained(logits), gold, factors)
+        """See the base class."""
+        gradient, loss = super().formula(logits, gold, factors)
         return gradient * as_like(self._factor, logits), loss
 
-    def _trained(self, logits: Logits) -> Logits:
+    def trained(self, logits: Logits) -> Logits:
         """D z + i. *Shape:* ``(n, K)``."""
         return logits * as_like(self._factor, logits) + as_like(self._offset, logits)
