@@ -37,24 +37,21 @@ def build_onnx_encoder(transformer: Model[list[Doc], Any]) -> Model[list[Doc], A
             f"The model '{transformer.name}' holds no transformer whose encoder could run on ONNX "
             "Runtime."
         )
-    for node in found:
-        use_onnx(node)
+    for model in found:
+        stock = model.layers[0]
+        settings = model._init_tokenizer_config, model._init_transformer_config
+        # In the place of the wrapper for an encoder of PyTorch.
+        model.layers[0] = HFWrapper(
+            HFObjects(None, None, None, *settings),
+            convert_inputs=stock.attrs["convert_inputs"],
+            convert_outputs=stock.attrs["convert_outputs"],
+            model_cls=OnnxEncoder,
+        )
+        model.attrs["set_transformer"] = refuse_transformer
+        model.attrs["replace_listener_cfg"] = partial(
+            replace_listener_cfg, of_transformer=model.attrs["replace_listener_cfg"]
+        )
     return transformer
-
-
-def use_onnx(model: TransformerModel) -> None:
-    """Put a wrapper for an encoder on ONNX Runtime in the place of that for one of PyTorch."""
-    stock = model.layers[0]
-    model.layers[0] = HFWrapper(
-        HFObjects(None, None, None, model._init_tokenizer_config, model._init_transformer_config),
-        convert_inputs=stock.attrs["convert_inputs"],
-        convert_outputs=stock.attrs["convert_outputs"],
-        model_cls=OnnxEncoder,
-    )
-    model.attrs["set_transformer"] = refuse_transformer
-    model.attrs["replace_listener_cfg"] = partial(
-        replace_listener_cfg, of_transformer=model.attrs["replace_listener_cfg"]
-    )
 
 
 def refuse_transformer(model: TransformerModel, loaded: HFObjects) -> None:

@@ -57,7 +57,8 @@ def export(name: str, transformer: Any, tokenizer: Any) -> bytes:
         longest = min(longest_window(tokenizer, transformer) or LONGEST_PROBE, LONGEST_PROBE)
         # Encoder, exporter and runtime each raise whatever suits what they cannot do.
         try:
-            encoder = _Encoder(_written_out(transformer), _inputs(tokenizer)).eval()
+            inputs = [name for name in INPUTS if name in tokenizer.model_input_names]
+            encoder = _Encoder(_written_out(transformer), inputs).eval()
             file = _write(encoder)
             difference = _difference(encoder, file, longest)
             reason = f"its vectors would differ by {difference:.2g} of the largest value"
@@ -112,11 +113,6 @@ def _write(encoder: _Encoder) -> bytes:
             dynamo=False,
         )
     return bytes(buffer.getvalue())
-
-
-def _inputs(tokenizer: Any) -> list[str]:
-    with_types = "token_type_ids" in tokenizer.model_input_names
-    return [name for name in INPUTS if with_types or name != "token_type_ids"]
 
 
 def _probe(encoder: _Encoder, rows: int, length: int) -> tuple[torch.Tensor, ...]:

@@ -95,7 +95,14 @@ class OnnxEncoder(torch.nn.Module):
         # A row alone has no padding, and its result in 8 bits does not depend on other rows.
         def encode(row: int) -> None:
             length = lengths[row]
-            found = _run(session, {key: table[[row], :length] for key, table in inputs.items()})
+            of_row = {key: table[[row], :length] for key, table in inputs.items()}
+            # Its exceptions have no class in common but this one.
+            try:
+                (found,) = session.run([OUTPUT], of_row)
+            except Exception as error:
+                if any(text in str(error) for text in OUT_OF_MEMORY):
+                    raise MemoryError(str(error)) from error
+                raise
             vectors[row, :length] = torch.from_numpy(found[0])
 
         for _ in side_by_side(encode, [row for row, length in enumerate(lengths) if length]):
@@ -134,17 +141,6 @@ def not_trainable() -> ConfigError:
         "An encoder on ONNX Runtime predicts and cannot be trained: train the pipeline that it "
         "was made from, then run clinical-ner optimize."
     )
-
-
-def _run(session: Any, inputs: dict[str, Any]) -> Any:
-    try:
-        (vectors,) = session.run([OUTPUT], inputs)
-    # Its exceptions have no class in common but this one.
-    except Exception as error:
-        if any(text in str(error) for text in OUT_OF_MEMORY):
-            raise MemoryError(str(error)) from error
-        raise
-    return vectors
 
 
 def make_session(file: bytes) -> Any:
