@@ -21,7 +21,8 @@ _CONTINUATION = "".join(map(chr, range(0x80, 0xC0))) + bytes(range(0x80, 0xC0)).
 )
 #: First bytes of the characters of two bytes, U+0080 to U+00FF and the Greek letters, and of those
 #: of three bytes that clinical texts have: quotes, dashes, signs, ligatures, byte order marks.
-#: Others are left out, since they stand before a closing quote in sound text.
+#: Others are left out, since they stand before a closing quote in sound text. Whatever follows
+#: these, they are sound UTF-8.
 _MOJIBAKE = re.compile(f"[ÂÃÎÏ][{re.escape(_CONTINUATION)}]|[âï][{re.escape(_CONTINUATION)}]{{2}}")
 
 
@@ -46,10 +47,7 @@ def suspicious(text: str) -> Iterator[tuple[str, int, int]]:
     """
     if text.isascii() and text.isprintable():
         return
-    broken = {}
-    for match in _MOJIBAKE.finditer(text):
-        if _decodes(match.group()):
-            broken[match.start()] = match.end()
+    broken = {match.start(): match.end() for match in _MOJIBAKE.finditer(text)}
     skip_to = 0
     for index, char in enumerate(text):
         if index < skip_to:
@@ -61,17 +59,6 @@ def suspicious(text: str) -> Iterator[tuple[str, int, int]]:
             continue
         elif code := _code(char):
             yield code, index, index + 1
-
-
-def _decodes(found_text: str) -> bool:
-    data = b"".join(
-        bytes([ord(char)]) if ord(char) < 0x100 else char.encode("cp1252") for char in found_text
-    )
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _is_spelling(text: str, index: int) -> bool:
