@@ -49,7 +49,7 @@ def windowed(path: Path, size: int, context: int, batch_items: int) -> Language:
 def runs_of(nlp: Language, texts: list[str]) -> dict[str, Callable[[], Any]]:
     """The bare encoder over the windows of a pipeline, and the pipeline."""
     model: Any = nlp.get_pipe("transformer").model
-    batches, _ = encoder_batches(nlp, model, texts)
+    batches = encoder_batches(nlp, model, texts, context=model.settings.context)
     return {BARE: bare_forward(model, batches), OURS: lambda: list(nlp.pipe(texts))}
 
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--batch-items", type=int, default=4096)
     parser.add_argument("--profile", action="store_true")
     args = parser.parse_args()
-    texts = read_notes(args.notes, spacy.blank("en"), limit=args.limit)
+    texts = read_notes(args.notes, limit=args.limit)
     runs: dict[str, Callable[[], Any]] = {}
     words = 0
     for windows in args.windows:
@@ -76,7 +76,7 @@ def main() -> None:
         profile.runcall(runs[f"{OURS} {args.windows[0]}"])
         pstats.Stats(profile).sort_stats("tottime").print_stats(25)
         return
-    times = measure(runs, rounds=args.rounds, seed=0)
+    times = measure(runs, rounds=args.rounds)
     print(f"{len(texts)} notes, {words} words, {torch.get_num_threads()} threads")
     print(f"{'':36}{'words/s':>10}{'by CPU':>10}{'of bare':>10}{'by CPU':>10}")
     for windows in args.windows:
