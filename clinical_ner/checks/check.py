@@ -57,16 +57,9 @@ def read_parts(
     say: Callable[[str], object] = lambda message: None,
     **settings: Any,
 ) -> list[Part]:
-    """Read the parts of a corpus.
+    """Read the parts of a corpus, each named after its file without the ending, or its folder.
 
-    Args:
-        paths: A file or flat folder for each part.
-        format: Their format, or "auto".
-        say: Called with what comes next.
-        **settings: Those of the format's reader; they hold for all parts.
-
-    Returns:
-        The parts, each named after its file without the ending, or after its folder.
+    ``say`` is called with what comes next.
 
     Raises:
         InputError: A path cannot be read, or two of them have one name.

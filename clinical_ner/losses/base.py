@@ -183,18 +183,9 @@ class EntityLoss(Loss):
         lengths: NDArray[Any] | None,
         weights: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Factor of every token's loss that the weights and the reduction make, 0 where masked.
+        """Factor of every token's loss that the tags' weights and the reduction make.
 
-        Args:
-            truths: gold tag ids. *Shape:* ``(n,)``.
-            lengths: tokens per document. *Shape:* ``(D,)``.
-            weights: weight of each tag. *Shape:* ``(K,)``.
-
-        Returns:
-            *Shape:* ``(n,)``, on the CPU.
-
-        Raises:
-            ClinicalNerError: the mean per document without lengths.
+        0 where masked. *Shape:* ``(n,)``, on the CPU.
         """
         gold = to_numpy(truths)
         labelled = gold >= 0
@@ -291,7 +282,7 @@ class TokenLoss(EntityLoss):
         gradient[rows], loss = self.formula(
             self._without_unseen(guesses[rows], self.unseen_logit),
             truths[rows],
-            xp.asarray(factors, dtype=guesses.dtype)[rows],
+            as_like(factors, guesses)[rows],
         )
         return gradient, loss
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from thinc.api import get_array_module
 
+from ..arrays import as_like
 from ..errors import number
 from ..types import Logits, TagIds
 from .base import TokenLoss
@@ -42,7 +43,7 @@ class SelfAdjustingDice(TokenLoss):
         """r times the sum over tags of (x + y - 2 x y) / (x + y + g), which is the class's form."""
         xp = get_array_module(logits)
         log_p, log_not_p = log_probabilities(logits)
-        y = xp.asarray(gold[:, None] == xp.arange(logits.shape[1]), dtype=logits.dtype)
+        y = as_like(gold[:, None] == xp.arange(logits.shape[1]), logits)
         p = xp.exp(log_p)
         x = xp.exp(self.alpha * log_not_p) * p
         denominator = x + y + self.smoothing

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from thinc.api import get_array_module, to_numpy
 
-from ..arrays import log_softmax
+from ..arrays import as_like, log_softmax
 from ..errors import number
 from ..tags.batch_sampling import BatchSampling
 from ..types import Logits, TagIds
@@ -49,9 +49,9 @@ class SoftDice(EntityLoss):
     ) -> tuple[Logits, float]:
         xp = get_array_module(guesses)
         members, group_scales = self._groups(truths, lengths)
-        within = xp.asarray(members, dtype=guesses.dtype)
+        within = as_like(members, guesses)
         p = xp.exp(log_softmax(self._without_unseen(guesses)))
-        y = xp.asarray(truths[:, None] == xp.arange(guesses.shape[1]), dtype=guesses.dtype)
+        y = as_like(truths[:, None] == xp.arange(guesses.shape[1]), guesses)
         gold = within @ y
         in_gold = gold > 0
         numerator = 2.0 * (within @ (p * y)) + self.smoothing
@@ -60,7 +60,7 @@ class SoftDice(EntityLoss):
         denominator = xp.where(in_gold, denominator, xp.ones_like(denominator))
         dice = numerator / denominator
         n_tags = xp.maximum(in_gold.sum(axis=1, keepdims=True), 1)
-        of_tag = xp.asarray(group_scales, dtype=guesses.dtype)[:, None] / n_tags
+        of_tag = as_like(group_scales, guesses)[:, None] / n_tags
         of_tag = xp.where(in_gold, of_tag, xp.zeros_like(dice)).astype(guesses.dtype)
         d_p = -2.0 * (
             y * (within.T @ (of_tag / denominator)) - p * (within.T @ (of_tag * dice / denominator))

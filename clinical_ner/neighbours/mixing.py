@@ -48,14 +48,7 @@ class Neighbours:
         self.datastore.check_k(self.k)
 
     def log_probs(self, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
-        """log p_knn(tag | vector), -inf for tags that no neighbour has.
-
-        Args:
-            vectors: *Shape:* ``(n, width)``.
-
-        Returns:
-            *Shape:* ``(n, K)``.
-        """
+        """log p_knn(tag | vector), -inf for tags that no neighbour has. *Shape:* ``(n, K)``."""
         squared, rows = self.datastore.search(vectors, self.k)
         weights = self.datastore.votes[rows] * kernel(squared, self.temperature)
         n, n_tags = len(vectors), self.datastore.n_tags
@@ -136,12 +129,7 @@ class Neighbours:
 def kernel(squared: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """exp(-(d_i^2 - d_1^2) / T): the nearest counts 1, so the sum over neighbours cannot vanish.
 
-    Args:
-        squared: squared distances, the nearest first. *Shape:* ``(n, k)``.
-        temperature: of the kernel.
-
-    Returns:
-        *Shape:* ``(n, k)``.
+    Squared distances come with the nearest first. *Shape:* ``(n, k)``.
     """
     return np.exp(-(squared - squared[:, :1]) / temperature)
 

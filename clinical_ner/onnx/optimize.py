@@ -142,12 +142,7 @@ def transformer_to_optimize(nlp: Language) -> str:
 
 
 def optimize_encoder(nlp: Language, name: str, precision: str) -> Language:
-    """Load a pipeline a second time, with its encoder on ONNX Runtime.
-
-    Args:
-        nlp: the pipeline, as it was loaded from its folder; it stays as it is.
-        name: component of the transformer; see `transformer_to_optimize`.
-        precision: "int8" or "fp32".
+    """Load a pipeline a second time from its folder, with its encoder on ONNX Runtime.
 
     Raises:
         InputError: what it needs is not installed, or the encoder cannot be written as ONNX; see

@@ -14,9 +14,6 @@ def quantize(file: bytes) -> bytes:
     `session.OnnxEncoder`. Weights have 7 bits: processors without instructions for products of 8
     bits (VNNI) add two of them in 16 bits, which would saturate with 8.
 
-    Args:
-        file: content of an ONNX file in single precision.
-
     Returns:
         The content of the new file, for ONNX Runtime only.
     """

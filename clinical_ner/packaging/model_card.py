@@ -18,9 +18,6 @@ def corpus_card(folder: Path) -> dict[str, str]:
     The front matter is that of dataset cards: "key: value" lines between two lines "---", of which
     pretty_name, license and url are read.
 
-    Args:
-        folder: the corpus.
-
     Returns:
         Name, license and url; the folder's name and "license not stated" without a README.md.
 

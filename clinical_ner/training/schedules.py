@@ -149,11 +149,7 @@ def evaluation_interval(
     all steps leaves room for epochs that turn out a few batches longer or shorter than planned.
 
     Register name: ``clinical_ner.evaluation_interval.v1`` (``@misc``), for
-    ``training.eval_frequency``. The arguments are those of ``warmup_linear_epochs``.
-
-    Raises:
-        ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that the
-            batcher refuses.
+    ``training.eval_frequency``. Arguments and errors are those of ``warmup_linear_epochs``.
     """
     check_number("epochs", epochs, least=1)
     steps = _epoch_steps(path, words_per_batch, tolerance, batcher, N_EPOCHS_SHORTEST)
@@ -183,12 +179,8 @@ def patience(
       cuts off a training that has come to nothing; to train for less time, set fewer epochs.
 
     Register name: ``clinical_ner.patience.v1`` (``@misc``), for ``training.patience``.
-    ``patience_epochs`` are passes over the corpus, 0 to never stop early; the other arguments are
-    those of ``warmup_linear_epochs``.
-
-    Raises:
-        ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that the
-            batcher refuses.
+    ``patience_epochs`` are passes over the corpus, 0 to never stop early; other arguments, and
+    errors, are those of ``warmup_linear_epochs``.
     """
     check_number("patience_epochs", patience_epochs, least=0)
     if patience_epochs == 0:
@@ -205,12 +197,7 @@ def planned_steps(
     tolerance: float,
     batcher: Callable | None = None,
 ) -> int:
-    """Expected number of steps in training. The arguments are those of ``warmup_linear_epochs``.
-
-    Raises:
-        ClinicalNerError: a number outside its range, a corpus that cannot be read, or one that the
-            batcher refuses.
-    """
+    """Expected steps of training; arguments and errors are those of ``warmup_linear_epochs``."""
     check_number("epochs", epochs, least=1)
     steps = _epoch_steps(path, words_per_batch, tolerance, batcher, N_EPOCHS)
     return round(epochs * statistics.fmean(steps))
