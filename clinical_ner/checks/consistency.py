@@ -30,7 +30,10 @@ def find_other_labels(parts: Sequence[Part]) -> list[Finding]:
     The majority is clear if it has CLEAR_SHARE of the text's mentions, which are CLEAR_MENTIONS at
     least; then the others are likely slips. Otherwise the guideline may be unclear.
     """
-    mentions = [(*of, normalised(mention_text(of[1].text, of[2]))) for of in all_mentions(parts)]
+    mentions = [
+        (part, document, mention, normalised(mention_text(document.text, mention)))
+        for part, document, mention in all_mentions(parts)
+    ]
     labels: dict[str, Counter[str]] = defaultdict(Counter)
     for _, _, mention, text in mentions:
         labels[text][mention.label] += 1

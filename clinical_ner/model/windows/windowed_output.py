@@ -70,8 +70,10 @@ class WindowedOutput(FullTransformerBatch):
             rows.append(data.align.dataXd + offset)
             lengths.append(data.align.lengths)
             offset += data.wordpieces.lengths[0]
-        joined: Any = np.concatenate(rows), np.concatenate(lengths)
-        return Ragged(*joined)
+        # thinc's types know no arrays of NumPy.
+        all_rows: Any = np.concatenate(rows)
+        all_lengths: Any = np.concatenate(lengths)
+        return Ragged(all_rows, all_lengths)
 
     def unsplit_by_doc(self, arrays: list[list[Any]]) -> "WindowedOutput":
         """The gradient that listeners give back.
