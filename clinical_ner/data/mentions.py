@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import ClinicalNerError, InputError
 
@@ -18,8 +19,7 @@ UNUSABLE = {
 }
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where something is in a corpus, for messages; lines count from 1."""
 
     path: Path

@@ -39,8 +39,10 @@ def parse_tag(tag: str) -> tuple[str, str] | None:
     return (matched[1], matched[2]) if matched[1] else OUTSIDE
 
 
-def detect_scheme(sentences: Iterable[Iterable[tuple[str, str]]]) -> Scheme:
+def detect_scheme(tags: Iterable[tuple[str, str] | None]) -> Scheme:
     """Give the scheme that the tags of a file follow, or the one whose rules show what is wrong.
+
+    None among the tags is the end of a sentence.
 
     Only IOB1 begins a chunk with I, and only IOB1 has no other B than between two chunks of one
     label; tags with both are IOB2 with a fault. Without any entity the scheme is IOB2.
@@ -48,13 +50,12 @@ def detect_scheme(sentences: Iterable[Iterable[tuple[str, str]]]) -> Scheme:
     prefixes: set[str] = set()
     # Those that begin a chunk, or follow one of another label.
     first: set[str] = set()
-    for sentence in sentences:
-        label = ""
-        for prefix, new_label in sentence:
-            prefixes.add(prefix)
-            if new_label != label:
-                first.add(prefix)
-            label = new_label
+    label = ""
+    for prefix, new_label in (tag or OUTSIDE for tag in tags):
+        prefixes.add(prefix)
+        if new_label != label:
+            first.add(prefix)
+        label = new_label
     if prefixes & {"L", "U"}:
         return "BILUO"
     if prefixes & {"E", "S"}:

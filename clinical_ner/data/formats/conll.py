@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from spacy.tokens import Doc
 
+from ...errors import ClinicalNerError
 from ...files import read_lines, replacing
 from ..mentions import AnnotatedText, Mention, Place, cannot_hold
 from .column_tags import Scheme, TagFaultError, chunks, detect_scheme, located, parse_tag
@@ -94,10 +95,9 @@ def read_conll(
     words) are ignored. A file is read twice, one document being held at a time.
     """
     if scheme is None:
+        lines = (line for _, line in _parsed(path, word_column, label_column))
         scheme = detect_scheme(
-            ((word.prefix, word.label) for word in sentence)
-            for document in _documents(_parsed(path, word_column, label_column))
-            for sentence in document.sentences
+            (line.prefix, line.label) if isinstance(line, _Word) else None for line in lines
         )
     documents = _documents(_parsed(path, word_column, label_column))
     begun = list(islice(documents, 2))
@@ -136,9 +136,12 @@ def _documents(lines: Iterator[tuple[int, _Line]]) -> Iterator[_Document]:
 def _parsed(path: Path, word_column: int, label_column: int) -> Iterator[tuple[int, _Line]]:
     """Parse the lines of a file."""
     separator: re.Pattern[str] | None = None
-    count = first = 0
+    count = first = number = 0
+
+    def fault(problem: str, hint: str) -> ClinicalNerError:
+        return Place(path, number).fault(problem, hint)
+
     for number, line in read_lines(path):
-        place = Place(path, number)
         if not line.strip():
             yield number, None
             continue
@@ -155,21 +158,21 @@ def _parsed(path: Path, word_column: int, label_column: int) -> Iterator[tuple[i
         if separator is None:
             separator, count, first = _separator(line), len(parts), number
         if len(parts) != count:
-            raise place.fault(
+            raise fault(
                 f"{len(parts)} columns, where line {first} has {count}",
                 "Separate columns alike on all lines, by tabs or by spaces",
             )
         for column in (word_column, label_column):
             if not -count <= column < count:
-                raise place.fault(f"no column {column} among {count}", "Name another column")
+                raise fault(f"no column {column} among {count}", "Name another column")
         tag = parse_tag(parts[label_column])
         if tag is None:
-            raise place.fault(
+            raise fault(
                 "the label column holds no tag",
                 "Write O, or a prefix, a hyphen and a label, as in B-Drug; or name another column",
             )
         if not parts[word_column].strip():
-            raise place.fault("the word column is empty", "Fix or remove the line")
+            raise fault("the word column is empty", "Fix or remove the line")
         yield number, _Word(number, parts[word_column], *tag)
 
 

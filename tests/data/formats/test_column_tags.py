@@ -55,7 +55,7 @@ def test_chunks_come_back_and_the_scheme_is_told(scheme: Scheme, seed: int) -> N
 
     tags = [_encode(found, 30, scheme) for found in sentences]
     assert [chunks(sentence, scheme) for sentence in tags] == sentences
-    assert detect_scheme(tags) == scheme
+    assert detect_scheme(tag for sentence in tags for tag in [*sentence, None]) == scheme
 
 
 @settings(max_examples=30, deadline=None)
@@ -112,4 +112,4 @@ def test_a_label_may_hold_hyphens() -> None:
 
 
 def test_mixed_tags_are_taken_for_iob2_which_names_the_fault() -> None:
-    assert detect_scheme([[("B", "X"), ("O", ""), ("I", "X")]]) == "IOB2"
+    assert detect_scheme([("B", "X"), ("O", ""), ("I", "X")]) == "IOB2"
