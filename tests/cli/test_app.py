@@ -14,6 +14,7 @@ from clinical_ner.cli._app import COMMANDS
 from ..conftest import ROOT
 
 
+@pytest.mark.slow
 def test_help_imports_neither_spacy_nor_torch() -> None:
     code = (
         "import sys; from clinical_ner.cli import main\n"

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,37 +137,6 @@ def test_the_report_is_what_the_pipelines_say(
                 name = f"{token.ent_iob_}-{token.ent_type_}" if token.ent_type else "O"
                 total -= float(row[tags.index(name)])
         assert report[of]["nll"] == pytest.approx(total / report["dev_tokens"], rel=1e-4)
-
-
-FRESH = """
-import json, sys
-import spacy
-
-nlp = spacy.load(sys.argv[1])
-docs = list(nlp.pipe(json.loads(sys.argv[2])))
-found = [[[e.start_char, e.end_char, e.label_] for e in doc.ents] for doc in docs]
-rows = [nlp.get_pipe("finder").predict([doc])[0].tolist() for doc in docs]
-print(json.dumps([found, rows]))
-"""
-
-
-@pytest.mark.slow
-def test_a_fresh_process_predicts_the_same(done: tuple[Path, dict[str, Any]]) -> None:
-    texts = [doc.text for doc in make_docs(2, 4)]
-    ran = subprocess.run(
-        [sys.executable, "-c", FRESH, str(done[0]), json.dumps(texts)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found, rows = json.loads(ran.stdout)
-    nlp = spacy.load(done[0])
-    for text, entities, log_probs in zip(texts, found, rows, strict=True):
-        doc = nlp(text)
-        assert [[e.start_char, e.end_char, e.label_] for e in doc.ents] == entities
-        (expected,) = nlp.get_pipe("finder").predict([doc])
-        np.testing.assert_allclose(np.exp(log_probs), np.exp(expected), rtol=1e-5, atol=1e-7)
-    assert any(found)
 
 
 def test_config_stays_and_meta_states_the_new_scores(

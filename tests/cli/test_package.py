@@ -329,6 +329,7 @@ def test_an_input_that_is_not_what_it_should_be(
     assert not arguments["output"].exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded(arguments: dict[str, Path], stub: Path) -> None:
     config = arguments["model"] / "config.cfg"
     config.write_text(config.read_text().replace("entity_ruler", "no_such"))

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import spacy
 import torch
@@ -45,6 +46,9 @@ def found(docs):
         for doc in docs
     ]
 
+def vectors(ner, docs):
+    return [row for doc in docs if len(doc) for row in ner.token_vectors([doc])[0].tolist()]
+
 if __name__ == "__main__":
     model, texts, method = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
     multiprocessing.set_start_method(method)
@@ -57,6 +61,8 @@ if __name__ == "__main__":
     workers = list(nlp.pipe(texts, n_process=2, batch_size=1))
     print(json.dumps({
         "alone": found(alone), "workers": found(workers), "process": os.getpid(),
+        "vectors alone": vectors(nlp.get_pipe("ner"), alone),
+        "vectors": vectors(nlp.get_pipe("ner"), workers),
         "seen alone": [doc.user_data["seen"] for doc in alone],
         "seen": [doc.user_data["seen"] for doc in workers],
         "after": torch.get_num_threads(),
@@ -92,7 +98,7 @@ def pipe(model: Path, method: str, threads: int, **environment: str) -> dict[str
     program.write_text(PIPE, encoding="utf-8")
     unset = {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
     done = subprocess.run(
-        [sys.executable, str(program), str(model), json.dumps(TEXTS), method, str(threads)],
+        [sys.executable, str(program), str(model), json.dumps([*TEXTS, ""]), method, str(threads)],
         env={name: value for name, value in os.environ.items() if name not in unset} | environment,
         capture_output=True,
         text=True,
@@ -115,6 +121,8 @@ def test_workers_agree_with_one_process(
 ) -> None:
     seen = pipe(model, method, 2, **environment)
     assert seen["workers"] == seen["alone"]
+    # What the transformer found comes back with the documents.
+    np.testing.assert_allclose(seen["vectors"], seen["vectors alone"], rtol=1e-5, atol=1e-6)
     assert any(entities for *entities, _ in seen["alone"])
     workers = {process for process, _ in seen["seen"]}
     assert len(workers) == 2

@@ -269,6 +269,7 @@ def test_two_spawned_processes_give_the_same_entities(saved: Saved, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     serial, parallel = json.loads(done.stdout.splitlines()[-1])
     assert parallel == serial
+    assert [text for text, _ in parallel] == texts
     assert any(ents for _, ents in parallel)
     nlp.get_pipe("ner").prior_strength = 0.5
     assert [[list(ent) for ent in offsets(nlp(text))] for text in texts] == [e for _, e in serial]

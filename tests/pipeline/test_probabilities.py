@@ -158,6 +158,7 @@ def test_probabilities_survive_bytes_docbin_and_copies(nlp: Language) -> None:
     assert copies[2].spans["ner"].attrs["scores"] == []
 
 
+@pytest.mark.slow
 def test_probabilities_come_back_from_other_processes(small: Language) -> None:
     expected = [summary(small(text)) for text, _ in TRAIN]
     found = [summary(doc) for doc in small.pipe((text for text, _ in TRAIN), n_process=2)]

@@ -264,15 +264,13 @@ if __name__ == "__main__":
 """
 
 
+# The other kind runs so in test_neighbours.
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_two_spawned_processes_give_the_same_entities(
-    saved: Saved, kind: str, tmp_path: Path
-) -> None:
+def test_two_spawned_processes_give_the_same_entities(saved: Saved, tmp_path: Path) -> None:
     script = tmp_path / "parallel.py"
     script.write_text(PARALLEL, encoding="utf8")
     texts = [text for text, _ in TRAIN] * 3 + ["", " "]
-    command = [sys.executable, str(script), str(saved(kind)[1]), json.dumps(texts)]
+    command = [sys.executable, str(script), str(saved("transformer")[1]), json.dumps(texts)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     serial, parallel = json.loads(done.stdout.splitlines()[-1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import multiprocessing
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -390,17 +389,3 @@ def test_output_reads_like_that_of_the_stock_model(trained: Language) -> None:
     np.testing.assert_array_equal(
         copied.model_output.last_hidden_state, last.model_output.last_hidden_state
     )
-
-
-@pytest.mark.slow
-def test_two_processes_find_the_same(trained: Language) -> None:
-    texts = TEXTS * 2
-    expected = [token_vectors(trained, trained(text)) for text in texts]
-    before = multiprocessing.get_start_method()
-    multiprocessing.set_start_method("spawn", force=True)
-    try:
-        found = list(trained.pipe(texts, n_process=2, batch_size=3))
-    finally:
-        multiprocessing.set_start_method(before, force=True)
-    for doc, rows in zip(found, expected, strict=True):
-        np.testing.assert_allclose(token_vectors(trained, doc), rows, rtol=1e-5, atol=1e-6)
