@@ -229,5 +229,5 @@ def test_help_says_what_is_not_judged_and_shows_an_example(
 @pytest.mark.slow
 def test_the_embedded_encoder_gives_the_shares_back(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    code = run("--output", out, "--shares", "0.8,0.2", "--words", 4000, "--losses", "paper,btl")
+    code = run("--output", out, "--shares", "0.8,0.2", "--words", 2000, "--losses", "paper,btl")
     assert code == 0

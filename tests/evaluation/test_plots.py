@@ -177,8 +177,6 @@ def test_without_matplotlib_there_is_one_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        ClinicalNerError, match=r"(?=.*pip install 'clinical-ner).*types\.png.*pip install"
-    ):
+    with pytest.raises(ClinicalNerError, match=r"types\.png.*pip install 'clinical-ner"):
         draw(make_metrics(), "types", tmp_path / "types.png", kind="png")
     assert not (tmp_path / "types.png").exists()

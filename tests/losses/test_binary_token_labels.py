@@ -129,7 +129,7 @@ def test_a_batch_without_a_type_names_the_batcher(batch):
     loss.initialize(corpus()[0])
     with pytest.raises(
         ClinicalNerError,
-        match=r"(?=.*BTL needs batches for one entity type).*clinical_ner\.batch_by_entity\.v1",
+        match=r"BTL needs batches for one entity type.*clinical_ner\.batch_by_entity\.v1",
     ):
         loss(*random_batch(0), LENGTHS, batch)
 
@@ -137,7 +137,7 @@ def test_a_batch_without_a_type_names_the_batcher(batch):
 def test_an_unknown_type_is_refused():
     loss, batch = bound()
     with pytest.raises(
-        ClinicalNerError, match="(?=.*BTL was given a batch for the entity type).*'Mass'.*L0, L1"
+        ClinicalNerError, match="BTL was given a batch for the entity type 'Mass'.*L0, L1"
     ):
         loss(*random_batch(0), LENGTHS, {**batch, "type": "Mass"})
 

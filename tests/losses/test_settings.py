@@ -34,7 +34,7 @@ def from_config(name, **settings):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: WeightedCrossEntropy(weights="papr"), "(?=.*Unknown weight scheme).*papr.*paper"),
+        (lambda: WeightedCrossEntropy(weights="papr"), "Unknown weight scheme 'papr'.*paper"),
         (
             lambda: WeightedCrossEntropy(weights={"L0": -1.0}),
             "L0.*' must be a positive finite number, got",
@@ -43,9 +43,9 @@ def from_config(name, **settings):
             lambda: WeightedCrossEntropy(weights="effective_number", beta=1.0),
             "beta must be a number",
         ),
-        (lambda: Focal(weights="papr"), "(?=.*Unknown weight scheme).*papr"),
-        (lambda: LDAM(weights="papr"), "(?=.*Unknown weight scheme).*papr"),
-        (lambda: VectorScaling(weights="papr"), "(?=.*Unknown weight scheme).*papr"),
+        (lambda: Focal(weights="papr"), "Unknown weight scheme 'papr'"),
+        (lambda: LDAM(weights="papr"), "Unknown weight scheme 'papr'"),
+        (lambda: VectorScaling(weights="papr"), "Unknown weight scheme 'papr'"),
         (lambda: LogitAdjusted(tau=-1), "tau must be a number"),
         (lambda: LogitAdjusted(tau=float("nan")), "tau must be a number"),
         (lambda: VectorScaling(gamma=-0.1), "gamma must be a number"),
@@ -75,15 +75,15 @@ def from_config(name, **settings):
         (lambda: PriorMatching(base=Focal(), momentum=1.0), "momentum must be a number"),
         (
             lambda: PriorMatching(base=SoftDice()),
-            "(?=.*Prior matching needs a loss that leads back).*SoftDice",
+            "Prior matching needs a loss that leads back.*SoftDice",
         ),
         (
             lambda: PriorMatching(base=Focal(reduction="classes")),
-            "(?=.*Prior matching needs a loss that leads back).*Focal",
+            "Prior matching needs a loss that leads back.*Focal",
         ),
         (
             lambda: PriorMatching(base=Asymmetric(margin=0.1)),
-            "(?=.*Prior matching needs a loss that leads back).*Asymmetric",
+            "Prior matching needs a loss that leads back.*Asymmetric",
         ),
         (
             lambda: PriorMatching(base=BinaryTokenLabels()),
@@ -99,7 +99,7 @@ def test_bad_settings_are_refused(make, message):
 @pytest.mark.parametrize("loss_class", CLASSES)
 def test_every_loss_refuses_unknown_reductions_and_divisors(loss_class):
     with pytest.raises(
-        ClinicalNerError, match=f"(?=.*cannot have the reduction).*{loss_class.__name__}.*mean"
+        ClinicalNerError, match=f"'{loss_class.__name__}' cannot have the reduction 'mean'"
     ):
         loss_class(reduction="mean")
     with pytest.raises(ClinicalNerError, match="tokens_per_batch must be a number"):
@@ -146,7 +146,7 @@ def test_weight_of_a_label_that_the_corpus_lacks_names_close_matches(loss_class)
 def test_a_loss_without_statistics_says_so(loss_class):
     with pytest.raises(
         ClinicalNerError,
-        match=f"(?=.*was not initialized with tag statistics).*{loss_class.__name__}",
+        match=f"{loss_class.__name__}.*was not initialized with tag statistics",
     ):
         loss_class()(np.ones((1, 3)), np.zeros(1, dtype=int))
 
@@ -166,6 +166,6 @@ def test_a_loss_without_a_way_back_says_so(loss):
     assert not loss.has_posterior
     with pytest.raises(
         ClinicalNerError,
-        match=f"(?=.*choose another loss, or settings that keep).*{type(loss).__name__}",
+        match=f"{type(loss).__name__}.*choose another loss, or settings that keep",
     ):
         loss.posterior_logits(np.ones((1, 5)))

@@ -152,7 +152,7 @@ def test_an_update_drops_them_with_one_warning(nlp: Language) -> None:
     ner = nlp.get_pipe("ner")
     ner.neighbours = make_neighbours(nlp)
     optimizer = nlp.resume_training()
-    with pytest.warns(UserWarning, match="(?=.*its datastore of neighbours is of the old).*'ner'"):
+    with pytest.warns(UserWarning, match="'ner'.*its datastore of neighbours is of the old"):
         nlp.update(make_examples(nlp), sgd=optimizer)
     assert ner.neighbours is None
     with warnings.catch_warnings():
@@ -185,7 +185,7 @@ def test_a_datastore_of_another_model_is_an_error(saved: Saved, width: int, n_ta
     datastore = Datastore(np.zeros((3, width)), np.zeros(3, int), n_tags=n_tags)
     found = f"{n_tags} tags, vectors of {width}, expected 7 tags, vectors of 96"
     with pytest.raises(
-        ClinicalNerError, match=f"(?=.*build it again with clinical-ner neighbours).*'ner'.*{found}"
+        ClinicalNerError, match=f"'ner'.*{found}.*build it again with clinical-ner neighbours"
     ):
         ner.neighbours = Neighbours(datastore, k=1, mixing=0.5, temperature=1.0)
 
@@ -251,7 +251,7 @@ def test_a_damaged_file_is_an_error_that_names_it(saved: Saved, tmp_path: Path) 
     file = tmp_path / "model" / "ner" / "neighbours.npz"
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(
-        ClinicalNerError, match="(?=.*build it again with clinical-ner neighbours).*neighbours.npz"
+        ClinicalNerError, match=r"build it again with clinical-ner neighbours.*/neighbours\.npz"
     ):
         spacy.load(tmp_path / "model")
 

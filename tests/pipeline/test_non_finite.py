@@ -111,7 +111,7 @@ def test_no_weight_moves(
     losses: dict[str, float] = {}
     with pytest.raises(
         ClinicalNerError,
-        match=rf"(?=.*not finite, so nothing was learned from it).*the {what} is not finite",
+        match=f"the {what} is not finite, so nothing was learned from it",
     ):
         nlp.update(examples, sgd=False, losses=losses)
     assert_untouched(nlp, before)
@@ -197,7 +197,7 @@ def test_weights_that_are_none_show_in_the_logits(
     monkeypatch.setattr(nlp.get_pipe("ner"), "get_loss", None)
     with pytest.raises(
         ClinicalNerError,
-        match="(?=.*not finite, so nothing was learned from it).*the logits are not finite",
+        match="the logits are not finite, so nothing was learned from it",
     ):
         nlp.update(examples, sgd=False)
     assert_untouched(nlp, before)

@@ -117,9 +117,7 @@ def test_a_later_batch_drawn_as_the_corpus_is_clears_them(configure: Configure) 
 def test_a_batch_that_is_half_sampled_is_an_error(configure: Configure) -> None:
     nlp, _ = initialized()
     batch = next(configure(size=8)(make_examples(nlp)))
-    with pytest.raises(
-        ClinicalNerError, match=r"(?=.*was given a batch whose documents were).*'ner'"
-    ):
+    with pytest.raises(ClinicalNerError, match=r"'ner'.*was given a batch whose documents were"):
         nlp.update(batch + make_examples(nlp))
 
 

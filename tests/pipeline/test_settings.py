@@ -131,7 +131,7 @@ def test_a_head_of_another_size_is_an_error(saved: Saved) -> None:
     trained = spacy.load(saved("tok2vec")[1])
     other = make_examples(trained, [("cough and fever", [(0, 5, "Finding")])])
     with pytest.raises(
-        ClinicalNerError, match="(?=.*leave nO of the model unset, and start from).*7 tags.*9"
+        ClinicalNerError, match="7 tags.*9.*leave nO of the model unset, and start from"
     ):
         trained.initialize(lambda: other)
 
@@ -189,7 +189,7 @@ def test_a_learn_rate_factor_outside_its_range_is_an_error(value: float) -> None
     "settings", [{"prior_strength": 2.0}, {"prior_smoothing": -1.0}, {"learn_rate_factor": 0.0}]
 )
 def test_a_number_outside_its_range_in_a_config_is_an_error(settings: dict[str, float]) -> None:
-    with pytest.raises(ClinicalNerError, match=f"(?=.*must be a number).*{next(iter(settings))}"):
+    with pytest.raises(ClinicalNerError, match=f"{next(iter(settings))}.*must be a number"):
         make_recognizer(**settings)
 
 
@@ -407,9 +407,7 @@ def test_a_loss_that_does_not_fit_the_labels_leaves_the_component_uninitialized(
     nlp = spacy.blank("en")
     loss = {"@losses": "clinical_ner.WeightedCrossEntropy.v1", "weights": {"Drgu": 2.0}}
     ner = nlp.add_pipe("clinical_ner", name="ner", config={"loss": loss})
-    with pytest.raises(
-        ClinicalNerError, match="(?=.*which the corpus lacks).*'Drgu'.*Did you mean Drug"
-    ):
+    with pytest.raises(ClinicalNerError, match="'Drgu', which the corpus lacks. Did you mean Drug"):
         nlp.initialize(lambda: make_examples(nlp))
     assert not ner.is_initialized
     with pytest.raises(ClinicalNerError, match=", or load a trained pipeline"):

@@ -205,9 +205,7 @@ def test_token_match_of_the_language_stays() -> None:
 
 
 def test_a_language_without_spaces_is_an_error() -> None:
-    with pytest.raises(
-        ClinicalNerError, match=r"(?=.*v1 cuts text at spaces, which language).*'zh'"
-    ):
+    with pytest.raises(ClinicalNerError, match=r"v1 cuts text at spaces, which language 'zh'"):
         create_clinical_tokenizer()(spacy.blank("zh"))
 
 

@@ -304,9 +304,7 @@ def test_a_corpus_without_entities_is_an_error(
 
 def test_a_type_without_any_token_outside_is_an_error_that_names_it() -> None:
     examples = [make_example(10, [(0, 1, "Sign")]), make_example(2, [(0, 2, "Mass")])]
-    with pytest.raises(
-        ClinicalNerError, match=r"(?=.*belong to entities, so its batches would).*'Mass'"
-    ):
+    with pytest.raises(ClinicalNerError, match=r"'Mass'.*belong to entities, so its batches would"):
         next(configure_batch_by_entity(size=SIZE)(examples))
     assert list(configure_batch_balanced(size=SIZE)(examples))
 
