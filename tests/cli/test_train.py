@@ -61,6 +61,7 @@ def assert_one_line(
     assert output is None or not output.exists()
 
 
+@pytest.mark.slow
 def test_a_run_leaves_two_models_and_its_record(
     tmp_path: Path, data: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +135,7 @@ def test_folders_of_files_are_corpora_too(tmp_path: Path, corpus_file: Path) -> 
     assert record["corpus_words"] == 84
 
 
+@pytest.mark.slow
 def test_the_encoder_replaces_the_recipes(tmp_path: Path, data: list[object]) -> None:
     folder = write_encoder(tmp_path / "encoder")
     # The encoder has 64 places.
@@ -415,6 +417,7 @@ def weighted(tmp_path: Path) -> Path:
     return recipe(tmp_path / "weighted.cfg", {"components.ner.loss": loss})
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_none_leaves_the_best_model(
     tmp_path: Path,
     data: list[object],
@@ -454,6 +457,7 @@ def test_a_loss_that_is_none_at_once_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_training_leaves_nothing_of_an_earlier_one(
     tmp_path: Path, data: list[object], weighted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -466,6 +470,7 @@ def test_a_failed_training_leaves_nothing_of_an_earlier_one(
     assert [path.name for path in out.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.slow
 def test_weights_that_are_none_are_not_saved_as_the_best(
     tmp_path: Path,
     data: list[object],
