@@ -73,11 +73,8 @@ def find_unlabelled(parts: Sequence[Part]) -> list[Finding]:
     lengths = _lengths(labelled)
     unlabelled: list[tuple[Run, Place]] = []
     for part, document in all_documents(parts):
-        row = tokens(document.text)
-        for first, last in _runs(document, row, lengths, labelled):
-            run = tuple(token.text for token in row[first : last + 1])
-            place = Place(part.name, document.id, row[first].start, row[last].end)
-            unlabelled.append((run, place))
+        for run, start, end in _free_runs(document, lengths, labelled):
+            unlabelled.append((run, Place(part.name, document.id, start, end)))
     number = Counter(run for run, _ in unlabelled)
     places: dict[str, list[Place]] = {"C052": [], "C053": []}
     runs: dict[str, set[Run]] = {"C052": set(), "C053": set()}
@@ -107,13 +104,11 @@ def _lengths(runs: Mapping[Run, object]) -> dict[str, list[int]]:
     return {token: sorted(of, reverse=True) for token, of in lengths.items()}
 
 
-def _runs(
-    document: AnnotatedText,
-    row: Sequence[Token],
-    lengths: Mapping[str, Sequence[int]],
-    known: Mapping[Run, object],
-) -> Iterator[tuple[int, int]]:
-    """First and last token of each run that is known and free in a document."""
+def _free_runs(
+    document: AnnotatedText, lengths: Mapping[str, Sequence[int]], known: Mapping[Run, object]
+) -> Iterator[tuple[Run, int, int]]:
+    """Each run of a document that is known and that no mention touches, and where it is."""
+    row = tokens(document.text)
     covered = bytearray(len(document.text))
     for mention in document.mentions:
         for start, end in joined(document.text, mention.fragments):
@@ -125,14 +120,12 @@ def _runs(
     index = 0
     while index < len(row):
         for length in lengths.get(row[index].text, ()):
-            end = index + length
-            if (
-                end <= len(row)
-                and touched[end] == touched[index]
-                and tuple(token.text for token in row[index:end]) in known
-                and not _is_compound(document.text, row[index].start, row[end - 1].end)
-            ):
-                yield index, end - 1
+            end = min(index + length, len(row))
+            run = tuple(token.text for token in row[index:end])
+            place = row[index].start, row[end - 1].end
+            is_free = touched[end] == touched[index]
+            if run in known and is_free and not _is_compound(document.text, *place):
+                yield run, *place
                 index = end
                 break
         else:
