@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from ..data.flattening import joined
 from ..data.mentions import AnnotatedText
-from .corpus import Part, Token, all_documents, all_mentions, mention_text, normalised, tokens
+from .corpus import Part, all_documents, all_mentions, mention_text, normalised, tokens
 from .findings import Finding, Place, found, mention_place
 
 #: Tokens in a row.
