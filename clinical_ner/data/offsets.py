@@ -95,9 +95,9 @@ def settled(draft: Draft, place: Place, unit: Unit | None = None) -> AnnotatedTe
             stand where its quote says.
     """
     unit = draft.unit or unit
-    units: tuple[Unit, ...] = (unit or "code-points",)
-    if unit is None and not draft.text.isascii():
-        units = UNITS if any(item.quote is not None for item in draft.mentions) else units
+    has_quotes = any(item.quote is not None for item in draft.mentions)
+    is_open = unit is None and has_quotes and not draft.text.isascii()
+    units: tuple[Unit, ...] = UNITS if is_open else (unit or "code-points",)
     faults: list[ClinicalNerError] = []
     for candidate in units:
         converted = in_code_points(draft.text, draft.mentions, candidate)

@@ -75,6 +75,9 @@ def _pairs(
     folder: Path, texts: Mapping[str, Path], annotations: Mapping[str, Path], annotator: str | None
 ) -> dict[str, tuple[Path, Path]]:
     """Give each document's two files by its id; of what is missing, the first by name is named."""
+    is_name = annotator not in (None, NO_ANNOTATOR, ALL_ANNOTATORS)
+    wanted = annotator if is_name else ""
+    # By the text's name and the annotator's, which is "" for a file without suffix.
     of_text: dict[str, dict[str, Path]] = {name: {} for name in texts}
     faults: dict[str, InputError] = {}
     for stem, path in annotations.items():
@@ -83,7 +86,7 @@ def _pairs(
             of_text[name][suffix] = path
         else:
             faults[stem] = _no_partner(path, f"{stem}.txt")
-    if annotator not in (None, NO_ANNOTATOR, ALL_ANNOTATORS):
+    if is_name:
         known = sorted({suffix for files in of_text.values() for suffix in files if suffix})
         if annotator not in known:
             raise InputError(
@@ -104,13 +107,11 @@ def _pairs(
             )
         elif annotator == ALL_ANNOTATORS and files:
             pairs |= {path.stem: (texts[name], path) for path in files.values()}
+        elif wanted in files:
+            pairs[name] = (texts[name], files[wanted])
         else:
-            suffix = "" if annotator in (None, NO_ANNOTATOR, ALL_ANNOTATORS) else str(annotator)
-            if suffix in files:
-                pairs[name] = (texts[name], files[suffix])
-            else:
-                partner = f"{name}_{suffix}.ann" if suffix else f"{name}.ann"
-                faults[name] = _no_partner(texts[name], partner)
+            partner = f"{name}_{wanted}.ann" if wanted else f"{name}.ann"
+            faults[name] = _no_partner(texts[name], partner)
     if faults:
         raise faults[min(faults)]
     return pairs
