@@ -105,7 +105,6 @@ tau = 1.0
         "ents_p": 0.0,
         "ents_r": 0.0,
         "ents_per_type": None,
-        "ents_macro_types": None,
         "token_unweighted_accuracy": 0.0,
         # Not 0: spaCy's log would have two columns with one head, "TOKEN_UNWE...".
         "token_unweighted_accuracy_no_o": None,

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from spacy.language import Language
 from spacy.tokens import DocBin
 from spacy.training import Example
 from spacy.training.batchers import minibatch_by_words
@@ -106,18 +107,27 @@ def warmup_linear(*, initial_rate: float, warmup_steps: int, total_steps: int) -
         yield 0.0
 
 
-def in_numbers(optimizer: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's config whose schedule needs no corpus.
+def plan_learn_rate() -> Callable[[Language], Language]:
+    """Write the numbers of the learning rate into the config of a new pipeline.
 
-    A pipeline that is trained on (``nlp.resume_training``) makes its optimizer of this part of its
-    config alone, without the paths and variables of the other parts.
+    Register name: ``clinical_ner.plan_learn_rate.v1`` (``@callbacks``), for
+    ``nlp.after_pipeline_creation``.
 
-    Args:
-        optimizer: with its variables resolved.
+    spaCy makes an optimizer of this part of a config alone (``nlp.resume_training``,
+    ``spacy debug data``), without the paths and variables of the other parts. A config whose
+    training corpus is not there stays as it is.
     """
-    rate = optimizer["learn_rate"]
+    return _with_numbers
+
+
+def _with_numbers(nlp: Language) -> Language:
+    rate = nlp.config["training"]["optimizer"].get("learn_rate")
     if not isinstance(rate, dict) or rate.get("@schedules") != EPOCHS_SCHEDULE:
-        return optimizer
+        return nlp
+    optimizer = nlp.config.interpolate()["training"]["optimizer"]
+    rate = optimizer["learn_rate"]
+    if not rate["path"] or not Path(rate["path"]).exists():
+        return nlp
     batcher = {"batcher": rate["batcher"]} if rate.get("batcher") else {}
     total = planned_steps(
         rate["path"],
@@ -126,13 +136,14 @@ def in_numbers(optimizer: dict[str, Any]) -> dict[str, Any]:
         tolerance=rate.get("tolerance", TOLERANCE),
         batcher=registry.resolve(batcher).get("batcher"),
     )
-    numbers = {
+    optimizer["learn_rate"] = {
         "@schedules": "clinical_ner.warmup_linear.v1",
         "initial_rate": rate["initial_rate"],
         "warmup_steps": round(rate["warmup"] * total),
         "total_steps": total,
     }
-    return {**optimizer, "learn_rate": numbers}
+    nlp.config["training"]["optimizer"] = optimizer
+    return nlp
 
 
 def evaluation_interval(

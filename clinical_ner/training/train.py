@@ -25,7 +25,7 @@ from ..errors import ClinicalNerError, ConfigError, InputError, not_a_folder
 from ..files import write_text
 from ..model.gpu import use_gpu
 from .recipes import BASE, Recipe, problems, read_recipe
-from .schedules import document_lengths, in_numbers
+from .schedules import document_lengths
 from .training_run import RECORD, TrainingRun
 
 #: Sections of which a config uses what it refers to, and nothing else.
@@ -129,10 +129,7 @@ def initialize(recipe: Recipe, settings: dict[str, Any], *, gpu_id: int = -1) ->
     with _config_errors(recipe.path):
         _check_settings(recipe, settings)
         config = util.load_config_from_str(recipe.text, overrides=settings, interpolate=False)
-        nlp = init_nlp(config, use_gpu=gpu_id)
-        optimizer = nlp.config.interpolate()["training"]["optimizer"]
-        nlp.config["training"]["optimizer"] = in_numbers(optimizer)
-        return nlp
+        return init_nlp(config, use_gpu=gpu_id)
 
 
 def _check_gold(path: Path) -> int:
