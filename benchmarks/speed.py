@@ -220,7 +220,7 @@ def bare_forward(
     return run
 
 
-def variants(nlp: Language, optimized: Any) -> dict[str, tuple[str, Callable[[], Prepare]]]:
+def variants(nlp: Language, optimized: Any = None) -> dict[str, tuple[str, Callable[[], Prepare]]]:
     """The variants around a pipeline of ours by key: their titles, and what builds them."""
     transformer: Any = nlp.get_pipe("transformer")
     ner: Any = nlp.get_pipe("ner")
@@ -346,8 +346,10 @@ def answer(
     """
     try:
         torch.set_num_threads(threads)
-        _, build = variants(load_pipeline(model), optimized and load_pipeline(optimized))[variant]
-        prepare = build()
+        if variant == OPTIMIZED:
+            prepare = _reading(load_pipeline(optimized).pipe)
+        else:
+            prepare = variants(load_pipeline(model))[variant][1]()
         gc.collect()
         result = {"loaded_mib": _memory("VmRSS")}
         if STATUS.is_file():
@@ -500,8 +502,9 @@ def draw(measured: Mapping[str, Any], path: Path, *, kind: str) -> None:
                 axes.spines[["top", "right"]].set_visible(False)
             panels[1, column].set_xlabel(label)
         panels[0, 0].set(ylabel="Words per second", yscale="log")
-        panels[1, 0].set(ylabel="Most memory while reading, MiB")
-        panels[1, 0].set_ylim(bottom=0)
+        panels[1, 0].set_ylabel("Most memory while reading, MiB")
+        most = max((row.get("reading_mib") or 1.0 for row in measured["growth"]), default=1.0)
+        panels[1, 0].set_ylim(0, 1.1 * most)
         handles, names = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", frameon=False, ncols=2)
 

@@ -97,9 +97,11 @@ def print_content(content: Iterable[RenderableType], *, width: int | None = None
     """
     console = Console(width=None if sys.stdout.isatty() else width)
     for item in content:
-        # A line can hold what rich takes for markup or an emoji.
-        line = isinstance(item, str)
-        console.print(Text(item) if isinstance(item, str) else item, soft_wrap=line)
+        if isinstance(item, str):
+            # A line can hold what rich takes for markup or an emoji.
+            console.print(Text(item), soft_wrap=True)
+        else:
+            console.print(item)
 
 
 def print_report(
