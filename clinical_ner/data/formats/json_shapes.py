@@ -3,7 +3,7 @@
 - doccano: "text" (older: "data") with "label" or "labels", lists of [start, end, label]; or with
   "entities", objects of "id", "label", "start_offset", "end_offset", and "relations" beside.
 - Prodigy: "text" with "spans", objects of "start", "end", "label"; "answer" other than "accept"
-  makes the record unusable.
+  makes the record unusable, and that of a span makes it none.
 - Label Studio's JSON_MIN: "text" with "label", objects of "start", "end", "labels". Its JSON: see
   label_studio.
 - spaCy: "text" with "entities", lists of [start, end, label]; a pair of a text and such an object;
@@ -29,6 +29,8 @@ _END = ("end", "end_offset")
 _LABEL = ("label", "labels", "type")
 #: What can be beside mentions and is not one: key of a list, and how its items are counted.
 _BESIDE = {"relations": "relation", "cats": "category", "Comments": "comment", "links": "link"}
+#: Answers about a single span that make it no mention, and how it is counted.
+_NO_MENTION = {"reject": "rejected_span", "ignore": "ignored_span"}
 #: What a key looks like that a person made for a record, rather than taken from a note.
 _KEY = re.compile(r"[A-Za-z_]\w{0,30}")
 
@@ -66,10 +68,18 @@ def read_flat_record(record: Any, *, place: Place, default_id: str) -> Draft:
 def add_mentions(draft: Draft, items: list[Any], place: Place) -> None:
     """Add annotations, each [start, end, label] or an object, with a mention for each label.
 
-    An annotation without id has its number, counted over the mentions of `draft` and `items`.
+    Those that the annotator rejected or ignored are counted. An annotation without id has its
+    number, counted over the mentions of `draft` and `items`.
     """
     for number, item in enumerate(items, start=len(draft.mentions) + 1):
-        _add_mention(draft, item, f"T{number}", place)
+        answer = item.get("answer") if isinstance(item, dict) else None
+        if answer in (None, "accept"):
+            _add_mention(draft, item, f"T{number}", place)
+        elif answer in tuple(_NO_MENTION):
+            draft.skipped[_NO_MENTION[answer]] += 1
+        else:
+            problem = "has an answer that is not accept, reject or ignore"
+            raise place.mention_fault(f"T{number}", draft.id, problem)
 
 
 def _add_mention(draft: Draft, item: Any, name: str, place: Place) -> None:

@@ -195,6 +195,55 @@ def test_prodigys_answers(tmp_path: Path) -> None:
     assert unusable == [None, "rejected", "rejected"]
 
 
+#: Case A1 of the reports.
+SPAN_ANSWERS = {
+    "text": "Denies fever, takes aspirin.",
+    "_input_hash": 7,
+    "_task_hash": 8,
+    "spans": [
+        {"start": 7, "end": 12, "label": "SIGN", "answer": "accept"},
+        {"start": 0, "end": 6, "label": "DRUG", "answer": "reject"},
+        {"start": 20, "end": 27, "label": "DRUG", "answer": "ignore"},
+    ],
+    "answer": "accept",
+}
+
+
+def test_prodigys_answers_about_spans(tmp_path: Path) -> None:
+    [document] = _read(tmp_path, SPAN_ANSWERS)
+
+    assert spans(document) == [("SIGN", ((7, 12),))]
+    assert document.skipped == {"rejected_span": 1, "ignored_span": 1}
+
+
+@pytest.mark.parametrize(
+    ("answers", "kept", "skipped"),
+    [
+        # The whole task is accepted, and none of what a model proposed.
+        (["reject", "reject", "reject"], [], {"rejected_span": 3}),
+        # Some spans were not asked about: null, or no answer at all.
+        ([None, "accept", "ignore"], ["SIGN", "DRUG"], {"ignored_span": 1}),
+    ],
+)
+def test_answers_about_all_or_few_spans(
+    tmp_path: Path, answers: list[str | None], kept: list[str], skipped: dict[str, int]
+) -> None:
+    pairs = zip(SPAN_ANSWERS["spans"], answers, strict=True)  # type: ignore[call-overload]
+    items = [{**span, "answer": answer} for span, answer in pairs]
+
+    [document] = _read(tmp_path, {**SPAN_ANSWERS, "spans": items})
+
+    assert [mention.label for mention in document.mentions] == kept
+    assert document.skipped == skipped
+
+
+def test_an_answer_about_a_span_that_is_unknown(tmp_path: Path) -> None:
+    span = {"start": 0, "end": 6, "label": "DRUG", "answer": ["maybe"]}
+
+    with pytest.raises(ClinicalNerError, match="line 1: annotation T1 .* not accept, reject or"):
+        _read(tmp_path, {**SPAN_ANSWERS, "spans": [span]})
+
+
 def test_what_is_no_mention_is_counted(tmp_path: Path) -> None:
     [document] = _read(
         tmp_path,
