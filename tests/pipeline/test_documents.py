@@ -102,6 +102,10 @@ class TestTwoComponents:
         assert alone[0] != alone[1]
         assert same(signs(TEXT)).ents[0]._.probability == alone[0]
         assert signs(same(TEXT)).ents[0]._.probability == alone[1]
+        # Nor does the other one remove it when it finds it no more.
+        doc = same(signs(TEXT))
+        same.get_pipe("same").thresholds = {"Sign": 1.0}
+        assert found(same.get_pipe("same")(doc)) == found(signs(TEXT))
 
     def test_groups_of_earlier_versions_are_their_own(self, signs: Language) -> None:
         doc = signs(TEXT)
@@ -180,6 +184,19 @@ class TestRetokenization:
         assert doc.spans["ner"][-1].text == "nausea"
         with pytest.raises(IndexError):
             doc.spans["ner"][4]
+        # "pain" begins and ends where tokens do, and is not the entity.
+        doc = signs(LONG)
+        merge(doc, 1, 3)
+        split(doc, 2)
+        assert [token.text for token in doc][:4] == ["Patient", "has back", "pa", "in"]
+        assert doc.spans["ner"][0].text == "has back pain"
+
+    def test_a_group_that_nobody_looked_at_is_stored_right(self, signs: Language) -> None:
+        doc = signs(LONG)
+        expected = [span.text for span in doc.spans["ner"]]
+        split(doc, 0)
+        (stored,) = DocBin(docs=[doc]).get_docs(doc.vocab)
+        assert [span.text for span in stored.spans["ner"]] == expected
 
     def test_a_second_run_replaces_the_first(self, signs: Language, expected: dict) -> None:
         doc = signs(LONG)
