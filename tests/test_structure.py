@@ -88,7 +88,10 @@ for group, names in sorted(json.loads(sys.argv[1]).items()):
         continue
     for name in names:
         found = getattr(libraries[library], kind).get(name)
-        resolved[name] = f"{found.__module__}:{found.__qualname__}"
+        module, _, attribute = names[name].partition(":")
+        # A function may have a second name.
+        same = found is getattr(sys.modules[module], attribute)
+        resolved[name] = names[name] if same else f"{found.__module__}:{found.__qualname__}"
 nlp = spacy.blank("en")
 for name in json.loads(sys.argv[1]).get("spacy_factories", {}):
     found = type(nlp.add_pipe(name))
