@@ -22,6 +22,7 @@ from spacy_transformers.layers.transformer_model import (
 from thinc.api import Model, chain, get_torch_default_device, xp2torch
 from thinc.types import Floats2d, Ragged
 
+from ..exact_config import ExactShim
 from ..threads import limit_threads
 from .cutting import cut_windows, tokens_cut_inside
 from .encoder_calls import Encoder, Window, gradient_like
@@ -148,15 +149,13 @@ class WindowedTransformer(TransformerModel):
         mixed_precision: bool,
         grad_scaler_config: dict[str, Any],
     ) -> None:
-        on_gpu = get_torch_default_device().type == "cuda"
-        super().__init__(
-            name,
-            _no_spans,
-            tokenizer_config,
-            transformer_config,
-            mixed_precision and on_gpu,
+        mixed = mixed_precision and get_torch_default_device().type == "cuda"
+        super().__init__(name, _no_spans, tokenizer_config, transformer_config)
+        self.layers[0].shims[0] = ExactShim(
+            HFObjects(None, None, None, tokenizer_config, transformer_config),
+            mixed_precision=mixed,
             # The stock wrapper writes into it.
-            dict(grad_scaler_config),
+            grad_scaler_config=dict(grad_scaler_config),
         )
         # Not attributes of thinc: these are stored, and would win over the config.
         self.settings = settings
