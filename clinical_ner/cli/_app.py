@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -37,6 +38,17 @@ COMMANDS = {
     "compare": "Train recipes on the same documents and seeds, and compare them with the first.",
     "bias": "Train losses on randomised data, and see whether they give the training shares back.",
 }
+
+
+class _OnStderr(logging.Handler):
+    """Prints what the library has to say, a line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a line."""
+        print(f"clinical-ner: {record.getMessage()}", file=sys.stderr)
+
+
+logging.getLogger("clinical_ner").addHandler(_OnStderr())
 
 
 class _LazyGroup(TyperGroup):

@@ -20,6 +20,7 @@ from ..checks.lengths import MAX_WORDS
 from ..checks.long_notes import ENCODER
 from ..checks.report import Report, Texts, check_parts, excerpt, texts_of, to_dict
 from ..data.formats.detect import FORMATS, Format
+from ..data.offsets import UNITS
 from ..files import write_text
 from ._app import app
 from ._shared import one_of, print_content
@@ -51,7 +52,10 @@ def check_cli(
         None, help="Whose annotations to read (brat, JSON of Label Studio)."
     ),
     offsets: str | None = typer.Option(
-        None, help="What offsets count: code-points, utf-16 or bytes (jsonl, pubtator, bioc)."
+        None,
+        metavar="|".join(UNITS),
+        callback=one_of(*UNITS),
+        help="What offsets count (jsonl, pubtator, bioc).",
     ),
     label_column: int | None = typer.Option(None, help="Column of the tags, from 0 (conll)."),
     word_column: int | None = typer.Option(None, help="Column of the words, from 0 (conll)."),

@@ -1,7 +1,8 @@
 """Offsets as tools count them: in code points, in UTF-16 units (JavaScript, Java), or in bytes.
 
 They differ only behind the first character outside ASCII (bytes) or outside the Basic Multilingual
-Plane (UTF-16), so that a corpus may be read for months before one of them shows.
+Plane (UTF-16), so that a corpus may be read for months before one of them shows. Tools that read a
+note with its line ends made equal count a CRLF as one: these are the units that end in -lf.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Literal, get_args
 
 from ..errors import ClinicalNerError
 from .mentions import AnnotatedText, Mention, Place
 
-Unit = Literal["code-points", "utf-16", "bytes"]
+Unit = Literal["code-points", "utf-16", "bytes", "code-points-lf", "utf-16-lf"]
+#: The likeliest first.
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
 
@@ -45,7 +47,9 @@ class Draft:
     """A document as a file gives it: an AnnotatedText whose mentions' offsets are not checked yet.
 
     Attributes:
-        unit: what the offsets count, None if the file does not say.
+        unit: what the offsets count, whatever the user says; None if that is open.
+        units: if it is open: what they may count as far as the format lets one say, the likeliest
+            first. A quote may show that it is another unit.
     """
 
     id: str
@@ -54,11 +58,19 @@ class Draft:
     skipped: Counter[str] = field(default_factory=Counter)
     unusable: str | None = None
     unit: Unit | None = None
+    units: tuple[Unit, ...] = UNITS
+
+
+def depends_on_unit(text: str) -> bool:
+    """Whether an offset over a text may say another place in another unit."""
+    return not text.isascii() or "\r\n" in text
 
 
 def width(text: str, unit: Unit) -> int:
     """Count a text in a unit."""
-    if unit == "code-points":
+    if unit.endswith("-lf"):
+        text = text.replace("\r\n", "\n")
+    if unit.startswith("code-points"):
         return len(text)
     return len(text.encode("utf-8")) if unit == "bytes" else len(text.encode("utf-16-le")) // 2
 
@@ -69,9 +81,15 @@ def in_code_points(text: str, quoted: Sequence[QuotedMention], unit: Unit) -> li
     An offset that lies in no place between two characters of the text, nor at its ends, becomes
     -1, which fits no text.
     """
-    if unit == "code-points" or text.isascii():
+    if unit == "code-points" or not depends_on_unit(text):
         return list(quoted)
-    ends = [0, *accumulate(width(character, unit) for character in text)]
+    # Of a CRLF that counts as one, the CR counts nothing: an offset there lies before it.
+    widths = (width(character, unit) for character in text)
+    if unit.endswith("-lf"):
+        following = chain(text[1:], " ")
+        pairs = zip(text, following, widths, strict=True)
+        widths = (0 if (here, then) == ("\r", "\n") else size for here, then, size in pairs)
+    ends = [0, *accumulate(widths)]
 
     def code_point(offset: int) -> int:
         index = bisect_left(ends, offset)
@@ -86,20 +104,16 @@ def settled(draft: Draft, place: Place, unit: Unit | None = None) -> AnnotatedTe
     Args:
         draft: the document.
         place: where it is, for messages; a mention's own line, if it has one, is named instead.
-        unit: what the offsets count, if the draft does not say; None for code points, unless quotes
-            show that it is another unit: one under which every mention fits, while under code
-            points one does not.
+        unit: what the offsets count, if the draft leaves it open; None for the likeliest of the
+            draft's units, unless quotes show that it is another: one under which every mention
+            fits, while under those before it one does not.
 
     Raises:
         InputError: the first mention that lies outside the text, ends before it starts, or does not
             stand where its quote says.
     """
-    unit = draft.unit or unit
-    has_quotes = any(item.quote is not None for item in draft.mentions)
-    is_open = unit is None and has_quotes and not draft.text.isascii()
-    units: tuple[Unit, ...] = UNITS if is_open else (unit or "code-points",)
     faults: list[ClinicalNerError] = []
-    for candidate in units:
+    for candidate in _candidates(draft, unit):
         converted = in_code_points(draft.text, draft.mentions, candidate)
         for given, item in zip(draft.mentions, converted, strict=True):
             if problem := _problem(draft, given, item, candidate):
@@ -113,6 +127,15 @@ def settled(draft: Draft, place: Place, unit: Unit | None = None) -> AnnotatedTe
     raise faults[0]
 
 
+def _candidates(draft: Draft, unit: Unit | None) -> tuple[Unit, ...]:
+    """The units that a document's offsets may count, the likeliest first."""
+    if given := draft.unit or unit:
+        return (given,)
+    if any(item.quote is not None for item in draft.mentions) and depends_on_unit(draft.text):
+        return tuple(dict.fromkeys((*draft.units, *UNITS)))
+    return draft.units[:1]
+
+
 def _problem(
     draft: Draft, given: QuotedMention, item: QuotedMention, unit: Unit
 ) -> tuple[str, str] | None:
@@ -121,7 +144,7 @@ def _problem(
     if not fits(text, mention.fragments):
         length, other = width(text, unit), ""
         if draft.unit is None:
-            other = ", or say what the offsets count (code-points, utf-16 or bytes)"
+            other = f", or say what the offsets count ({', '.join(UNITS)})"
         return (
             f"offsets {written(given.mention.fragments)} of {mention.id} do not fit the text of "
             f"document {draft.id}, which counts {length} {unit}",

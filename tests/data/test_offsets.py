@@ -17,7 +17,13 @@ from .formats.examples import document, text
 PLACE = Place(Path("notes.jsonl"), 3)
 
 
-def _count(prefix: str, unit: Unit) -> int:
+def _count(content: str, unit: Unit, end: int | None = None) -> int:
+    prefix = content[:end]
+    if unit.endswith("-lf"):
+        # An offset behind the CR of a CRLF is one before it.
+        prefix = prefix.removesuffix("\r") if content[len(prefix) :][:1] == "\n" else prefix
+        prefix = prefix.replace("\r\n", "\n")
+        unit = "utf-16" if unit == "utf-16-lf" else "code-points"
     if unit == "bytes":
         return len(prefix.encode())
     # One unit more for each character that JavaScript writes as a pair.
@@ -30,7 +36,7 @@ def _settled(content: str, quoted: list[QuotedMention], unit: Unit | None) -> tu
 
 def _written_in(content: str, mention: Mention, unit: Unit) -> Mention:
     fragments = tuple(
-        (_count(content[:start], unit), _count(content[:end], unit))
+        (_count(content, unit, start), _count(content, unit, end))
         for start, end in mention.fragments
     )
     return replace(mention, fragments=fragments)
@@ -43,7 +49,15 @@ def test_offsets_in_a_given_unit(seed: int, unit: Unit) -> None:
     note = document(random.Random(seed), "note")
     given = [QuotedMention(_written_in(note.text, mention, unit)) for mention in note.mentions]
 
-    assert _settled(note.text, given, unit) == note.mentions
+    expected = note.mentions
+    if unit.endswith("-lf"):
+
+        def before(offset: int) -> int:
+            return offset - (note.text[max(0, offset - 1) : offset + 1] == "\r\n")
+
+        moved = [QuotedMention(mention).moved(before).mention for mention in expected]
+        expected = tuple(moved)
+    assert _settled(note.text, given, unit) == expected
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -18,11 +18,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..mentions import Mention, Place
-from ..offsets import Draft, QuotedMention, is_unicode
+from ..offsets import UNITS, Draft, QuotedMention, Unit, is_unicode
 
 #: Keys under which mentions stand. Of several the first that holds any has them; the others, for
 #: instance labels of the whole text, are counted.
 MENTIONS = ("spans", "entities", "ents", "label", "labels")
+#: What Label Studio counts: UTF-16 units, with the text's own line ends or a browser's.
+BROWSER_UNITS: tuple[Unit, ...] = ("utf-16", "utf-16-lf")
 _TEXT = ("text", "data")
 _START = ("start", "start_offset")
 _END = ("end", "end_offset")
@@ -55,7 +57,8 @@ def read_flat_record(record: Any, *, place: Place, default_id: str) -> Draft:
             raise place.fault(f"the mentions ({null}) are null", "Write [] if there are none")
         raise place.fault(f"not a record of a known shape ({keys(record)})")
     document = document_id(record, default_id, place)
-    draft = Draft(document, checked_text(record[text_key], place), skipped=beside(record))
+    text = checked_text(record[text_key], place)
+    draft = Draft(document, text, skipped=beside(record), units=_units(record, key))
     for other in MENTIONS:
         if other != key:
             draft.skipped[other] += _size(record.get(other))
@@ -63,6 +66,19 @@ def read_flat_record(record: Any, *, place: Place, default_id: str) -> Draft:
     if record.get("answer", "accept") != "accept":
         draft.unusable = "rejected"
     return draft
+
+
+def _units(record: Mapping[str, Any], key: str | None) -> tuple[Unit, ...]:
+    """Give what the offsets of a record may count, as far as its shape says who wrote it."""
+    if record.get("offsets") in UNITS:
+        return (record["offsets"],)
+    if key == "ents" or "_input_hash" in record:
+        # spaCy's Doc.to_json() and Prodigy are Python.
+        return ("code-points",)
+    items = record[key] if key else []
+    if any(isinstance(item, dict) and "labels" in item for item in items):
+        return BROWSER_UNITS
+    return UNITS
 
 
 def add_mentions(draft: Draft, items: list[Any], place: Place) -> None:

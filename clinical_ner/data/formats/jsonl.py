@@ -3,7 +3,8 @@
 The shape is detected from each record's own keys (json_shapes, label_studio, spacy_json).
 Written is doccano's shape with relations: one object a line, of the keys "id", "text" and
 "entities", each entity with "id", "label", "start_offset" and "end_offset", and "fragments" where
-it has several. Offsets that are written count code points.
+it has several. Offsets that are written count code points, as "offsets" says where a text lets one
+doubt it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Any
 
 from ...files import replacing
 from ..mentions import AnnotatedText, Mention, Place, checked
-from ..offsets import Draft, Unit, settled
+from ..offsets import Draft, Unit, depends_on_unit, settled
+from ..unit_judge import UnitJudge
 from .json_records import read_records
 from .json_shapes import read_flat_record
 from .label_studio import is_task, read_task
@@ -23,13 +25,27 @@ from .spacy_json import is_training_document, read_paragraphs
 
 
 def read_jsonl(
-    path: Path, *, offsets: Unit | None = None, annotator: str | None = None
+    path: Path,
+    *,
+    offsets: Unit | None = None,
+    annotator: str | None = None,
+    judge: UnitJudge = UnitJudge(),
 ) -> Iterator[tuple[Place, AnnotatedText]]:
-    """Read a file of records, one a line, or in an array, or over many lines; see `read_texts`."""
+    """Read a file of records, one a line, or in an array, or over many lines; see `read_texts`.
+
+    `judge` has been shown the drafts of the corpus, unless `offsets` says what is counted.
+    """
+    for place, draft in read_drafts(path, annotator=annotator):
+        draft.units = judge.ranked.get(draft.units, draft.units)
+        yield place, settled(draft, place, offsets)
+
+
+def read_drafts(path: Path, *, annotator: str | None = None) -> Iterator[tuple[Place, Draft]]:
+    """Read a file of records without settling what their offsets count."""
     for number, (line, record) in enumerate(read_records(path), start=1):
         place = Place(path, line)
         for draft in _drafts(record, place, f"{path.stem}-{number}", annotator):
-            yield place, settled(draft, place, offsets)
+            yield place, draft
 
 
 def _drafts(record: Any, place: Place, default_id: str, annotator: str | None) -> list[Draft]:
@@ -63,6 +79,8 @@ def write_jsonl(documents: Iterable[AnnotatedText], path: Path) -> None:
                 "text": document.text,
                 "entities": [_entity(mention) for mention in document.mentions],
             }
+            if depends_on_unit(document.text):
+                record["offsets"] = "code-points"
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 

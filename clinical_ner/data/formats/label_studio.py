@@ -1,7 +1,8 @@
 """Label Studio's JSON export: tasks of "data" and "annotations", each with a list of results.
 
 Label Studio counts UTF-16 units, as JavaScript does, and writes a line break inside a quoted
-mention as a backslash and an n (its issues 1347 and 4929); the quotes settle both.
+mention as a backslash and an n (its issues 1347 and 4929). Where quotes say that offsets count
+something else, as those do that Python wrote into it, they are believed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from ..mentions import Place
 from ..offsets import Draft
 from .json_shapes import (
+    BROWSER_UNITS,
     add_mentions,
     checked_text,
     document_id,
@@ -55,9 +57,8 @@ def read_task(
         ClinicalNerError: a task without text, for one with several annotations and no way to
             choose, and for a mention without label or offsets.
     """
-    draft = Draft(
-        document_id(record, default_id, place), checked_text(_text(record["data"], place), place)
-    )
+    text = checked_text(_text(record["data"], place), place)
+    draft = Draft(document_id(record, default_id, place), text, units=BROWSER_UNITS)
     key = next(key for key in _ANNOTATIONS if key in record)
     annotations = objects(record[key], f"{key} are", place)
     finished = [item for item in annotations if not item.get("was_cancelled")]

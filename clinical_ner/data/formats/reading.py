@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from spacy.vocab import Vocab
 
-from ...errors import InputError, check_choice
+from ...errors import ClinicalNerError, InputError, check_choice
 from ...files import corpus_files
 from ..gold import get_gold
 from ..mentions import AnnotatedText, DocumentIds
 from ..offsets import UNITS
+from ..unit_judge import UnitJudge
 from .bioc_json import read_bioc_json
 from .brat import read_brat
 from .column_tags import SCHEMES
 from .conll import read_conll
 from .detect import FORMATS, SUFFIXES, Format, detect_format
 from .docbin import DOCUMENT_ID, read_docbin
-from .jsonl import read_jsonl
+from .jsonl import read_drafts, read_jsonl
 from .pubtator import read_pubtator
 
 #: Settings of each format's reader; see read_texts what they mean.
@@ -43,8 +45,9 @@ def read_texts(
         path: a file or a flat folder.
         format: "auto" to detect it from what is in the files.
         settings: those that the format has (see SETTINGS); None is the default. ``offsets``: what
-            offsets count; by default code points, unless the texts that a document's mentions are
-            said to have show that it counts UTF-16 units or bytes. ``label_column`` and
+            offsets count, one of UNITS; by default what the texts say that a document's mentions
+            are given with, otherwise what the format fixes, otherwise what fits the corpus best
+            (see `UnitJudge`). ``label_column`` and
             ``word_column``: counted from 0, or, if negative, from the end; by default the last and
             the first. ``scheme``: that of the tags; by default detected from all tags of each file.
             ``annotator``: for brat see `read_brat`; for a Label Studio task with several
@@ -53,7 +56,7 @@ def read_texts(
     Raises:
         ClinicalNerError: an unknown format, a setting that the format does not have, and, naming
             the file and where in it, what is not of the format, a mention that does not fit its
-            text, and two documents of one id.
+            text, two documents of one id, and offsets of which it cannot be told what they count.
     """
     check_choice("format", format, ("auto", *FORMATS))
     found = detect_format(path) if format == "auto" else format
@@ -69,7 +72,7 @@ def read_texts(
             check_choice(name, value, _CHOICES[name])
     if found == "brat":
         return read_brat(path, **given)
-    return _read(corpus_files(path, SUFFIXES[found]), _READERS[found], given)
+    return _read(path, corpus_files(path, SUFFIXES[found]), _READERS[found], given)
 
 
 #: A document, and where it is.
@@ -77,13 +80,30 @@ _Placed = tuple[object, AnnotatedText]
 
 
 def _read(
-    files: list[Path], reader: Callable[..., Iterator[_Placed]], settings: dict[str, Any]
+    source: Path,
+    files: list[Path],
+    reader: Callable[..., Iterator[_Placed]],
+    settings: dict[str, Any],
 ) -> Iterator[AnnotatedText]:
+    if reader is read_jsonl and "offsets" not in settings:
+        settings = settings | {"judge": _judge(source, files, settings)}
     ids = DocumentIds()
     for file in files:
         for place, document in reader(file, **settings):
             ids.add(document.id, place)
             yield document
+
+
+def _judge(source: Path, files: list[Path], settings: dict[str, Any]) -> UnitJudge:
+    """Read a corpus once, to judge what its offsets count."""
+    judge = UnitJudge()
+    # What is at fault is raised when it is read again, behind the documents before it.
+    with suppress(ClinicalNerError):
+        for file in files:
+            for place, draft in read_drafts(file, **settings):
+                judge.add(draft, place)
+    judge.decide(source)
+    return judge
 
 
 def _read_docbin(path: Path) -> Iterator[_Placed]:

@@ -50,7 +50,8 @@ def _read_paragraph(paragraph: Mapping[str, Any], document: str, place: Place) -
         if not words:
             raise place.fault("a paragraph has neither text nor tokens")
         raw = "".join(token["orth"] + str(token.get("space", " ")) for token in words)
-    draft = Draft(document, checked_text(raw, place), skipped=beside(paragraph))
+    text = checked_text(raw, place)
+    draft = Draft(document, text, skipped=beside(paragraph), units=("code-points",))
     if isinstance(paragraph.get("entities"), list):
         add_mentions(draft, paragraph["entities"], place)
     else:

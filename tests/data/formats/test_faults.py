@@ -159,7 +159,10 @@ CASES = [
     ), SIGN),
     _lines("jsonl", "UTF-16 offsets without quote", json.dumps(
         {"text": "😷 pain", "label": [[3, 7, "Sign"]]}
-    ), "offsets 3 7 of T1 do not fit the text of document a-1, which counts 6 code-points"),
+    ), SIGN),
+    _lines("jsonl", "offsets that fit in no unit", json.dumps(
+        {"text": "😷 pain", "label": [[3, 70, "Sign"]]}
+    ), "offsets 3 70 of T1 do not fit the text of document a-1, which counts 6 code-points"),
     _lines("jsonl", "quote of another text", json.dumps(
         {"text": "chest pain", "spans": [{"start": 0, "end": 4, "label": "Sign", "text": "pain"}]}
     ), ", line 1: the text of T1 does not match document a-1 at 0 4"),

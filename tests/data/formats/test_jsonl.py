@@ -373,7 +373,8 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert (tmp_path / "out.jsonl").read_text(encoding="utf-8") == (
         '{"id": "n", "text": "37° über 😷", "entities": [{"id": "a", "label": "Sign", '
         '"start_offset": 0, "end_offset": 6, "fragments": [[0, 3], [4, 6]]}, '
-        '{"id": "b", "label": "X", "start_offset": 7, "end_offset": 8}]}\n'
+        '{"id": "b", "label": "X", "start_offset": 7, "end_offset": 8}], '
+        '"offsets": "code-points"}\n'
     )
 
 
