@@ -32,6 +32,13 @@ class NotFittedError(ClinicalNerError):
     """Something has to be initialized, trained or fitted first, or again."""
 
 
+class ClinicalNerWarning(UserWarning):
+    """Something about the input that the user should know, and that is not an error.
+
+    Commands print it as one line on stderr.
+    """
+
+
 def close_matches(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: those close to it, or else all there are."""
     names = list(known)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -12,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from ..errors import ClinicalNerError
+from ..errors import ClinicalNerError, ClinicalNerWarning
 
 #: The commands in order of work, with the first sentence of their help. Each is a module of this
 #: package, imported when its command is called: the help needs neither spaCy nor torch.
@@ -104,7 +105,23 @@ def main(args: Sequence[str] | None = None) -> None:
         args: The arguments without the program's name; those of the process by default.
     """
     try:
-        app(args=None if args is None else list(args), prog_name="clinical-ner")
+        with warnings.catch_warnings():
+            # "default" shows a text once, however many files it is about.
+            warnings.simplefilter("default", ClinicalNerWarning)
+            warnings.showwarning = _show(warnings.showwarning)
+            app(args=None if args is None else list(args), prog_name="clinical-ner")
     except ClinicalNerError as error:
         print(f"clinical-ner: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _show(other: Callable[..., None]) -> Callable[..., None]:
+    """Print our warnings as a line on stderr; `other` shows those of other packages."""
+
+    def show(message: Warning | str, category: type[Warning], *args: Any, **settings: Any) -> None:
+        if issubclass(category, ClinicalNerWarning):
+            print(f"clinical-ner: {message}", file=sys.stderr)
+        else:
+            other(message, category, *args, **settings)
+
+    return show

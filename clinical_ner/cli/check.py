@@ -60,6 +60,9 @@ def check_cli(
     label_column: int | None = typer.Option(None, help="Column of the tags, from 0 (conll)."),
     word_column: int | None = typer.Option(None, help="Column of the words, from 0 (conll)."),
     scheme: str | None = typer.Option(None, help="Scheme of the tags (conll)."),
+    n_sents: int | None = typer.Option(
+        None, min=0, help="Sentences of a document where a file marks none, 0 for all (conll)."
+    ),
     near_duplicate: float = typer.Option(
         THRESHOLD,
         help="Share in (0, 1] of runs of three words that nearly the same documents have in common "
@@ -115,6 +118,7 @@ def check_cli(
             label_column=label_column,
             word_column=word_column,
             scheme=scheme,
+            n_sents=n_sents,
         )
         report = check_parts(
             parts,

@@ -62,6 +62,10 @@ def convert_cli(
         None, metavar="|".join(SCHEMES), callback=one_of(*SCHEMES),
         help="conll: scheme of the tags [default: detected from them].",
     ),
+    n_sents: int | None = typer.Option(
+        None, metavar="N", min=0, help="conll: sentences of a document where a file does not mark "
+        "its documents; 0 keeps the file as one [default: 10]."
+    ),
     offsets: str | None = typer.Option(
         None, metavar="|".join(UNITS), callback=one_of(*UNITS),
         help="jsonl, pubtator, bioc: what offsets count; -lf: and a CRLF as one [default: detected "
@@ -168,6 +172,7 @@ def convert_cli(
                 label_column=label_column,
                 word_column=word_column,
                 scheme=scheme,
+                n_sents=n_sents,
                 offsets=offsets,
             )
     except ConversionRefusedError as error:

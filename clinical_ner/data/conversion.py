@@ -157,6 +157,7 @@ def to_flat_doc(
     *,
     document: str,
     rules: FlatRules = FlatRules(),
+    sentences: Sequence[int] = (),
 ) -> tuple[Doc, list[ConversionRow]]:
     """Tokenize a text and choose which of its mentions become entities.
 
@@ -172,6 +173,8 @@ def to_flat_doc(
         nlp: the pipeline whose tokenizer is used; nothing else of it is.
         document: the document's id, for the rows and ``doc.user_data["clinical_ner.id"]``.
         rules: what becomes of overlaps, of several fragments, and of edges inside tokens.
+        sentences: where sentences start, for ``token.is_sent_start``; empty if it is unknown. What
+            is inside a token starts none.
 
     Raises:
         ClinicalNerError: the tokenizer does not keep the text as it is, or if a mention cuts a
@@ -184,6 +187,10 @@ def to_flat_doc(
             "that offsets no longer fit. Choose another with --lang, for instance xx."
         )
     doc.user_data[DOCUMENT_ID] = document
+    if sentences:
+        starts = set(sentences)
+        for token in doc:
+            token.is_sent_start = token.i == 0 or token.idx in starts
     aligned = [
         align(doc, text, mention, index, rules, document=document)
         for index, mention in enumerate(mentions)

@@ -216,7 +216,14 @@ class _Conversion:
         If `trains`, the Docs are for training, which needs an entity.
         """
         for document, mentions in self._usable(documents):
-            doc, rows = to_flat_doc(document.text, mentions, nlp, document=document.id, rules=rules)
+            doc, rows = to_flat_doc(
+                document.text,
+                mentions,
+                nlp,
+                document=document.id,
+                rules=rules,
+                sentences=document.sentences,
+            )
             is_empty = not document.text.strip()
             dropped = EMPTY_DOCUMENT if is_empty else None
             self._account(document, rows, dropped, tokens=len(doc), entities=len(doc.ents))

@@ -73,6 +73,7 @@ class AnnotatedText:
         skipped: how many things of each other kind the annotation holds (relations, attributes,
             ...).
         unusable: a key of UNUSABLE if the file itself says that the annotation is none.
+        sentences: where sentences start, in code points over `text`; empty if it is unknown.
     """
 
     id: str
@@ -80,6 +81,7 @@ class AnnotatedText:
     mentions: tuple[Mention, ...]
     skipped: dict[str, int] = field(default_factory=dict)
     unusable: str | None = None
+    sentences: tuple[int, ...] = ()
 
 
 class DocumentIds:

@@ -50,6 +50,7 @@ class Draft:
         unit: what the offsets count, whatever the user says; None if that is open.
         units: if it is open: what they may count as far as the format lets one say, the likeliest
             first. A quote may show that it is another unit.
+        sentences: where sentences start, as the offsets count.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Draft:
     unusable: str | None = None
     unit: Unit | None = None
     units: tuple[Unit, ...] = UNITS
+    sentences: tuple[int, ...] = ()
 
 
 def depends_on_unit(text: str) -> bool:
@@ -122,7 +124,12 @@ def settled(draft: Draft, place: Place, unit: Unit | None = None) -> AnnotatedTe
         else:
             mentions = tuple(item.mention for item in converted)
             return AnnotatedText(
-                draft.id, draft.text, mentions, dict(+draft.skipped), draft.unusable
+                draft.id,
+                draft.text,
+                mentions,
+                dict(+draft.skipped),
+                draft.unusable,
+                _sentences(draft, place, candidate),
             )
     raise faults[0]
 
@@ -134,6 +141,15 @@ def _candidates(draft: Draft, unit: Unit | None) -> tuple[Unit, ...]:
     if any(item.quote is not None for item in draft.mentions) and depends_on_unit(draft.text):
         return tuple(dict.fromkeys((*draft.units, *UNITS)))
     return draft.units[:1]
+
+
+def _sentences(draft: Draft, place: Place, unit: Unit) -> tuple[int, ...]:
+    """Count the starts of sentences in code points."""
+    starts = [QuotedMention(Mention("", "", ((start, start),))) for start in draft.sentences]
+    found = [item.mention for item in in_code_points(draft.text, starts, unit)]
+    if not all(fits(draft.text, start.fragments) for start in found):
+        raise place.fault(f"a sentence of document {draft.id} starts outside of its text")
+    return tuple(start.start for start in found)
 
 
 def _problem(

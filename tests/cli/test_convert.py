@@ -119,6 +119,26 @@ def test_report_accounts_for_every_document_and_mention(
         assert not re.search(rf"\b{word}\b", content + capsys.readouterr().out)
 
 
+def test_files_without_marks_are_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "notes" / f"{name}.tsv").write_text("Pain\tB-Sign\n\n" * 11)
+
+    assert _run(tmp_path / "notes", tmp_path / "all.spacy") == 0
+    captured = capsys.readouterr()
+    assert "Documents: 4 read, 4 kept" in captured.out
+    assert captured.err == (
+        "clinical-ner: no document markers: every 10 sentences of a file are one document. "
+        "--n-sents N sets the number, 0 keeps a file as one.\n"
+    )
+
+    assert _run(tmp_path / "notes", tmp_path / "all.spacy", "--n-sents", "0") == 0
+    captured = capsys.readouterr()
+    assert "Documents: 2 read, 2 kept" in captured.out and captured.err == ""
+
+
 def test_language_chooses_the_tokenizer(tmp_path: Path) -> None:
     _write(tmp_path / "notes", "a", "don't", "T1\tX 0 2\tdo")
 

@@ -1,6 +1,7 @@
 """CoNLL columns: a word a line with its tag, empty lines between sentences.
 
-Documents begin with a line -DOCSTART- or a comment "# newdoc"; a file without either is one.
+Documents begin with a line -DOCSTART- or a comment "# newdoc". A file without either holds a
+document for every few sentences, as spaCy's converter has it, unless it says a text.
 Columns have no place for the spaces of a text: words are separated by a space, sentences by a line
 break. What is written says the text itself in a comment, so that it can be read back as it was:
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,13 +28,15 @@ from typing import NamedTuple
 
 from spacy.tokens import Doc
 
-from ...errors import ClinicalNerError
+from ...errors import ClinicalNerError, ClinicalNerWarning
 from ...files import read_lines, replacing
 from ..mentions import AnnotatedText, Mention, Place, cannot_hold
 from .column_tags import Scheme, TagFaultError, chunks, detect_scheme, located, parse_tag
 from .docbin import DOCUMENT_ID
 
 DOCSTART = "-DOCSTART-"
+#: Sentences of a document in a file without marks of documents, as spaCy's converter has it.
+N_SENTS = 10
 
 _NEWDOC = re.compile(r"#\s*newdoc(?:\s+id\s*=\s*(\S.*?))?\s*")
 _TEXT = re.compile(r"#\s*document_text\s*=\s*(\".*\")\s*")
@@ -87,6 +91,7 @@ def read_conll(
     label_column: int = -1,
     word_column: int = 0,
     scheme: Scheme | None = None,
+    n_sents: int | None = None,
 ) -> Iterator[tuple[Place, AnnotatedText]]:
     """Read a file, its columns separated by tabs if its first line has one, otherwise by spaces.
 
@@ -94,21 +99,39 @@ def read_conll(
     document's number if the file begins several. Other comments (lines that start with # and are no
     words) are ignored. A file is read twice, one document being held at a time.
     """
-    if scheme is None:
-        lines = (line for _, line in _parsed(path, word_column, label_column))
-        scheme = detect_scheme(
-            (line.prefix, line.label) if isinstance(line, _Word) else None for line in lines
-        )
-    documents = _documents(_parsed(path, word_column, label_column))
+    found, has_marks = _survey(_parsed(path, word_column, label_column))
+    most = 0 if has_marks else N_SENTS if n_sents is None else n_sents
+    documents = _documents(_parsed(path, word_column, label_column), most)
     begun = list(islice(documents, 2))
+    if n_sents is None and most and len(begun) > 1:
+        warnings.warn(
+            f"no document markers: every {most} sentences of a file are one document. --n-sents N "
+            "sets the number, 0 keeps a file as one.",
+            ClinicalNerWarning,
+            stacklevel=2,
+        )
     for number, document in enumerate(chain(begun, documents), start=1):
         # A lone document has its file's name; numbers are for those that share it.
         id = path.stem if len(begun) < 2 else f"{path.stem}-{number}"
         id = id if document.id is None else document.id
-        yield Place(path, document.line), _annotated(document, id, scheme, path)
+        yield Place(path, document.line), _annotated(document, id, scheme or found, path)
 
 
-def _documents(lines: Iterator[tuple[int, _Line]]) -> Iterator[_Document]:
+def _survey(lines: Iterable[tuple[int, _Line]]) -> tuple[Scheme, bool]:
+    """Detect the scheme of a file's tags, and whether it marks its documents or says their text."""
+    has_marks = False
+
+    def tags() -> Iterator[tuple[str, str] | None]:
+        nonlocal has_marks
+        for _, line in lines:
+            has_marks = has_marks or isinstance(line, _Start | str)
+            yield (line.prefix, line.label) if isinstance(line, _Word) else None
+
+    return detect_scheme(tags()), has_marks
+
+
+def _documents(lines: Iterator[tuple[int, _Line]], most: int) -> Iterator[_Document]:
+    """Give the documents of a file; one of `most` sentences ends, if that is not 0."""
     document: _Document | None = None
     for number, line in lines:
         if document is not None and isinstance(line, _Start):
@@ -117,12 +140,17 @@ def _documents(lines: Iterator[tuple[int, _Line]]) -> Iterator[_Document]:
             if any(document.sentences) or named_twice:
                 yield document
                 document = None
+        is_full = document is not None and 0 < most < len(document.sentences)
+        if document is not None and is_full and isinstance(line, _Word):
+            yield document
+            document = None
         if document is None:
             if line is None:
                 continue
             document = _Document(number)
         if line is None:
-            document.sentences.append([])
+            if document.sentences[-1]:
+                document.sentences.append([])
         elif isinstance(line, _Start):
             document.id = line.id if line.id is not None else document.id
         elif isinstance(line, str):
@@ -209,7 +237,8 @@ def _annotated(document: _Document, id: str, scheme: Scheme, path: Path) -> Anno
         for first, last, label in found:
             start, end = offsets[sentence[first].line][0], offsets[sentence[last - 1].line][1]
             mentions.append(Mention(f"T{len(mentions) + 1}", label, ((start, end),)))
-    return AnnotatedText(id, text, tuple(mentions))
+    starts = tuple(offsets[sentence[0].line][0] for sentence in document.sentences if sentence)
+    return AnnotatedText(id, text, tuple(mentions), sentences=starts)
 
 
 def _placed(document: _Document, path: Path) -> tuple[str, dict[int, tuple[int, int]]]:

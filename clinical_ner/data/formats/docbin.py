@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import count, islice
 from pathlib import Path
 
-from spacy.attrs import ENT_IOB, SPACY
+from spacy.attrs import ENT_IOB, SENT_START, SPACY
 from spacy.tokens import Doc, DocBin
 from spacy.tokens._dict_proxies import SpanGroups
 from spacy.vocab import Vocab
@@ -21,7 +21,7 @@ from ...files import new_folder, replacing
 
 DOCUMENT_ID = "clinical_ner.id"
 """Key of ``doc.user_data`` under which a document's id (str) is."""
-_ENTITY_ATTRS = ("NORM", "ENT_IOB", "ENT_TYPE")
+_ENTITY_ATTRS = ("NORM", "ENT_IOB", "ENT_TYPE", "SENT_START")
 #: As spaCy packs a span: its id, knowledge base id and label, tokens and characters.
 _SPAN = struct.Struct(">QQQllll")
 #: What zlib, msgpack and the arrays inside say to bytes that are no DocBin, or half of one.
@@ -43,7 +43,7 @@ def write_docbin(docs: Iterable[Doc], path: Path) -> None:
 
 
 class EntityDocBin(DocBin):
-    """A DocBin of what conversion makes: words, entities, span groups and user data, no more.
+    """A DocBin of what conversion makes: words, sentences, entities, span groups and user data.
 
     It takes a third of the memory of a DocBin of everything, and a fifth of the time: no second
     pass over the tokens for their strings, and no search for msgpack's encoders among all installed
@@ -67,7 +67,7 @@ class EntityDocBin(DocBin):
         self.cats.append(doc.cats)
         self.user_data.append(self._packer.pack(doc.user_data))
         self.span_groups.append(self._packed(doc.spans))
-        columns = [index for index, attr in enumerate(attrs) if attr != ENT_IOB]
+        columns = [index for index, attr in enumerate(attrs) if attr not in (ENT_IOB, SENT_START)]
         hashes: set[int] = set(map(int, array[:, columns].flat)) - self._hashes
         self._hashes |= hashes
         self.strings.update(doc.vocab.strings[value] for value in hashes)
@@ -87,7 +87,7 @@ class EntityDocBin(DocBin):
 
 
 def write_entities(docs: Iterable[Doc], path: Path) -> None:
-    """Write the entities, span groups and user data of docs as one .spacy file.
+    """Write the sentences, entities, span groups and user data of docs as one .spacy file.
 
     Other annotations (tags, heads, lemmas, ...) are left out.
 

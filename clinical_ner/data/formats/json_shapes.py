@@ -63,6 +63,14 @@ def read_flat_record(record: Any, *, place: Place, default_id: str) -> Draft:
         if other != key:
             draft.skipped[other] += _size(record.get(other))
     add_mentions(draft, record[key] if key else [], place)
+    # As Doc.to_json() has them.
+    if "sents" in record:
+        starts: list[Any] = [
+            item.get("start") for item in objects(record["sents"], "sents are", place)
+        ]
+        if not all(type(start) is int for start in starts):
+            raise place.fault("sents have no offsets that are whole numbers")
+        draft.sentences = tuple(starts)
     if record.get("answer", "accept") != "accept":
         draft.unusable = "rejected"
     return draft

@@ -3,14 +3,16 @@
 The shape is detected from each record's own keys (json_shapes, label_studio, spacy_json).
 Written is doccano's shape with relations: one object a line, of the keys "id", "text" and
 "entities", each entity with "id", "label", "start_offset" and "end_offset", and "fragments" where
-it has several. Offsets that are written count code points, as "offsets" says where a text lets one
-doubt it.
+it has several; and "sents", with "start" and "end" as in spaCy's Doc.to_json(), where sentences
+are known. Offsets that are written count code points, as "offsets" says where a text lets one doubt
+it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,11 @@ def write_jsonl(documents: Iterable[AnnotatedText], path: Path) -> None:
             }
             if depends_on_unit(document.text):
                 record["offsets"] = "code-points"
+            if document.sentences:
+                record["sents"] = [
+                    {"start": start, "end": start + len(document.text[start:end].rstrip())}
+                    for start, end in pairwise([*document.sentences, len(document.text)])
+                ]
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from spacy.vocab import Vocab
 
-from ...errors import ClinicalNerError, InputError, check_choice
+from ...errors import ClinicalNerError, InputError, check_choice, check_number
 from ...files import corpus_files
 from ..gold import get_gold
 from ..mentions import AnnotatedText, DocumentIds
@@ -27,7 +27,7 @@ from .pubtator import read_pubtator
 #: Settings of each format's reader; see read_texts what they mean.
 SETTINGS: dict[Format, tuple[str, ...]] = {
     "brat": ("annotator",),
-    "conll": ("label_column", "word_column", "scheme"),
+    "conll": ("label_column", "word_column", "scheme", "n_sents"),
     "jsonl": ("offsets", "annotator"),
     "pubtator": ("offsets",),
     "bioc": ("offsets",),
@@ -50,6 +50,8 @@ def read_texts(
             (see `UnitJudge`). ``label_column`` and
             ``word_column``: counted from 0, or, if negative, from the end; by default the last and
             the first. ``scheme``: that of the tags; by default detected from all tags of each file.
+            ``n_sents``: sentences of a document where a file does not mark its documents; by
+            default 10, 0 keeps the file as one document.
             ``annotator``: for brat see `read_brat`; for a Label Studio task with several
             annotations, none of them ground truth, the number or e-mail of "completed_by".
 
@@ -70,6 +72,8 @@ def read_texts(
             )
         if name in _CHOICES:
             check_choice(name, value, _CHOICES[name])
+        if name == "n_sents":
+            check_number(name, value, least=0, integer=True)
     if found == "brat":
         return read_brat(path, **given)
     return _read(path, corpus_files(path, SUFFIXES[found]), _READERS[found], given)
@@ -114,7 +118,10 @@ def _read_docbin(path: Path) -> Iterator[_Placed]:
     """
     for number, doc in enumerate(read_docbin(path, Vocab()), start=1):
         id = str(doc.user_data.get(DOCUMENT_ID, f"{path.stem}-{number}"))
-        yield f"{path}, document {number}", AnnotatedText(id, doc.text, get_gold(doc))
+        starts = [token.idx for token in doc if token.is_sent_start]
+        sentences = tuple(starts) if doc.has_annotation("SENT_START") else ()
+        document = AnnotatedText(id, doc.text, get_gold(doc), sentences=sentences)
+        yield f"{path}, document {number}", document
 
 
 _READERS: dict[Format, Callable[..., Iterator[_Placed]]] = {

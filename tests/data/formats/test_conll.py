@@ -11,7 +11,7 @@ from clinical_ner.data.formats.conll import write_conll
 from clinical_ner.data.formats.docbin import DOCUMENT_ID
 from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText
-from clinical_ner.errors import ClinicalNerError
+from clinical_ner.errors import ClinicalNerError, ClinicalNerWarning
 
 
 def _read(folder: Path, content: str, **settings: Any) -> list[AnnotatedText]:
@@ -128,6 +128,61 @@ def test_a_given_scheme_is_kept_to(tmp_path: Path) -> None:
     # Detected from the content, this is IOB1.
     with pytest.raises(ClinicalNerError, match=r"notes\.conll, line 1: I follows no word .*IOB2"):
         _read(tmp_path, "pain I-Sign\n", scheme="IOB2")
+
+
+def _sentences(number: int) -> str:
+    """Sentences of two words, as corpora like BioNLP13CG hold them: nothing marks a document."""
+    return "".join(f"Pain{index}\tB-Sign\nagain\tO\n\n" for index in range(number))
+
+
+def test_a_file_without_marks_holds_a_document_for_every_ten_sentences(tmp_path: Path) -> None:
+    with pytest.warns(ClinicalNerWarning, match="no document markers: every 10 .*--n-sents N"):
+        documents = _read(tmp_path, _sentences(25))
+
+    assert [document.id for document in documents] == ["notes-1", "notes-2", "notes-3"]
+    assert [document.text.count("again") for document in documents] == [10, 10, 5]
+    assert [len(document.sentences) for document in documents] == [10, 10, 5]
+    assert _found(documents[2])[0] == ("Pain20", "Sign")
+    first = documents[0]
+    assert all(first.text[start:].startswith("Pain") for start in first.sentences)
+
+
+@pytest.mark.parametrize(
+    ("n_sents", "sizes"), [(0, [25]), (1, [1] * 25), (20, [20, 5]), (25, [25]), (None, [10, 10, 5])]
+)
+@pytest.mark.filterwarnings("ignore::clinical_ner.errors.ClinicalNerWarning")
+def test_sentences_of_a_document_are_set(
+    tmp_path: Path, n_sents: int | None, sizes: list[int]
+) -> None:
+    documents = _read(tmp_path, _sentences(25), n_sents=n_sents)
+
+    assert [len(document.sentences) for document in documents] == sizes
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["-DOCSTART- O\n\n", "# newdoc\n", '# document_text = "{}"\n'],
+    ids=lambda mark: mark[:9],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_mark_of_documents_leaves_all_sentences_together(tmp_path: Path, mark: str) -> None:
+    words = " ".join(f"Pain{index} again" for index in range(12))
+
+    [document] = _read(tmp_path, mark.replace("{}", words) + _sentences(12), n_sents=5)
+
+    assert len(document.sentences) == 12
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_file_of_ten_sentences_is_a_document_and_says_nothing(tmp_path: Path) -> None:
+    [document] = _read(tmp_path, "\n\n" + _sentences(10).replace("\n\n", "\n\n\n") + "\n")
+
+    assert (document.id, len(document.sentences)) == ("notes", 10)
+
+
+def test_a_number_of_sentences_is_no_less_than_none(tmp_path: Path) -> None:
+    with pytest.raises(ClinicalNerError, match="n_sents must be an integer >= 0"):
+        _read(tmp_path, _sentences(2), n_sents=-1)
 
 
 def test_a_folder_and_its_files(tmp_path: Path) -> None:

@@ -166,6 +166,13 @@ CASES = [
     _lines("jsonl", "quote of another text", json.dumps(
         {"text": "chest pain", "spans": [{"start": 0, "end": 4, "label": "Sign", "text": "pain"}]}
     ), ", line 1: the text of T1 does not match document a-1 at 0 4"),
+    _lines("jsonl", "sentences that are none", '{"text": "pain", "label": [], "sents": [3]}',
+           ", line 1: sents are an array, not an array of objects"),
+    _lines("jsonl", "sentence without start", '{"text": "pain", "label": [], "sents": [{}]}',
+           ", line 1: sents have no offsets"),
+    _lines("jsonl", "sentence of another text",
+           '{"text": "pain", "label": [], "sents": [{"start": 9}]}',
+           ", line 1: a sentence of document a-1 starts outside of its text"),
     _lines("jsonl", "half of an emoji", '{"text": "\\ud83d pain", "label": []}',
            ", line 1: the text holds half of a UTF-16 pair"),
     _lines("jsonl", "half of an emoji in a label", '{"text": "pain", "label": [[0, 4, "\\ud83d"]]}',

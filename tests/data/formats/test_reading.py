@@ -34,6 +34,7 @@ ARGUMENTS: dict[str, Any] = {
     "label_column": -1,
     "word_column": 0,
     "scheme": "IOB2",
+    "n_sents": 10,
     "offsets": "code-points",
 }
 

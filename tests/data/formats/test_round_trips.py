@@ -12,12 +12,14 @@ import pytest
 import spacy
 from hypothesis import given
 from spacy.language import Language
+from spacy.vocab import Vocab
 
 from clinical_ner.data.conversion import to_flat_doc
+from clinical_ner.data.convert import convert
 from clinical_ner.data.formats.brat import write_brat
 from clinical_ner.data.formats.conll import write_conll
 from clinical_ner.data.formats.detect import detect_format
-from clinical_ner.data.formats.docbin import write_docbin
+from clinical_ner.data.formats.docbin import read_docbin, write_docbin
 from clinical_ner.data.formats.jsonl import write_jsonl
 from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText
@@ -84,6 +86,36 @@ def test_conll_holds_flat_entities(nlp: Language, written: list[AnnotatedText]) 
         [(ent.label_, ((ent.start_char, ent.end_char),)) for ent in doc.ents] for doc in docs
     ]
     assert [doc.id for doc in back] == [doc.id for doc in written]
+
+
+@pytest.mark.parametrize("name", ["notes.spacy", "notes.jsonl", "notes.conll"])
+@pytest.mark.parametrize(
+    "content", ["Pain B-X\n\nthen O\n", "😷 O\nPain B-X\n\nfever O\n", "a B-X\n"]
+)
+def test_sentences_are_kept(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / "a.conll").write_text(content, encoding="utf-8")
+    [before] = read_texts(tmp_path / "a.conll")
+
+    convert(tmp_path / "a.conll", tmp_path / name)
+    convert(tmp_path / name, tmp_path / "back.jsonl")
+
+    for path in (tmp_path / name, tmp_path / "back.jsonl"):
+        [after] = read_texts(path)
+        assert (after.text, spans(after), after.sentences) == (
+            before.text,
+            spans(before),
+            before.sentences,
+        )
+
+
+def test_sentences_are_those_of_tokens(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("Denies O\npain B-X\n\nFever B-X\nsince O\n")
+
+    convert(tmp_path / "a.conll", tmp_path / "a.spacy")
+
+    [doc] = read_docbin(tmp_path / "a.spacy", Vocab())
+    assert [sentence.text.strip() for sentence in doc.sents] == ["Denies pain", "Fever since"]
+    assert all(token.is_sent_start is not None for token in doc)
 
 
 @given(written=corpora())
