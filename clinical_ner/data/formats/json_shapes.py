@@ -25,6 +25,8 @@ from ..offsets import UNITS, Draft, QuotedMention, Unit, is_unicode
 MENTIONS = ("spans", "entities", "ents", "label", "labels")
 #: What Label Studio counts: UTF-16 units, with the text's own line ends or a browser's.
 BROWSER_UNITS: tuple[Unit, ...] = ("utf-16", "utf-16-lf")
+#: A text that is in a file or at an address, as tasks for large notes have it (valueType="url").
+_PATH = re.compile(r"(?:[a-z][a-z0-9+.-]*:/)?/\S+|\S+\.(?:txt|html?|json)")
 _TEXT = ("text", "data")
 _START = ("start", "start_offset")
 _END = ("end", "end_offset")
@@ -57,8 +59,10 @@ def read_flat_record(record: Any, *, place: Place, default_id: str) -> Draft:
             raise place.fault(f"the mentions ({null}) are null", "Write [] if there are none")
         raise place.fault(f"not a record of a known shape ({keys(record)})")
     document = document_id(record, default_id, place)
-    text = checked_text(record[text_key], place)
-    draft = Draft(document, text, skipped=beside(record), units=_units(record, key))
+    units = _units(record, key)
+    checked = note_text if units == BROWSER_UNITS else checked_text
+    text = checked(record[text_key], place)
+    draft = Draft(document, text, skipped=beside(record), units=units)
     for other in MENTIONS:
         if other != key:
             draft.skipped[other] += _size(record.get(other))
@@ -165,6 +169,17 @@ def checked_text(text: Any, place: Place) -> str:
         raise place.fault(f"the text is {kind(text)}")
     if not is_unicode(text):
         raise place.fault("the text holds half of a UTF-16 pair", "Write the file as UTF-8")
+    return text
+
+
+def note_text(text: Any, place: Place) -> str:
+    """Give a task's text, if it is one and not the path or address of a file."""
+    text = checked_text(text, place)
+    if _PATH.fullmatch(text.strip()):
+        raise place.fault(
+            "the text is a path or an address, not that of a note",
+            'Put the note into the task, which is then exported with it (not valueType="url")',
+        )
     return text
 
 

@@ -1,13 +1,14 @@
 """Label Studio's JSON export: tasks of "data" and "annotations", each with a list of results.
 
 Label Studio counts UTF-16 units, as JavaScript does, and writes a line break inside a quoted
-mention as a backslash and an n (its issues 1347 and 4929). Where quotes say that offsets count
+mention as a backslash and an n (its issues 1347 and 4929). Offsets in HTML (HyperText) count over
+the page as it is shown, which the export does not hold. Where quotes say that offsets count
 something else, as those do that Python wrote into it, they are believed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..mentions import Place
@@ -15,12 +16,11 @@ from ..offsets import Draft
 from .json_shapes import (
     BROWSER_UNITS,
     add_mentions,
-    checked_text,
     document_id,
-    first,
     is_name,
     keys,
     kind,
+    note_text,
     objects,
 )
 
@@ -55,17 +55,21 @@ def read_task(
 
     Raises:
         ClinicalNerError: a task without text, for one with several annotations and no way to
-            choose, and for a mention without label or offsets.
+            choose, and for a mention without label or offsets, in HTML, or over another text than
+            the rest.
     """
-    text = checked_text(_text(record["data"], place), place)
-    draft = Draft(document_id(record, default_id, place), text, units=BROWSER_UNITS)
     key = next(key for key in _ANNOTATIONS if key in record)
     annotations = objects(record[key], f"{key} are", place)
     finished = [item for item in annotations if not item.get("was_cancelled")]
+    chosen = _chosen(finished, annotator, place) if finished else {}
+    controls = _controls(chosen, place)
+    text_key = _text_key(record["data"], controls, place)
+    text = note_text(record["data"][text_key], place)
+    draft = Draft(document_id(record, default_id, place), text, units=BROWSER_UNITS)
     if not finished:
         draft.unusable = "unannotated"
         return draft
-    chosen = _chosen(finished, annotator, place)
+    control = text_key if text_key in controls else next(iter(controls), None)
     for other in finished:
         for result in objects(other.get("result"), "a result is", place):
             kind_of_result = str(result.get("type"))
@@ -74,24 +78,37 @@ def read_task(
             elif other is not chosen:
                 draft.skipped["other_annotation"] += 1
             else:
-                _add_result(draft, result, place)
+                _add_result(draft, result, control, place)
     return draft
 
 
-def _text(data: Mapping[str, Any], place: Place) -> Any:
-    """Give a task's text: "text", or what else is the only string there.
+def _controls(annotation: Mapping[str, Any], place: Place) -> dict[str, None]:
+    """The names of what an annotation's labels are over, in the order of their first results."""
+    return {
+        str(result["to_name"]): None
+        for result in objects(annotation.get("result", []), "a result is", place)
+        if result.get("type") in _LABELS and result.get("to_name")
+    }
 
-    Which key the labels are about is in the project's settings, which are not exported.
+
+def _text_key(data: Mapping[str, Any], controls: Iterable[str], place: Place) -> str:
+    """Give the key of a task's text: what its labels are over, "text", or the only string there.
+
+    Which key a control shows is in the project's settings, which are not exported; as a rule they
+    have one name.
     """
+    named = [name for name in controls if isinstance(data.get(name), str)]
+    if len(named) == 1:
+        return named[0]
     if "text" in data:
-        return data["text"]
-    strings = [value for value in data.values() if isinstance(value, str)]
-    if len(strings) != 1:
+        return "text"
+    strings = [key for key, value in data.items() if isinstance(value, str)]
+    if len(strings) != 1 and not named:
         raise place.fault(
             f"data has {len(strings)} strings and none is 'text' ({keys(data)})",
             "Name the one that was annotated 'text'",
         )
-    return strings[0]
+    return named[0] if named else strings[0]
 
 
 def _chosen(
@@ -109,15 +126,25 @@ def _chosen(
     return annotations[by.index(annotator)]
 
 
-def _add_result(draft: Draft, result: Mapping[str, Any], place: Place) -> None:
+def _add_result(draft: Draft, result: Mapping[str, Any], control: str | None, place: Place) -> None:
     value, id = result.get("value"), result.get("id")
+    name = str(id) if is_name(id) else f"T{len(draft.mentions) + 1}"
     if not isinstance(value, dict):
-        name = str(id) if is_name(id) else f"T{len(draft.mentions) + 1}"
         raise place.mention_fault(name, draft.id, f"has a value that is {kind(value)}")
-    item = {**value, "id": id, "labels": first(value, _LABELS)}
-    offsets = value.get("globalOffsets", value)
-    if isinstance(offsets, dict):
-        item |= {"start": offsets.get("start"), "end": offsets.get("end")}
+    if (
+        result["type"] == "hypertextlabels"
+        or isinstance(value.get("start"), str)
+        or "globalOffsets" in value
+    ):
+        raise place.fault(
+            f"annotation {name} of document {draft.id} is in HTML (HyperText), where offsets count "
+            "over the page that is shown",
+            "Annotate the notes as plain text (Text)",
+        )
+    over = result.get("to_name")
+    if over and str(over) != control:
+        raise place.mention_fault(name, draft.id, f"is over '{over}', others are over '{control}'")
+    item = {**value, "id": id, "labels": value.get("labels")}
     quote = value.get("text")
     if isinstance(quote, str) and "\\n" not in draft.text:
         item["text"] = quote.replace("\\n", "\n")

@@ -318,17 +318,66 @@ def test_label_studio_counts_utf16_and_escapes_line_breaks(tmp_path: Path) -> No
     assert text[document.mentions[0].start : document.mentions[0].end] == "chest\npain"
 
 
-def test_label_studio_offsets_of_html(tmp_path: Path) -> None:
-    value = {
-        "start": "/p[1]/text()[1]",
-        "end": "/p[1]/text()[1]",
-        "globalOffsets": {"start": 7, "end": 17},
-        "hypertextlabels": ["Sign"],
-    }
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"type": "hypertextlabels", "value": {"start": 7, "end": 17, "hypertextlabels": ["Sign"]}},
+        _result(7, 17, value={"start": "/p[1]/text()[1]", "end": "/p[1]", "labels": ["Sign"]}),
+        _result(7, 17, value={"globalOffsets": {"start": 7, "end": 17}, "labels": ["Sign"]}),
+    ],
+)
+def test_label_studios_html_is_refused(tmp_path: Path, result: dict[str, Any]) -> None:
+    with pytest.raises(ClinicalNerError, match=r"line 1: annotation \w+ .* is in HTML \(HyperText"):
+        _read(tmp_path, _task({"result": [result]}))
 
-    [document] = _read(tmp_path, _task({"result": [{"type": "hypertextlabels", "value": value}]}))
 
-    assert spans(document) == SIGNS[:1]
+@pytest.mark.parametrize(
+    ("data", "to_names", "expected"),
+    [
+        ({"text": "Fever", "title": TEXT}, ["title"], SIGNS[:1]),
+        ({"title": "Fever", "text": TEXT}, ["text"], SIGNS[:1]),
+        # A control may be named otherwise than what it shows.
+        ({"text": TEXT, "title": "Fever"}, ["note"], SIGNS[:1]),
+        ({"a": TEXT, "n": 3}, ["note"], SIGNS[:1]),
+        ({"a": TEXT, "b": "Fever"}, ["note"], "data has 2 strings and none is 'text'"),
+        ({"text": TEXT, "title": TEXT}, ["text", "title"], "is over 'title', others are over 'te"),
+        ({"title": TEXT, "text": TEXT}, ["title", "text"], "is over 'title', others are over 'te"),
+        ({"text": TEXT}, ["note", "title"], "is over 'title', others are over 'note'"),
+    ],
+)
+def test_what_label_studios_labels_are_over(
+    tmp_path: Path, data: dict[str, Any], to_names: list[str], expected: Any
+) -> None:
+    results = [_result(7, 17, to_name=name) for name in to_names]
+    # What is over another control and labels no text says nothing about the text.
+    results.append({"type": "choices", "to_name": "image", "value": {"choices": ["A"]}})
+    task = _task({"result": results}, data=data)
+
+    if isinstance(expected, str):
+        with pytest.raises(ClinicalNerError, match=f"notes.jsonl, line 1: .*{expected}"):
+            _read(tmp_path, task)
+    else:
+        [document] = _read(tmp_path, task)
+        assert (document.text, spans(document)) == (TEXT, expected)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/data/upload/1/note.txt",
+        "/data/local-files/?d=notes/1",
+        "s3://bucket/note%201.txt",
+        "https://example.org/note",
+        "note-1.txt",
+    ],
+)
+def test_a_path_is_no_text(tmp_path: Path, path: str) -> None:
+    value = {"start": 3, "end": 6, "labels": ["Sign"]}
+    task = _task({"result": [_result(3, 6, value=value)]}, data={"text": path})
+
+    for record in (task, {"text": path, "label": [value]}):
+        with pytest.raises(ClinicalNerError, match=r"line 1: the text is a path or an address"):
+            _read(tmp_path, record)
 
 
 @pytest.mark.parametrize(("offsets", "start"), [("code-points", 2), ("utf-16", 3), ("bytes", 5)])
