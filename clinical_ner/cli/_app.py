@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -39,17 +38,6 @@ COMMANDS = {
     "compare": "Train recipes on the same documents and seeds, and compare them with the first.",
     "bias": "Train losses on randomised data, and see whether they give the training shares back.",
 }
-
-
-class _OnStderr(logging.Handler):
-    """Prints what the library has to say, a line each."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print a line."""
-        print(f"clinical-ner: {record.getMessage()}", file=sys.stderr)
-
-
-logging.getLogger("clinical_ner").addHandler(_OnStderr())
 
 
 class _LazyGroup(TyperGroup):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import unicodedata
+import warnings
 from collections import Counter
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import ClinicalNerWarning, InputError
 from .mentions import Place
 from .offsets import Draft, QuotedMention, Unit, agrees, depends_on_unit, fits, in_code_points
-
-logger = logging.getLogger("clinical_ner")
 
 #: Scripts that put no space between words, so that an edge between two letters says nothing: Thai,
 #: Lao, Burmese, Khmer, Japanese, Chinese.
@@ -40,7 +38,7 @@ class UnitJudge:
             self._tallies.setdefault(draft.units, _Tally(draft.units)).add(draft, place)
 
     def decide(self, source: Path) -> None:
-        """Rank the units, and log in one line which is taken and why, where it matters.
+        """Rank the units, and warn in one line which is taken and why, where it matters.
 
         Raises:
             InputError: it cannot be told: under two units edges are equally good, or nearly, and
@@ -112,7 +110,9 @@ class _Tally:
                 f"{source}: cannot tell what offsets count, first in document {draft.id} "
                 f"({place}); {why}. Say it with --offsets (offsets=...)."
             )
-        logger.warning("%s: offsets are taken to count %s: %s.", source, best, why)
+        warnings.warn(
+            f"{source}: offsets are taken to count {best}: {why}.", ClinicalNerWarning, stacklevel=2
+        )
         return best
 
 
