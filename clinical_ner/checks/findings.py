@@ -27,7 +27,9 @@ KINDS: dict[str, Kind] = {
     "C001": Kind("error", "parts", "without a mention: nothing to learn or to score"),
     "C002": Kind("warning", "documents", "without text"),
     "C003": Kind("warning", "documents", "with text and without a mention"),
-    "C004": Kind("info", "documents", "rejected or unannotated by their own file: left out below"),
+    "C004": Kind(
+        "info", "documents", "not accepted or unannotated in their own file: left out below"
+    ),
     "C010": Kind("error", "labels", "equal to another up to case, spaces, hyphens, underscores"),
     "C011": Kind("warning", "labels", "of other parts that train lacks: they cannot be learned"),
     "C012": Kind("info", "labels", "in fewer documents than train, dev and test need"),

@@ -49,7 +49,7 @@ def check_cli(
         "auto", callback=one_of("auto", *FORMATS), help=f"auto, {', '.join(FORMATS)}."
     ),
     annotator: str | None = typer.Option(
-        None, help="Whose annotations to read (brat, JSON of Label Studio)."
+        None, help="Whose annotations to read; * for all (brat, jsonl)."
     ),
     offsets: str | None = typer.Option(
         None,

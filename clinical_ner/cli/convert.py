@@ -49,7 +49,8 @@ def convert_cli(
     ),
     annotator: str | None = typer.Option(
         None, metavar="NAME", help="brat: whose files NAME_ANNOTATOR.ann are read (- for those "
-        "without, * for all). Label Studio: whose annotation."
+        "without, * for all). jsonl: whose annotations (- for those that name nobody, * for a "
+        "document of each)."
     ),
     label_column: int | None = typer.Option(
         None, metavar="N", help="conll: column of the tags, from 0, or from the end if negative "

@@ -32,6 +32,8 @@ CHANGED = {RELABELLED: "the label map renames its label", **CHANGES}
 DROPPED = {
     LABEL_DROPPED: "the label map drops its label",
     "rejected": "its document was not accepted",
+    "ignored": "its document was ignored",
+    "other_annotator": "by another annotator than the one named",
     "unannotated": "its document is not annotated",
     **DROPS,
 }

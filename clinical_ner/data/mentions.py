@@ -15,6 +15,8 @@ from ..errors import ClinicalNerError, InputError
 #: Why a text that was read must not be learned from: the codes of AnnotatedText.unusable.
 UNUSABLE = {
     "rejected": "the annotator did not accept it",
+    "ignored": "the annotator ignored it",
+    "other_annotator": "not annotated by the annotator that was named",
     "unannotated": "nobody has annotated it",
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
 from typing import Literal, get_args
@@ -51,6 +51,10 @@ class Draft:
         units: if it is open: what they may count as far as the format lets one say, the likeliest
             first. A quote may show that it is another unit.
         sentences: where sentences start, as the offsets count.
+        has_id: whether the file gives the id.
+        annotator: who annotated it, None if the file does not say.
+        task: what the annotator was asked, of tools that ask several times about a text.
+        is_true: whether of several annotations this one was declared the right one.
     """
 
     id: str
@@ -61,6 +65,10 @@ class Draft:
     unit: Unit | None = None
     units: tuple[Unit, ...] = UNITS
     sentences: tuple[int, ...] = ()
+    has_id: bool = True
+    annotator: str | None = None
+    task: Hashable = None
+    is_true: bool = False
 
 
 def depends_on_unit(text: str) -> bool:

@@ -170,6 +170,21 @@ def test_the_annotator_reaches_the_reader(tmp_path: Path) -> None:
     assert _spans(list(read_texts(tmp_path / "a.jsonl"))) == _spans(NOTES[1:])
 
 
+def test_the_annotator_of_json_reaches_the_reader(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    for name, label in (("admin", "Sign"), ("bert", "Drug")):
+        record = {"id": 1, "text": "fever", "label": [[0, 5, label]]}
+        (notes / f"{name}.jsonl").write_text(json.dumps(record))
+
+    assert _run(notes, tmp_path / "a.jsonl", "--annotator", "*") == 0
+
+    assert _spans(list(read_texts(tmp_path / "a.jsonl"))) == {
+        "1_admin": [("Sign", ((0, 5),))],
+        "1_bert": [("Drug", ((0, 5),))],
+    }
+
+
 def test_offsets_reach_the_reader(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "😷 fever", "label": [[3, 8, "Sign"]]}', "utf-8")
 
@@ -214,12 +229,12 @@ def test_rejected_documents_are_dropped_with_their_mentions(
         ("mention", "a-1", "kept", []),
         ("document", "a-2", "dropped", ["rejected"]),
         ("mention", "a-2", "dropped", ["rejected"]),
-        ("document", "a-3", "dropped", ["rejected"]),
-        ("mention", "a-3", "dropped", ["rejected"]),
+        ("document", "a-3", "dropped", ["ignored"]),
+        ("mention", "a-3", "dropped", ["ignored"]),
     ]
     out = capsys.readouterr().out
-    assert "Documents: 3 read, 1 kept, 2 dropped (rejected 2)." in out
-    assert re.search(r"rejected .* 2 │", out)
+    assert "Documents: 3 read, 1 kept, 2 dropped (rejected 1, ignored 1)." in out
+    assert re.search(r"rejected .* 1 │", out)
 
 
 def test_tasks_that_nobody_has_annotated(

@@ -19,9 +19,7 @@ from ...errors import InputError
 from ...files import BOM, new_folder, read_text
 from ..mentions import AnnotatedText, Mention, Place, cannot_hold, checked
 from ..offsets import Draft, QuotedMention, agrees, is_unicode, settled, written
-
-ALL_ANNOTATORS = "*"
-NO_ANNOTATOR = "-"
+from .annotators import ALL_ANNOTATORS, NO_ANNOTATOR
 
 _ID = re.compile(r"T[0-9]\S*")
 _PAIR = r"-?[0-9]{1,15} -?[0-9]{1,15}"

@@ -31,6 +31,9 @@ _TEXT = ("text", "data")
 _START = ("start", "start_offset")
 _END = ("end", "end_offset")
 _LABEL = ("label", "labels", "type")
+#: Keys of who annotated a record: of Prodigy, Label Studio's JSON_MIN, and doccano before 1.0.
+_ANNOTATOR = ("_annotator_id", "_session_id", "annotator", "username")
+_SESSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9]{2}-[0-9]{2}-[0-9]{2}\Z")
 #: What can be beside mentions and is not one: key of a list, and how its items are counted.
 _BESIDE = {"relations": "relation", "cats": "category", "Comments": "comment", "links": "link"}
 #: Answers about a single span that make it no mention, and how it is counted.
@@ -75,8 +78,11 @@ def read_flat_record(record: Any, *, place: Place, default_id: str) -> Draft:
         if not all(type(start) is int for start in starts):
             raise place.fault("sents have no offsets that are whole numbers")
         draft.sentences = tuple(starts)
-    if record.get("answer", "accept") != "accept":
-        draft.unusable = "rejected"
+    if (answer := record.get("answer", "accept")) != "accept":
+        draft.unusable = "ignored" if answer == "ignore" else "rejected"
+    names = (annotator_name(record.get(key)) for key in _ANNOTATOR)
+    draft.annotator = next((name for name in names if name is not None), None)
+    draft.task = record.get("_task_hash") if is_name(record.get("_task_hash")) else None
     return draft
 
 
@@ -91,6 +97,14 @@ def _units(record: Mapping[str, Any], key: str | None) -> tuple[Unit, ...]:
     if any(isinstance(item, dict) and "labels" in item for item in items):
         return BROWSER_UNITS
     return UNITS
+
+
+def annotator_name(value: Any) -> str | None:
+    """Give an annotator's name, e-mail or number, None if it is none."""
+    if isinstance(value, dict):
+        value = value.get("email", value.get("id"))
+    # A session without a name has that of its dataset and its time.
+    return str(value) if is_name(value) and not _SESSION.search(str(value)) else None
 
 
 def add_mentions(draft: Draft, items: list[Any], place: Place) -> None:

@@ -20,6 +20,7 @@ from ...files import replacing
 from ..mentions import AnnotatedText, Mention, Place, checked
 from ..offsets import Draft, Unit, depends_on_unit, settled
 from ..unit_judge import UnitJudge
+from .annotators import Copies
 from .json_records import read_records
 from .json_shapes import read_flat_record
 from .label_studio import is_task, read_task
@@ -27,37 +28,31 @@ from .spacy_json import is_training_document, read_paragraphs
 
 
 def read_jsonl(
-    path: Path,
-    *,
-    offsets: Unit | None = None,
-    annotator: str | None = None,
-    judge: UnitJudge = UnitJudge(),
+    path: Path, *, copies: Copies, judge: UnitJudge, offsets: Unit | None = None
 ) -> Iterator[tuple[Place, AnnotatedText]]:
     """Read a file of records, one a line, or in an array, or over many lines; see `read_texts`.
 
-    `judge` has been shown the drafts of the corpus, unless `offsets` says what is counted.
+    `copies` and, unless `offsets` says what is counted, `judge` have been shown the drafts of the
+    corpus.
     """
-    for place, draft in read_drafts(path, annotator=annotator):
+    for place, draft in copies.chosen(read_drafts(path)):
         draft.units = judge.ranked.get(draft.units, draft.units)
         yield place, settled(draft, place, offsets)
 
 
-def read_drafts(path: Path, *, annotator: str | None = None) -> Iterator[tuple[Place, Draft]]:
-    """Read a file of records without settling what their offsets count."""
+def read_drafts(path: Path) -> Iterator[tuple[Place, Draft]]:
+    """Read all annotations of a file, without settling what their offsets count."""
     for number, (line, record) in enumerate(read_records(path), start=1):
-        place = Place(path, line)
-        for draft in _drafts(record, place, f"{path.stem}-{number}", annotator):
+        place, default_id = Place(path, line), f"{path.stem}-{number}"
+        for draft in _drafts(record, place, default_id):
+            draft.has_id = draft.id != default_id
             yield place, draft
 
 
-def _drafts(record: Any, place: Place, default_id: str, annotator: str | None) -> list[Draft]:
+def _drafts(record: Any, place: Place, default_id: str) -> list[Draft]:
     """Read a record of whatever shape."""
     if is_task(record):
-        return [read_task(record, place=place, default_id=default_id, annotator=annotator)]
-    if annotator is not None:
-        raise place.fault(
-            "an annotator was named, but the record is not a Label Studio task", "Name none"
-        )
+        return read_task(record, place=place, default_id=default_id)
     if is_training_document(record):
         return read_paragraphs(record, place=place, default_id=default_id)
     return [read_flat_record(record, place=place, default_id=default_id)]

@@ -16,6 +16,7 @@ from ..offsets import Draft
 from .json_shapes import (
     BROWSER_UNITS,
     add_mentions,
+    annotator_name,
     document_id,
     is_name,
     keys,
@@ -38,48 +39,42 @@ def is_task(record: Any) -> bool:
     )
 
 
-def read_task(
-    record: Mapping[str, Any], *, place: Place, default_id: str, annotator: str | None
-) -> Draft:
-    """Read a task: its text, and the mentions of one of its annotations.
+def read_task(record: Mapping[str, Any], *, place: Place, default_id: str) -> list[Draft]:
+    """Read a task: its text with the mentions of each of its annotations that was not cancelled.
 
-    Of several that were not cancelled, the one that is ground truth is taken, otherwise that of
-    `annotator`; the mentions of others count as "other_annotation". A task without any is
-    unusable. Results of other kinds (choices, relations, ...) are counted under their type.
+    A task without any is unusable. Results of other kinds (choices, relations, ...) are counted
+    under their type.
 
     Args:
         record: what JSON gave, for which is_task holds.
         place: file and line, for messages.
         default_id: the id of a document without one.
-        annotator: as "completed_by" gives it, a number or an e-mail.
 
     Raises:
-        ClinicalNerError: a task without text, for one with several annotations and no way to
-            choose, and for a mention without label or offsets, in HTML, or over another text than
-            the rest.
+        ClinicalNerError: a task without text, and a mention without label or offsets, in HTML, or
+            over another text than the rest.
     """
+    id = document_id(record, default_id, place)
     key = next(key for key in _ANNOTATIONS if key in record)
     annotations = objects(record[key], f"{key} are", place)
     finished = [item for item in annotations if not item.get("was_cancelled")]
-    chosen = _chosen(finished, annotator, place) if finished else {}
-    controls = _controls(chosen, place)
-    text_key = _text_key(record["data"], controls, place)
-    text = note_text(record["data"][text_key], place)
-    draft = Draft(document_id(record, default_id, place), text, units=BROWSER_UNITS)
-    if not finished:
-        draft.unusable = "unannotated"
-        return draft
-    control = text_key if text_key in controls else next(iter(controls), None)
-    for other in finished:
-        for result in objects(other.get("result"), "a result is", place):
-            kind_of_result = str(result.get("type"))
-            if kind_of_result not in _LABELS:
-                draft.skipped[kind_of_result] += 1
-            elif other is not chosen:
-                draft.skipped["other_annotation"] += 1
-            else:
+    drafts = []
+    for annotation in finished or [{"result": []}]:
+        controls = _controls(annotation, place)
+        text_key = _text_key(record["data"], controls, place)
+        text = note_text(record["data"][text_key], place)
+        draft = Draft(id, text, units=BROWSER_UNITS)
+        draft.unusable = None if finished else "unannotated"
+        draft.annotator = annotator_name(annotation.get("completed_by"))
+        draft.is_true = annotation.get("ground_truth") is True
+        control = text_key if text_key in controls else next(iter(controls), None)
+        for result in objects(annotation.get("result"), "a result is", place):
+            if (kind_of_result := str(result.get("type"))) in _LABELS:
                 _add_result(draft, result, control, place)
-    return draft
+            else:
+                draft.skipped[kind_of_result] += 1
+        drafts.append(draft)
+    return drafts
 
 
 def _controls(annotation: Mapping[str, Any], place: Place) -> dict[str, None]:
@@ -109,21 +104,6 @@ def _text_key(data: Mapping[str, Any], controls: Iterable[str], place: Place) ->
             "Name the one that was annotated 'text'",
         )
     return named[0] if named else strings[0]
-
-
-def _chosen(
-    annotations: list[dict[str, Any]], annotator: str | None, place: Place
-) -> dict[str, Any]:
-    if len(annotations) == 1:
-        return annotations[0]
-    true = [item for item in annotations if item.get("ground_truth")]
-    if len(true) == 1:
-        return true[0]
-    given = [item.get("completed_by") for item in annotations]
-    by = [str(g.get("email", g.get("id")) if isinstance(g, dict) else g) for g in given]
-    if annotator is None or by.count(annotator) != 1:
-        raise place.fault(f"several annotations ({', '.join(by)})", "Name the annotator")
-    return annotations[by.index(annotator)]
 
 
 def _add_result(draft: Draft, result: Mapping[str, Any], control: str | None, place: Place) -> None:

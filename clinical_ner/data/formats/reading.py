@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +14,9 @@ from ...errors import ClinicalNerError, InputError, check_choice, check_number
 from ...files import corpus_files
 from ..gold import get_gold
 from ..mentions import AnnotatedText, DocumentIds
-from ..offsets import UNITS
+from ..offsets import UNITS, Unit
 from ..unit_judge import UnitJudge
+from .annotators import Copies
 from .bioc_json import read_bioc_json
 from .brat import read_brat
 from .column_tags import SCHEMES
@@ -52,8 +54,7 @@ def read_texts(
             the first. ``scheme``: that of the tags; by default detected from all tags of each file.
             ``n_sents``: sentences of a document where a file does not mark its documents; by
             default 10, 0 keeps the file as one document.
-            ``annotator``: for brat see `read_brat`; for a Label Studio task with several
-            annotations, none of them ground truth, the number or e-mail of "completed_by".
+            ``annotator``: for brat see `read_brat`, for JSON `Copies`.
 
     Raises:
         ClinicalNerError: an unknown format, a setting that the format does not have, and, naming
@@ -89,8 +90,8 @@ def _read(
     reader: Callable[..., Iterator[_Placed]],
     settings: dict[str, Any],
 ) -> Iterator[AnnotatedText]:
-    if reader is read_jsonl and "offsets" not in settings:
-        settings = settings | {"judge": _judge(source, files, settings)}
+    if reader is read_jsonl:
+        settings = _survey(source, files, **settings)
     ids = DocumentIds()
     for file in files:
         for place, document in reader(file, **settings):
@@ -98,16 +99,21 @@ def _read(
             yield document
 
 
-def _judge(source: Path, files: list[Path], settings: dict[str, Any]) -> UnitJudge:
-    """Read a corpus once, to judge what its offsets count."""
-    judge = UnitJudge()
+def _survey(
+    source: Path, files: list[Path], *, annotator: str | None = None, offsets: Unit | None = None
+) -> dict[str, Any]:
+    """Read a corpus once, to find the annotations of each text, and what their offsets count."""
+    copies, judge, is_whole = Copies(annotator), UnitJudge(), False
     # What is at fault is raised when it is read again, behind the documents before it.
     with suppress(ClinicalNerError):
-        for file in files:
-            for place, draft in read_drafts(file, **settings):
+        for place, draft in chain.from_iterable(map(read_drafts, files)):
+            copies.add(draft, place)
+            if offsets is None:
                 judge.add(draft, place)
+        is_whole = True
+    copies.decide(source, is_whole=is_whole)
     judge.decide(source)
-    return judge
+    return {"copies": copies, "judge": judge, "offsets": offsets}
 
 
 def _read_docbin(path: Path) -> Iterator[_Placed]:

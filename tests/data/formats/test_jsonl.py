@@ -192,7 +192,7 @@ def test_prodigys_answers(tmp_path: Path) -> None:
     ]
 
     unusable = [document.unusable for document in _read(tmp_path, *records)]
-    assert unusable == [None, "rejected", "rejected"]
+    assert unusable == [None, "rejected", "ignored"]
 
 
 #: Case A1 of the reports.
@@ -268,11 +268,6 @@ def test_an_empty_list_gives_way_to_one_that_is_not(tmp_path: Path) -> None:
     assert spans(document) == SIGNS[:1]
 
 
-def test_an_annotator_of_records_that_name_none(tmp_path: Path) -> None:
-    with pytest.raises(ClinicalNerError, match="line 1: an annotator was named"):
-        _read(tmp_path, SHAPES["doccano"], annotator="1")
-
-
 def test_label_studio_skips_and_counts(tmp_path: Path) -> None:
     choice = {"type": "choices", "value": {"choices": ["A"]}}
     relation = {"type": "relation", "from_id": "a", "to_id": "b"}
@@ -286,23 +281,6 @@ def test_label_studio_skips_and_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("annotations", [[], [{"was_cancelled": True, "result": []}]])
 def test_label_studio_without_annotation(tmp_path: Path, annotations: list[Any]) -> None:
     assert _read(tmp_path, _task(*annotations))[0].unusable == "unannotated"
-
-
-def test_label_studio_with_several_annotations(tmp_path: Path) -> None:
-    first = {"completed_by": 1, "result": [_result(7, 17)]}
-    second = {"completed_by": {"id": 2, "email": "b@x.org"}, "result": [_result(22, 27)]}
-    true = {"completed_by": 3, "ground_truth": True, "result": []}
-    cancelled = {"completed_by": 1, "was_cancelled": True, "result": [_result(0, 6)]}
-
-    [one] = _read(tmp_path, _task(first, second, cancelled), annotator="1")
-    [two] = _read(tmp_path, _task(first, second, cancelled), annotator="b@x.org")
-    [chosen] = _read(tmp_path, _task(first, second, true))
-
-    assert (spans(one), spans(two), spans(chosen)) == (SIGNS[:1], SIGNS[1:], [])
-    assert one.skipped == {"other_annotation": 1} and chosen.skipped == {"other_annotation": 2}
-    for annotator in (None, "9"):
-        with pytest.raises(ClinicalNerError, match=r"line 1: several .*1, b@x\.org"):
-            _read(tmp_path, _task(first, second), annotator=annotator)
 
 
 def test_label_studio_counts_utf16_and_escapes_line_breaks(tmp_path: Path) -> None:

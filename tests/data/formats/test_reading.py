@@ -53,10 +53,7 @@ def test_a_setting_is_taken_or_refused(tmp_path: Path, format: Any) -> None:
     WRITERS[format](tmp_path / "notes")
 
     for name, value in ARGUMENTS.items():
-        if (format, name) == ("jsonl", "annotator"):
-            with pytest.raises(ClinicalNerError, match="an annotator was named"):
-                list(read_texts(tmp_path / "notes", annotator=value))
-        elif name in SETTINGS[format]:
+        if name in SETTINGS[format]:
             [document] = read_texts(tmp_path / "notes", **{name: value})
             assert spans(document) == spans(NOTE)
         else:
