@@ -60,6 +60,7 @@ def check_cli(
     label_column: int | None = typer.Option(None, help="Column of the tags, from 0 (conll)."),
     word_column: int | None = typer.Option(None, help="Column of the words, from 0 (conll)."),
     scheme: str | None = typer.Option(None, help="Scheme of the tags (conll)."),
+    label: str | None = typer.Option(None, help="Type of tags without one (conll)."),
     n_sents: int | None = typer.Option(
         None, min=0, help="Sentences of a document where a file marks none, 0 for all (conll)."
     ),
@@ -119,6 +120,7 @@ def check_cli(
             word_column=word_column,
             scheme=scheme,
             n_sents=n_sents,
+            label=label,
         )
         report = check_parts(
             parts,

@@ -61,7 +61,11 @@ def convert_cli(
     ),
     scheme: str | None = typer.Option(
         None, metavar="|".join(SCHEMES), callback=one_of(*SCHEMES),
-        help="conll: scheme of the tags [default: detected from them].",
+        help="conll: scheme of the tags; lenient takes any prefix in any order [default: detected "
+        "from them].",
+    ),
+    label: str | None = typer.Option(
+        None, metavar="NAME", help="conll: the type of tags without one (B, I, O)."
     ),
     n_sents: int | None = typer.Option(
         None, metavar="N", min=0, help="conll: sentences of a document where a file does not mark "
@@ -174,6 +178,7 @@ def convert_cli(
                 word_column=word_column,
                 scheme=scheme,
                 n_sents=n_sents,
+                label=label,
                 offsets=offsets,
             )
     except ConversionRefusedError as error:

@@ -2,7 +2,8 @@
 
 IOB1: I-x inside a chunk, B-x only where a chunk follows another of its label. IOB2: B-x begins
 every chunk. BIOES: IOB2 with E-x for the last word and S-x for a chunk of one. BILUO: likewise,
-with L and U.
+with L and U. Lenient: any of these, faults included; a chunk goes on with I, E or L of its label,
+and ends with E, L, S and U, and before whatever does not go on with it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
-Scheme = Literal["IOB1", "IOB2", "BIOES", "BILUO"]
+Scheme = Literal["IOB1", "IOB2", "BIOES", "BILUO", "lenient"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
 OUTSIDE = ("O", "")
 _TAG = re.compile(r"O|([BIESLU])-(\S.*)")
-_PREFIXES = {"IOB1": "BI", "IOB2": "BI", "BIOES": "BIES", "BILUO": "BILU"}
+_PREFIXES = {
+    "IOB1": "BI",
+    "IOB2": "BI",
+    "BIOES": "BIES",
+    "BILUO": "BILU",
+    "lenient": "BIESLU",
+}
 
 
 class TagFaultError(Exception):
@@ -31,12 +38,22 @@ class TagFaultError(Exception):
         self.index = index
 
 
-def parse_tag(tag: str) -> tuple[str, str] | None:
-    """Separate a tag into prefix and label, which is empty for O; None if it is not a tag."""
+def parse_tag(tag: str, label: str | None = None) -> tuple[str, str] | None:
+    """Separate a tag into prefix and label, which is empty for O; None if it is not a tag.
+
+    Args:
+        tag: as a file gives it.
+        label: of tags without one, which are no tags if it is None.
+    """
     matched = _TAG.fullmatch(tag)
     if matched is None:
-        return None
+        return (tag, label) if label is not None and is_bare(tag) else None
     return (matched[1], matched[2]) if matched[1] else OUTSIDE
+
+
+def is_bare(tag: str) -> bool:
+    """Whether it is the prefix of a tag alone."""
+    return tag in tuple("BIESLU")
 
 
 def detect_scheme(tags: Iterable[tuple[str, str] | None]) -> Scheme:
@@ -80,7 +97,7 @@ def chunks(tags: Sequence[tuple[str, str]], scheme: Scheme) -> list[tuple[int, i
         if prefix != "O" and prefix not in _PREFIXES[scheme]:
             raise TagFaultError(index, f"the prefix {prefix} does not belong to the scheme")
         goes_on = prefix in "IEL" and new_label == label
-        if prefix in "IEL" and not goes_on and scheme != "IOB1":
+        if prefix in "IEL" and not goes_on and scheme not in ("IOB1", "lenient"):
             raise TagFaultError(index, f"{prefix} follows no word of its entity")
         if not goes_on:
             if label and closes:

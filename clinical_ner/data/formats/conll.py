@@ -20,7 +20,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -31,7 +31,15 @@ from spacy.tokens import Doc
 from ...errors import ClinicalNerError, ClinicalNerWarning
 from ...files import read_lines, replacing
 from ..mentions import AnnotatedText, Mention, Place, cannot_hold
-from .column_tags import Scheme, TagFaultError, chunks, detect_scheme, located, parse_tag
+from .column_tags import (
+    Scheme,
+    TagFaultError,
+    chunks,
+    detect_scheme,
+    is_bare,
+    located,
+    parse_tag,
+)
 from .docbin import DOCUMENT_ID
 
 DOCSTART = "-DOCSTART-"
@@ -82,7 +90,7 @@ def looks_like_columns(lines: Sequence[str]) -> bool:
     ]
     if not rows:
         return any(line.split()[0] == DOCSTART or _NEWDOC.fullmatch(line) for line in filled)
-    return all(len(row) > 1 for row in rows) and all(parse_tag(row[-1]) for row in rows)
+    return all(len(row) > 1 and parse_tag(row[-1], label="") for row in rows)
 
 
 def read_conll(
@@ -92,6 +100,7 @@ def read_conll(
     word_column: int = 0,
     scheme: Scheme | None = None,
     n_sents: int | None = None,
+    label: str | None = None,
 ) -> Iterator[tuple[Place, AnnotatedText]]:
     """Read a file, its columns separated by tabs if its first line has one, otherwise by spaces.
 
@@ -99,9 +108,9 @@ def read_conll(
     document's number if the file begins several. Other comments (lines that start with # and are no
     words) are ignored. A file is read twice, one document being held at a time.
     """
-    found, has_marks = _survey(_parsed(path, word_column, label_column))
+    found, has_marks = _survey(_parsed(path, word_column, label_column, label))
     most = 0 if has_marks else N_SENTS if n_sents is None else n_sents
-    documents = _documents(_parsed(path, word_column, label_column), most)
+    documents = _documents(_parsed(path, word_column, label_column, label), most)
     begun = list(islice(documents, 2))
     if n_sents is None and most and len(begun) > 1:
         warnings.warn(
@@ -114,7 +123,10 @@ def read_conll(
         # A lone document has its file's name; numbers are for those that share it.
         id = path.stem if len(begun) < 2 else f"{path.stem}-{number}"
         id = id if document.id is None else document.id
-        yield Place(path, document.line), _annotated(document, id, scheme or found, path)
+        annotated = _annotated(document, id, scheme or found, path)
+        if scheme == "lenient" and (faults := _faults(document, found)):
+            annotated = replace(annotated, skipped={"sentence_with_tag_fault": faults})
+        yield Place(path, document.line), annotated
 
 
 def _survey(lines: Iterable[tuple[int, _Line]]) -> tuple[Scheme, bool]:
@@ -161,7 +173,9 @@ def _documents(lines: Iterator[tuple[int, _Line]], most: int) -> Iterator[_Docum
         yield document
 
 
-def _parsed(path: Path, word_column: int, label_column: int) -> Iterator[tuple[int, _Line]]:
+def _parsed(
+    path: Path, word_column: int, label_column: int, label: str | None
+) -> Iterator[tuple[int, _Line]]:
     """Parse the lines of a file."""
     separator: re.Pattern[str] | None = None
     count = first = number = 0
@@ -177,7 +191,7 @@ def _parsed(path: Path, word_column: int, label_column: int) -> Iterator[tuple[i
             yield number, _Start()
             continue
         parts = (separator or _separator(line)).split(line.strip(" "))
-        if line.startswith("#") and not _is_word(line, parts, count, label_column):
+        if line.startswith("#") and not _is_word(line, parts, count, label_column, label):
             if newdoc := _NEWDOC.fullmatch(line):
                 yield number, _Start(newdoc[1])
             elif (text := _document_text(line)) is not None:
@@ -193,7 +207,12 @@ def _parsed(path: Path, word_column: int, label_column: int) -> Iterator[tuple[i
         for column in (word_column, label_column):
             if not -count <= column < count:
                 raise fault(f"no column {column} among {count}", "Name another column")
-        tag = parse_tag(parts[label_column])
+        tag = parse_tag(parts[label_column], label)
+        if tag is None and is_bare(parts[label_column]):
+            raise fault(
+                "the label column holds a tag without a type",
+                "Name the type with --label; or name another column",
+            )
         if tag is None:
             raise fault(
                 "the label column holds no tag",
@@ -209,12 +228,12 @@ def _separator(line: str) -> re.Pattern[str]:
     return re.compile("\t") if "\t" in line else re.compile(" +")
 
 
-def _is_word(line: str, parts: list[str], count: int, label_column: int) -> bool:
+def _is_word(line: str, parts: list[str], count: int, label_column: int, label: str | None) -> bool:
     """Whether a line that starts with # is a word all the same: it has the columns of one."""
     if count == 0:
         count = len(parts) if "\t" in line else 2
     fits = len(parts) == count >= 2 and -count <= label_column < count
-    return fits and parse_tag(parts[label_column]) is not None
+    return fits and parse_tag(parts[label_column], label) is not None
 
 
 def _document_text(line: str) -> str | None:
@@ -232,13 +251,27 @@ def _annotated(document: _Document, id: str, scheme: Scheme, path: Path) -> Anno
         try:
             found = chunks([(word.prefix, word.label) for word in sentence], scheme)
         except TagFaultError as error:
-            place = Place(path, sentence[error.index].line)
-            raise place.fault(f"{error} ({scheme})", "Fix the tag") from None
+            word = sentence[error.index]
+            # IOB1 has no order that B and I could break.
+            other = "IOB1" if scheme == "IOB2" and word.prefix in "BI" else "lenient"
+            hint = f"Fix the tag, or read leniently with --scheme {other}"
+            raise Place(path, word.line).fault(f"{error} ({scheme})", hint) from None
         for first, last, label in found:
             start, end = offsets[sentence[first].line][0], offsets[sentence[last - 1].line][1]
             mentions.append(Mention(f"T{len(mentions) + 1}", label, ((start, end),)))
     starts = tuple(offsets[sentence[0].line][0] for sentence in document.sentences if sentence)
     return AnnotatedText(id, text, tuple(mentions), sentences=starts)
+
+
+def _faults(document: _Document, scheme: Scheme) -> int:
+    """Count the sentences whose tags the scheme does not allow."""
+    number = 0
+    for sentence in document.sentences:
+        try:
+            chunks([(word.prefix, word.label) for word in sentence], scheme)
+        except TagFaultError:
+            number += 1
+    return number
 
 
 def _placed(document: _Document, path: Path) -> tuple[str, dict[int, tuple[int, int]]]:

@@ -29,7 +29,7 @@ from .pubtator import read_pubtator
 #: Settings of each format's reader; see read_texts what they mean.
 SETTINGS: dict[Format, tuple[str, ...]] = {
     "brat": ("annotator",),
-    "conll": ("label_column", "word_column", "scheme", "n_sents"),
+    "conll": ("label_column", "word_column", "scheme", "n_sents", "label"),
     "jsonl": ("offsets", "annotator"),
     "pubtator": ("offsets",),
     "bioc": ("offsets",),
@@ -46,15 +46,19 @@ def read_texts(
     Args:
         path: a file or a flat folder.
         format: "auto" to detect it from what is in the files.
-        settings: those that the format has (see SETTINGS); None is the default. ``offsets``: what
-            offsets count, one of UNITS; by default what the texts say that a document's mentions
-            are given with, otherwise what the format fixes, otherwise what fits the corpus best
-            (see `UnitJudge`). ``label_column`` and
-            ``word_column``: counted from 0, or, if negative, from the end; by default the last and
-            the first. ``scheme``: that of the tags; by default detected from all tags of each file.
-            ``n_sents``: sentences of a document where a file does not mark its documents; by
-            default 10, 0 keeps the file as one document.
-            ``annotator``: for brat see `read_brat`, for JSON `Copies`.
+        settings: those that the format has (see SETTINGS); None is the default.
+
+            - ``offsets``: what offsets count, one of UNITS; by default what the texts say that a
+              document's mentions are given with, otherwise what the format fixes, otherwise what
+              fits the corpus best (see `UnitJudge`).
+            - ``label_column`` and ``word_column``: counted from 0, or, if negative, from the end;
+              by default the last and the first.
+            - ``scheme``: that of the tags; by default detected from all tags of each file.
+              "lenient" takes tags as they come, faults included.
+            - ``label``: that of tags without one (B, I, O).
+            - ``n_sents``: sentences of a document where a file does not mark its documents; by
+              default 10, 0 keeps the file as one document.
+            - ``annotator``: for brat see `read_brat`, for JSON `Copies`.
 
     Raises:
         ClinicalNerError: an unknown format, a setting that the format does not have, and, naming

@@ -8,6 +8,7 @@ from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
 from clinical_ner.data.formats.conll import write_conll
+from clinical_ner.data.formats.detect import detect_format
 from clinical_ner.data.formats.docbin import DOCUMENT_ID
 from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText
@@ -128,6 +129,63 @@ def test_a_given_scheme_is_kept_to(tmp_path: Path) -> None:
     # Detected from the content, this is IOB1.
     with pytest.raises(ClinicalNerError, match=r"notes\.conll, line 1: I follows no word .*IOB2"):
         _read(tmp_path, "pain I-Sign\n", scheme="IOB2")
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "scheme", "found"),
+    [
+        ("Chest B-SIGN\nand O\npain I-SIGN\n", "line 3: I follows.*IOB2.*--scheme IOB1",
+         "IOB1", ["Chest", "pain"]),
+        ("Chest B-SIGN\npain I-DRUG\n. O\n", "line 2: I follows.*IOB2.*--scheme IOB1",
+         "IOB1", ["Chest", "pain"]),
+        ("Chest B-SIGN\npain I-SIGN\nand O\nfever S-SIGN\n", "line 3: the entity.*--scheme lenient",
+         "lenient", ["Chest pain", "fever"]),
+        ("Chest U-SIGN\npain L-SIGN\nand O\nfever B-SIGN\n", "line 2: L follows.*--scheme lenient",
+         "lenient", ["Chest", "pain", "fever"]),
+        ("Chest E-SIGN\npain U-DRUG\n", "line 1: the prefix E.*BILUO.*--scheme lenient",
+         "lenient", ["Chest", "pain"]),
+    ],
+    ids=["I after O", "I of another label", "BIOES", "BILUO", "two schemes"],
+)  # fmt: skip
+def test_tags_that_break_their_scheme(
+    tmp_path: Path, content: str, message: str, scheme: str, found: list[str]
+) -> None:
+    with pytest.raises(ClinicalNerError, match=message):
+        _read(tmp_path, content)
+
+    [document] = _read(tmp_path, content, scheme=scheme)
+    assert [text for text, _ in _found(document)] == found
+    assert document.skipped == ({"sentence_with_tag_fault": 1} if scheme == "lenient" else {})
+
+
+def test_tags_that_iob1_allows_are_iob1(tmp_path: Path) -> None:
+    [document] = _read(tmp_path, "Chest O\npain I-SIGN\nfever B-SIGN\n. O\n")
+
+    assert _found(document) == [("pain", "SIGN"), ("fever", "SIGN")]
+
+
+def test_a_prefix_of_another_scheme_than_that_given(tmp_path: Path) -> None:
+    with pytest.raises(ClinicalNerError, match="prefix S .*IOB2.*--scheme lenient"):
+        _read(tmp_path, "Chest S-SIGN\n", scheme="IOB2")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("Chest\tB\npain\tI\nafter\tO\n\nNo\tO\nfever\tB\n", ["Chest pain", "fever"]),
+        ("Chest B\npain E\nand O\nfever S\n", ["Chest pain", "fever"]),
+        ("Chest NN I\npain NN I\n# NN I\n", ["Chest pain #"]),
+        ("Chest B-SIGN\npain I-SIGN\nfever B\n", ["Chest pain", "fever"]),
+    ],
+    ids=["BIO", "BIOES", "IOB1", "some have a type"],
+)
+def test_tags_without_a_type(tmp_path: Path, content: str, found: list[str]) -> None:
+    with pytest.raises(ClinicalNerError, match=r"line \d: .* a tag without a type.*--label"):
+        _read(tmp_path, content)
+
+    [document] = _read(tmp_path, content, label="SIGN")
+    assert _found(document) == [(text, "SIGN") for text in found]
+    assert detect_format(tmp_path / "notes.conll") == "conll"
 
 
 def _sentences(number: int) -> str:

@@ -35,6 +35,7 @@ ARGUMENTS: dict[str, Any] = {
     "word_column": 0,
     "scheme": "IOB2",
     "n_sents": 10,
+    "label": "Sign",
     "offsets": "code-points",
 }
 
