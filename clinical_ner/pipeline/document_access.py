@@ -104,12 +104,11 @@ class DocumentAccess:
                 break
             again = pipe(again)
         if not holds_inputs(component.model, again):
-            reason = "the components before it do not leave what it listens to"
             raise ClinicalNerError(
-                f"Component '{component.name}' cannot compute the token vectors of this document "
-                f"again: {reason}. Ask with a Doc that went through the whole pipeline, as "
-                "nlp(text) gives it. Of a component that was taken from another pipeline, source "
-                "the one that it listens to as well, before it."
+                f"Component '{component.name}' listens to a transformer or tok2vec that did not "
+                "run before it. If it was taken from another pipeline, take that component too, "
+                "and add it first; if it is disabled, ask with a Doc that went through the whole "
+                "pipeline, as nlp(text) gives it."
             )
         return again
 

@@ -590,6 +590,11 @@ class ClinicalNer(TrainablePipe):
 
     @thresholds.setter
     def thresholds(self, value: Mapping[str, float]) -> None:
+        if not isinstance(value, Mapping):
+            raise ConfigError(
+                f"thresholds must be a table by label, such as {{'Drug': 0.9}}, got {value!r}; for "
+                "all labels set threshold."
+            )
         checked = {label: check_threshold(label, number) for label, number in value.items()}
         if checked and not self.loss.has_posterior:
             raise no_posterior(type(self.loss).__name__)

@@ -199,12 +199,12 @@ def test_it_says_so_where_the_text_cannot_run_again(transformer: Path) -> None:
     bare = nlp.make_doc(TEXT)
     with (
         nlp.select_pipes(disable=["transformer"]),
-        pytest.raises(ClinicalNerError, match="Ask with a Doc that went through the whole"),
+        pytest.raises(ClinicalNerError, match="(?i)ask with a Doc that went through the whole"),
     ):
         component.candidates(bare)
     with (
         nlp.select_pipes(disable=["ner"]),
-        pytest.raises(ClinicalNerError, match="Ask with a Doc that went through the whole"),
+        pytest.raises(ClinicalNerError, match="(?i)ask with a Doc that went through the whole"),
     ):
         component.candidates(bare)
     assert component.candidates(bare, 0.001)

@@ -258,6 +258,8 @@ def test_a_threshold_holds_for_the_labels_that_have_none_of_their_own(saved: Sav
     for wrong in (-0.1, 1.1):
         with pytest.raises(ClinicalNerError, match="threshold must be a number in"):
             ner.threshold = wrong
+    with pytest.raises(ClinicalNerError, match="table by label.*for all labels set threshold"):
+        ner.thresholds = 0.9
 
 
 def test_an_override_at_loading_wins_over_the_stored_attribute(

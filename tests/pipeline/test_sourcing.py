@@ -79,7 +79,7 @@ def test_without_what_it_listens_to_it_says_so_at_the_first_document(
 ) -> None:
     nlp = spacy.blank("en")
     nlp.add_pipe("ner", source=source)
-    with pytest.raises(ClinicalNerError, match="source the one that it listens to as well"):
+    with pytest.raises(ClinicalNerError, match="take that component too"):
         nlp(TEXT)
 
 
