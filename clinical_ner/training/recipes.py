@@ -66,7 +66,7 @@ def read_recipe(name: str | Path, base: Path = BASE) -> Recipe:
     """
     path = _find(name, base.parent)
     config = _read(path)
-    if "nlp" not in config:
+    if "pipeline" not in config.get("nlp", {}):
         if not base.is_file():
             raise ConfigError(
                 f"{path}: an overlay, and its base {base} does not exist. Run the command in the "

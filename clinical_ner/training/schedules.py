@@ -13,12 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from spacy.language import Language
 from spacy.tokens import DocBin
 from spacy.training import Example
 from spacy.training.batchers import minibatch_by_words
 from spacy.training.corpus import FILE_TYPE, walk_corpus
-from spacy.util import registry
 from spacy.vocab import Vocab
 
 from ..errors import InputError, check_number
@@ -105,45 +103,6 @@ def warmup_linear(*, initial_rate: float, warmup_steps: int, total_steps: int) -
                 yield initial_rate * (total_steps - 1 - step) / max(1, total_steps - 1 - rising)
     while True:
         yield 0.0
-
-
-def plan_learn_rate() -> Callable[[Language], Language]:
-    """Write the numbers of the learning rate into the config of a new pipeline.
-
-    Register name: ``clinical_ner.plan_learn_rate.v1`` (``@callbacks``), for
-    ``nlp.after_pipeline_creation``.
-
-    spaCy makes an optimizer of this part of a config alone (``nlp.resume_training``,
-    ``spacy debug data``), without the paths and variables of the other parts. A config whose
-    training corpus is not there stays as it is.
-    """
-    return _with_numbers
-
-
-def _with_numbers(nlp: Language) -> Language:
-    rate = nlp.config["training"]["optimizer"].get("learn_rate")
-    if not isinstance(rate, dict) or rate.get("@schedules") != EPOCHS_SCHEDULE:
-        return nlp
-    optimizer = nlp.config.interpolate()["training"]["optimizer"]
-    rate = optimizer["learn_rate"]
-    if not rate["path"] or not Path(rate["path"]).exists():
-        return nlp
-    batcher = {"batcher": rate["batcher"]} if rate.get("batcher") else {}
-    total = planned_steps(
-        rate["path"],
-        epochs=rate["epochs"],
-        words_per_batch=rate["words_per_batch"],
-        tolerance=rate.get("tolerance", TOLERANCE),
-        batcher=registry.resolve(batcher).get("batcher"),
-    )
-    optimizer["learn_rate"] = {
-        "@schedules": "clinical_ner.warmup_linear.v1",
-        "initial_rate": rate["initial_rate"],
-        "warmup_steps": round(rate["warmup"] * total),
-        "total_steps": total,
-    }
-    nlp.config["training"]["optimizer"] = optimizer
-    return nlp
 
 
 def evaluation_interval(

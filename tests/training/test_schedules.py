@@ -7,16 +7,13 @@ from collections.abc import Callable
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytest
 import spacy
-from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.training import Corpus, Example
 from spacy.training.batchers import configure_minibatch_by_words
 from spacy.training.loop import create_train_batches
-from spacy.util import registry
 from spacy.vocab import Vocab
 
 from clinical_ner.errors import ClinicalNerError
@@ -237,58 +234,3 @@ def test_a_corpus_without_tokens_is_an_error_that_names_it(tmp_path: Path) -> No
         ClinicalNerError, match=r"hollow\.spacy.*holds no document with tokens, so there is"
     ):
         plan(path, 1)
-
-
-def test_in_numbers_it_is_the_same_and_needs_no_corpus(corpora: Callable[[str], Path]) -> None:
-    path = corpora("small")
-    batcher = {
-        "@batchers": "spacy.batch_by_words.v1",
-        "size": 40,
-        "tolerance": 0.1,
-        "discard_oversize": False,
-    }
-    for further in ({}, {"tolerance": 0.3}, {"batcher": batcher}):
-        rate = {
-            "@schedules": "clinical_ner.warmup_linear_epochs.v1",
-            "path": "${paths.train}",
-            "epochs": 7,
-            "warmup": 0.2,
-            "words_per_batch": WORDS_PER_BATCH,
-            "initial_rate": 0.004,
-            **further,
-        }
-        nlp = planned(rate, str(path))
-        numbers = nlp.config["training"]["optimizer"]["learn_rate"]
-        assert numbers["@schedules"] == "clinical_ner.warmup_linear.v1"
-        expected = registry.resolve({"of": {**rate, "path": str(path)}})["of"]
-        first, second = (
-            list(islice(rates, 100))
-            for rates in (expected, registry.resolve({"of": numbers})["of"])
-        )
-        assert first == second and 0 < sum(rate > 0 for rate in first) < 100
-        assert nlp.create_optimizer().schedules["learn_rate"] is not None
-
-
-def test_without_the_corpus_the_config_stays() -> None:
-    rate = {
-        "@schedules": "clinical_ner.warmup_linear_epochs.v1",
-        "path": "${paths.train}",
-        "epochs": 7,
-        "warmup": 0.2,
-        "words_per_batch": 10,
-        "initial_rate": 0.004,
-    }
-    found = planned(rate, "nowhere.spacy").config["training"]["optimizer"]["learn_rate"]
-    assert {key: found[key] for key in rate} == rate
-
-
-def planned(rate: dict[str, Any], path: str) -> Language:
-    config = {
-        "paths": {"train": path},
-        "nlp": {
-            "lang": "en",
-            "after_pipeline_creation": {"@callbacks": "clinical_ner.plan_learn_rate.v1"},
-        },
-        "training": {"optimizer": {"learn_rate": rate}},
-    }
-    return spacy.util.load_model_from_config(config, auto_fill=True)
