@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
 import textwrap
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import Any
 
 from spacy.language import Language
 
-from ..errors import ConfigError
+from ..errors import ConfigError, missing_extra
 
 #: Seconds in which the model hub must answer. One request without retries: a machine without a
 #: network is to be told so at once.
@@ -101,7 +102,8 @@ def use_installed_encoders(nlp: Language) -> Language:
 
     Raises:
         ClinicalNerError: an encoder is neither installed, nor a folder, nor in reach; it cannot be
-            loaded; or the installed weights are not the original ones.
+            loaded, for instance since its tokenizer needs the extra ``sentencepiece``; or the
+            installed weights are not the original ones.
     """
     for model, name in _transformers(nlp):
         if not model.attrs["has_transformer"]:
@@ -173,7 +175,7 @@ def _source(name: str) -> str:
     if encoder and folder:
         encoder.verify(name, folder)
         return str(folder)
-    if Path(name).is_dir() or _is_on_hub(name):
+    if Path(name).is_dir() or _files_on_hub(name) is not None:
         return name
     cached = _cached(name)
     if cached:
@@ -188,15 +190,16 @@ def _source(name: str) -> str:
     raise ConfigError(f"The encoder '{name}' is neither installed nor reachable. {hint}")
 
 
-def _is_on_hub(name: str) -> bool:
+def _files_on_hub(name: str) -> list[str] | None:
+    """Names of the files of an encoder on the model hub, None where the hub is out of reach."""
     from huggingface_hub import model_info
 
     # transformers would ask five times for every file, and warn each time.
     try:
-        model_info(name, timeout=HUB_TIMEOUT)
+        found = model_info(name, timeout=HUB_TIMEOUT)
     except (OSError, ValueError):
-        return False
-    return True
+        return None
+    return [file.rfilename for file in found.siblings or ()]
 
 
 def _cached(name: str) -> Path | None:
@@ -220,6 +223,9 @@ def _load(model: Any, name: str, source: str) -> None:
         )
     # The configuration, the tokenizer and the weights each raise whatever suits their own reader.
     except Exception as error:
+        if missing := _missing_for_tokenizer(source):
+            what = f"The tokenizer of encoder '{name}', a sentencepiece model,"
+            raise missing_extra(what, " and ".join(missing), "sentencepiece") from error
         reason = textwrap.shorten(str(error) or type(error).__name__, 200, placeholder=" ...")
         raise ConfigError(
             f"The encoder '{name}' cannot be loaded ({reason}). Its folder must hold config.json, "
@@ -227,3 +233,18 @@ def _load(model: Any, name: str, source: str) -> None:
             "them."
         ) from error
     model.attrs["set_transformer"](model, loaded)
+
+
+def _missing_for_tokenizer(source: str) -> list[str]:
+    """Packages that are missing where an encoder has a sentencepiece model, no tokenizer.json."""
+    from transformers.utils import is_protobuf_available, is_sentencepiece_available
+
+    installed = {
+        "sentencepiece": is_sentencepiece_available(),
+        "protobuf": is_protobuf_available(),
+    }
+    folder = Path(source)
+    files: list[str] = os.listdir(folder) if folder.is_dir() else _files_on_hub(source) or []
+    if "tokenizer.json" in files or not any(file.endswith(".model") for file in files):
+        return []
+    return [package for package, there in installed.items() if not there]

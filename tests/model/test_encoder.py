@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -187,6 +192,118 @@ def test_a_folder_without_its_files_is_one_line(tmp_path: Path, missing: str) ->
     with pytest.raises(ClinicalNerError, match="json, the tokenizer's files and the") as raised:
         pipeline(str(folder)).initialize()
     assert "\n" not in str(raised.value)
+
+
+def write_sentencepiece_encoder(folder: Path) -> Path:
+    """An encoder like DeBERTa-v3: a sentencepiece model, here a damaged one, no tokenizer.json."""
+    from transformers import DebertaV2Config, DebertaV2Model
+
+    config = DebertaV2Config(
+        vocab_size=64,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=64,
+        type_vocab_size=0,
+    )
+    DebertaV2Model(config).save_pretrained(folder)
+    settings = {"tokenizer_class": "DebertaV2Tokenizer", "do_lower_case": False}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    (folder / "spm.model").write_bytes(b"a sentencepiece model")
+    return folder
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make transformers take packages for missing."""
+
+    def hide(*packages: str) -> None:
+        for package in ("sentencepiece", "protobuf"):
+            there = package not in packages
+            monkeypatch.setattr(f"transformers.utils.is_{package}_available", lambda t=there: t)
+
+    return hide
+
+
+@pytest.mark.parametrize(
+    ("packages", "named"),
+    [
+        (["sentencepiece"], "sentencepiece"),
+        (["protobuf"], "protobuf"),
+        (["sentencepiece", "protobuf"], "sentencepiece and protobuf"),
+    ],
+)
+def test_without_the_extra_a_sentencepiece_tokenizer_names_it(
+    packages: list[str], named: str, tmp_path: Path, without: Callable[..., None]
+) -> None:
+    folder = write_sentencepiece_encoder(tmp_path / "deberta")
+    without(*packages)
+    with pytest.raises(
+        ClinicalNerError,
+        match=rf"deberta', a sentencepiece model, needs {named}: .*'clinical-ner\[sentencepiece\]'",
+    ) as raised:
+        pipeline(str(folder)).initialize()
+    assert "\n" not in str(raised.value)
+
+
+def test_one_on_the_hub_names_the_extra_too(
+    monkeypatch: pytest.MonkeyPatch, without: Callable[..., None]
+) -> None:
+    files = [SimpleNamespace(rfilename=name) for name in ("config.json", "spm.model")]
+    info = SimpleNamespace(siblings=files)
+    monkeypatch.setattr("huggingface_hub.model_info", lambda name, **kwargs: info)
+
+    def fail(*args: object) -> None:
+        raise ImportError("DebertaV2Tokenizer requires the SentencePiece library")
+
+    path = "spacy_transformers.layers.transformer_model.huggingface_from_pretrained"
+    monkeypatch.setattr(path, fail)
+    without("sentencepiece")
+    with pytest.raises(ClinicalNerError, match=r"'owner/encoder'.*clinical-ner\[sentencepiece\]"):
+        pipeline().initialize()
+
+
+@pytest.mark.parametrize("fault", ["damaged model", "no model", "damaged tokenizer.json"])
+def test_the_extra_is_not_named_where_it_would_not_help(
+    fault: str, tmp_path: Path, without: Callable[..., None]
+) -> None:
+    folder = write_sentencepiece_encoder(tmp_path / "deberta")
+    if fault == "no model":
+        (folder / "spm.model").unlink()
+    elif fault == "damaged tokenizer.json":
+        (folder / "tokenizer.json").write_text("{", encoding="utf-8")
+    without(*([] if fault == "damaged model" else ["sentencepiece"]))
+    with pytest.raises(ClinicalNerError, match="cannot be loaded") as raised:
+        pipeline(str(folder)).initialize()
+    assert "[sentencepiece]" not in str(raised.value)
+
+
+@pytest.mark.slow
+def test_with_the_extra_it_loads_and_the_saved_pipeline_needs_it_no_more(tmp_path: Path) -> None:
+    sentencepiece = pytest.importorskip("sentencepiece")
+    folder = write_sentencepiece_encoder(tmp_path / "deberta")
+    pieces = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["fever and cough", "aspirin and fever at night"] * 20),
+        model_prefix=str(folder / "spm"),
+        vocab_size=60,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **{f"{key}_id": index for index, key in enumerate(("pad", "bos", "eos", "unk"))},
+        **dict(zip(("pad_piece", "bos_piece", "eos_piece", "unk_piece"), pieces, strict=True)),
+    )
+    nlp = pipeline(str(folder))
+    nlp.initialize()
+    nlp.to_disk(tmp_path / "saved")
+    code = (
+        "import sys; sys.modules['sentencepiece'] = None; import spacy; "
+        f"doc = spacy.load({str(tmp_path / 'saved')!r})('fever and'); "
+        "print(ascii(''.join(doc._.trf_data.wordpieces.strings[0])))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ascii("[CLS]\u2581fever\u2581and[SEP]") + "\n"
 
 
 def test_a_transformer_that_has_weights_keeps_them(installed: InstalledEncoder) -> None:
