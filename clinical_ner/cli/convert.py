@@ -18,8 +18,10 @@ from ..data.convert import ConversionRefusedError, blank, convert, parse_limit
 from ..data.flattening import FlatRules
 from ..data.formats.column_tags import SCHEMES
 from ..data.formats.detect import FORMATS, Format
+from ..data.formats.reading import ERRORS
 from ..data.formats.writing import FLAT, WRITTEN, format_of
 from ..data.label_map import read_label_map
+from ..data.mentions import FAULTY
 from ..data.offsets import UNITS
 from ..errors import close_matches
 from ._app import app
@@ -107,6 +109,11 @@ def convert_cli(
         help="YAML: 'OldName: NewName' renames a label (two to one: merges them), "
         "'OldName: null' drops it.",
     ),
+    errors: str = typer.Option(
+        "stop", metavar="|".join(ERRORS), callback=one_of(*ERRORS),
+        help="An annotation or a record that is at fault: stop there, or leave it out, say why and "
+        "count it.",
+    ),
     max_dropped: str | None = typer.Option(
         None, metavar="P%|N", callback=_limit,
         help="Write no output and end with exit code 1 if more mentions are dropped: a "
@@ -169,6 +176,7 @@ def convert_cli(
                 to=format_to,
                 rules=rules,
                 label_map=names,
+                errors=errors,  # type: ignore[arg-type]
                 max_dropped=max_dropped,
                 docs_per_file=docs_per_file,
                 report=report,
@@ -272,6 +280,12 @@ def _content(
         f"Documents: {documents.total()} read, {documents['kept']} kept, "
         f"{sum(dropped.values())} dropped" + (f" ({reasons})." if reasons else ".")
     )
+    if counts.faults:
+        of_documents = documents[FAULTY]
+        yield (
+            f"Left out, at fault: {counts.faults - of_documents} annotations, "
+            f"{of_documents} documents."
+        )
     kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.other_lines.items()))
     omitted = counts.other_lines.total()
     yield f"Omitted, not mentions: {omitted}" + (f" ({kinds})." if kinds else ".")

@@ -18,7 +18,7 @@ from ..errors import InputError
 from .flattening import CHANGES, DROPS, Candidate, FlatRules, align, choose
 from .formats.docbin import DOCUMENT_ID
 from .gold import set_gold
-from .mentions import UNUSABLE, Mention
+from .mentions import FAULTY, UNUSABLE, Mention
 
 Action = Literal["kept", "changed", "dropped"]
 Outcome = Literal["kept", "renamed", "merged", "moved", "dropped"]
@@ -35,11 +35,12 @@ DROPPED = {
     "ignored": "its document was ignored",
     "other_annotator": "by another annotator than the one named",
     "unannotated": "its document is not annotated",
+    FAULTY: "its document is at fault",
     **DROPS,
 }
 DROPPED_DOCUMENTS = {EMPTY_DOCUMENT: "nothing but whitespace", **UNUSABLE}
 #: Codes of mentions that nobody wanted kept: no gold is lost with them.
-UNWANTED = (LABEL_DROPPED, *UNUSABLE)
+UNWANTED = (LABEL_DROPPED, *(code for code in UNUSABLE if code != FAULTY))
 _MERGES = {"joined", "discontinuous", "bridged"}
 
 
@@ -117,6 +118,7 @@ class ConversionCounts:
         new_labels: mentions that are written, per label written.
         reasons: mentions per key of CHANGED and DROPPED; a changed mention may have several.
         other_lines: what else the annotation holds (relations, attributes, ...), per kind.
+        faults: annotations at fault that were left out, and one for each document "faulty".
     """
 
     documents: Counter[str] = field(default_factory=Counter)
@@ -124,6 +126,7 @@ class ConversionCounts:
     new_labels: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     other_lines: Counter[str] = field(default_factory=Counter)
+    faults: int = 0
 
     @property
     def total(self) -> OutcomeCounts:
@@ -135,13 +138,16 @@ class ConversionCounts:
 
     @property
     def wanted(self) -> int:
-        """Mentions read, without those of UNWANTED."""
-        return self.total.read - sum(self.reasons[code] for code in UNWANTED)
+        """Mentions read, without those of UNWANTED, and what was at fault."""
+        unwanted = sum(self.reasons[code] for code in UNWANTED)
+        return self.total.read - unwanted + self.faults
 
     @property
     def lost(self) -> Counter[str]:
-        """Why wanted mentions were dropped: mentions per code."""
-        return +Counter({code: self.reasons[code] for code in DROPPED if code not in UNWANTED})
+        """Why wanted mentions were dropped: mentions per code, and what was "faulty"."""
+        lost = Counter({code: self.reasons[code] for code in DROPPED if code not in UNWANTED})
+        lost[FAULTY] += self.faults
+        return +lost
 
     def add(self, rows: Iterable[ConversionRow]) -> None:
         """Count the mentions of one document."""

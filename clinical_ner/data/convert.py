@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from spacy.util import registry
 
 from ..errors import (
     ClinicalNerError,
+    ClinicalNerWarning,
     ConfigError,
     InputError,
     cannot_be_written,
@@ -35,7 +37,7 @@ from .conversion import (
 )
 from .flattening import FlatRules
 from .formats.detect import SUFFIXES, Format, detect_format
-from .formats.reading import read_texts
+from .formats.reading import Errors, read_texts
 from .formats.writing import FLAT, WRITTEN, format_of, write_docs, write_texts
 from .label_map import Names, mapped, read_rows
 from .mentions import AnnotatedText, Mention
@@ -67,6 +69,7 @@ def convert(
     to: Format | Literal["auto"] = "auto",
     rules: FlatRules = FlatRules(),
     label_map: Mapping[str, str | None] | None = None,
+    errors: Errors = "stop",
     max_dropped: str | None = None,
     docs_per_file: int | None = None,
     report: str | Path | None = None,
@@ -87,10 +90,14 @@ def convert(
         rules: How flat entities are chosen; without effect on brat and jsonl, which hold all
             mentions.
         label_map: What labels become, None for those whose mentions are dropped; others stay.
-        max_dropped: The most mentions that may be dropped: a share as "1%" or a number as "5".
+        errors: "stop" at the first annotation or record that is at fault, or "record": leave it
+            out, warn of it and count it; see `read_texts`.
+        max_dropped: The most mentions that may be dropped: a share as "1%" or a number as "5". What
+            is at fault counts.
         docs_per_file: Write a folder of .spacy files of so many documents.
         report: A file for one JSON object per document (``"kind": "document"``), followed by one
-            per mention of it (``"kind": "mention"``, the fields of `ConversionRow`).
+            per mention of it (``"kind": "mention"``, the fields of `ConversionRow`) and one per
+            fault (``"kind": "fault"``, with its ``message``).
         advance: Called once a document.
         **settings: Those of the source's reader; see `read_texts`.
 
@@ -122,7 +129,7 @@ def convert(
         parse_limit(max_dropped)
     found = detect_format(source) if format == "auto" else format
     _check_apart(source, found, *files)
-    documents = read_texts(source, format=found, **settings)
+    documents = read_texts(source, format=found, errors=errors, **settings)
     refused: ConversionRefusedError | None = None
     with ExitStack() as stack:
         stack.enter_context(leaving_no_empty_folder(*files))
@@ -270,6 +277,9 @@ class _Conversion:
         rows = read_rows(document.mentions, of_mapped, self.names, document=document.id)
         self.counts.documents[dropped or "kept"] += 1
         self.counts.other_lines.update(document.skipped)
+        self.counts.faults += len(document.faults)
+        for fault in document.faults:
+            warnings.warn(f"left out: {fault}", ClinicalNerWarning, stacklevel=2)
         self.counts.add(rows)
         self.advance()
         if self.report is None:
@@ -289,6 +299,8 @@ class _Conversion:
         for row in rows:
             # Not asdict(), whose deep copies take longer than the tokenizer.
             self.report({"kind": "mention", **vars(row)})
+        for fault in document.faults:
+            self.report({"kind": "fault", "document": document.id, "message": str(fault)})
 
     def _check_limit(self) -> None:
         if keeps_to(self.max_dropped, self.counts):

@@ -12,12 +12,15 @@ from typing import NamedTuple
 
 from ..errors import ClinicalNerError, InputError
 
+#: The code of a text whose record is at fault, so that it was not read, or not kept.
+FAULTY = "faulty"
 #: Why a text that was read must not be learned from: the codes of AnnotatedText.unusable.
 UNUSABLE = {
     "rejected": "the annotator did not accept it",
     "ignored": "the annotator ignored it",
     "other_annotator": "not annotated by the annotator that was named",
     "unannotated": "nobody has annotated it",
+    FAULTY: "its record is at fault",
 }
 
 
@@ -74,8 +77,11 @@ class AnnotatedText:
         mentions: in the file's order, offsets over `text` and within it.
         skipped: how many things of each other kind the annotation holds (relations, attributes,
             ...).
-        unusable: a key of UNUSABLE if the file itself says that the annotation is none.
+        unusable: a key of UNUSABLE if the file itself says that the annotation is none, or if it
+            is at fault.
         sentences: where sentences start, in code points over `text`; empty if it is unknown.
+        faults: what is wrong with the annotations that are left out, each with its place; of a
+            "faulty" text, what is wrong with its record.
     """
 
     id: str
@@ -84,6 +90,7 @@ class AnnotatedText:
     skipped: dict[str, int] = field(default_factory=dict)
     unusable: str | None = None
     sentences: tuple[int, ...] = ()
+    faults: tuple[ClinicalNerError, ...] = ()
 
 
 class DocumentIds:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
 from typing import Literal, get_args
 
-from ..errors import ClinicalNerError
-from .mentions import AnnotatedText, Mention, Place
+from ..errors import ClinicalNerError, InputError
+from .mentions import FAULTY, AnnotatedText, Mention, Place
 
 Unit = Literal["code-points", "utf-16", "bytes", "code-points-lf", "utf-16-lf"]
 #: The likeliest first.
@@ -55,6 +55,7 @@ class Draft:
         annotator: who annotated it, None if the file does not say.
         task: what the annotator was asked, of tools that ask several times about a text.
         is_true: whether of several annotations this one was declared the right one.
+        faults: what is wrong with annotations that are left out; see AnnotatedText.
     """
 
     id: str
@@ -69,6 +70,12 @@ class Draft:
     annotator: str | None = None
     task: Hashable = None
     is_true: bool = False
+    faults: list[ClinicalNerError] = field(default_factory=list)
+
+    @classmethod
+    def faulty(cls, id: str, fault: ClinicalNerError) -> Draft:
+        """A document whose record cannot be read."""
+        return cls(id, "", unusable=FAULTY, faults=[fault])
 
 
 def depends_on_unit(text: str) -> bool:
@@ -111,35 +118,52 @@ def in_code_points(text: str, quoted: Sequence[QuotedMention], unit: Unit) -> li
 def settled(draft: Draft, place: Place, unit: Unit | None = None) -> AnnotatedText:
     """Check a document's mentions against its text, and count their offsets in code points.
 
+    Mentions that lie outside the text, end before they start, or do not stand where their quotes
+    say are left out, and are `faults` of the text.
+
     Args:
         draft: the document.
         place: where it is, for messages; a mention's own line, if it has one, is named instead.
         unit: what the offsets count, if the draft leaves it open; None for the likeliest of the
-            draft's units, unless quotes show that it is another: one under which every mention
-            fits, while under those before it one does not.
-
-    Raises:
-        InputError: the first mention that lies outside the text, ends before it starts, or does not
-            stand where its quote says.
+            draft's units, unless quotes show that it is another: one with fewer faults.
     """
-    faults: list[ClinicalNerError] = []
+    best: tuple[list[Mention], list[ClinicalNerError], Unit] | None = None
     for candidate in _candidates(draft, unit):
-        converted = in_code_points(draft.text, draft.mentions, candidate)
-        for given, item in zip(draft.mentions, converted, strict=True):
-            if problem := _problem(draft, given, item, candidate):
-                faults.append(Place(place.path, item.line or place.line).fault(*problem))
-                break
+        mentions, faults = _checked(draft, place, candidate)
+        if best is None or len(faults) < len(best[1]):
+            best = mentions, faults, candidate
+        if not faults:
+            break
+    assert best is not None
+    mentions, faults, counted = best
+    try:
+        sentences = _sentences(draft, place, counted)
+    except InputError as error:
+        sentences, faults = (), [*faults, error]
+    return AnnotatedText(
+        draft.id,
+        draft.text,
+        tuple(mentions),
+        dict(+draft.skipped),
+        draft.unusable,
+        sentences,
+        (*draft.faults, *faults),
+    )
+
+
+def _checked(
+    draft: Draft, place: Place, unit: Unit
+) -> tuple[list[Mention], list[ClinicalNerError]]:
+    """Give the mentions that fit under a unit, and what is wrong with the others."""
+    mentions: list[Mention] = []
+    faults: list[ClinicalNerError] = []
+    converted = in_code_points(draft.text, draft.mentions, unit)
+    for given, item in zip(draft.mentions, converted, strict=True):
+        if problem := _problem(draft, given, item, unit):
+            faults.append(Place(place.path, item.line or place.line).fault(*problem))
         else:
-            mentions = tuple(item.mention for item in converted)
-            return AnnotatedText(
-                draft.id,
-                draft.text,
-                mentions,
-                dict(+draft.skipped),
-                draft.unusable,
-                _sentences(draft, place, candidate),
-            )
-    raise faults[0]
+            mentions.append(item.mention)
+    return mentions, faults
 
 
 def _candidates(draft: Draft, unit: Unit | None) -> tuple[Unit, ...]:

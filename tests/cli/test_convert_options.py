@@ -325,3 +325,25 @@ def test_every_mention_of_the_case_reports_is_accounted_for(
         assert [(m.id, m.label, m.fragments) for m in back[document.id].mentions] == [
             (m.id, m.label, m.fragments) for m in document.mentions
         ]
+
+
+def test_faults_are_left_out_said_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = tmp_path / "notes.jsonl"
+    record = {"id": 1, "text": "No fever.", "label": [[3, 8, "Sign"], [3, 8, None]]}
+    notes.write_text(f'{json.dumps(record)}\n{{"id": 2, "text": null, "label": []}}\n')
+
+    assert _run(notes, tmp_path / "all.spacy") == 1
+    assert _run(notes, tmp_path / "all.spacy", "--errors", "record") == 0
+
+    captured = capsys.readouterr()
+    no_label = f"{notes}, line 1: annotation T2 of document 1 has no label. Fix or remove it."
+    assert captured.err.splitlines() == [
+        f"clinical-ner: {no_label}",
+        f"clinical-ner: left out: {no_label}",
+        f"clinical-ner: left out: {notes}, line 2: the text is null. Fix or remove the record.",
+    ]
+    assert "Documents: 2 read, 1 kept, 1 dropped (faulty 1)." in captured.out
+    assert "Left out, at fault: 1 annotations, 1 documents." in captured.out
+    assert _entities(tmp_path / "all.spacy") == [("fever", "Sign")]

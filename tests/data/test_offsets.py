@@ -31,7 +31,10 @@ def _count(content: str, unit: Unit, end: int | None = None) -> int:
 
 
 def _settled(content: str, quoted: list[QuotedMention], unit: Unit | None) -> tuple[Mention, ...]:
-    return settled(Draft("note", content, quoted), PLACE, unit).mentions
+    document = settled(Draft("note", content, quoted), PLACE, unit)
+    for fault in document.faults:
+        raise fault
+    return document.mentions
 
 
 def _written_in(content: str, mention: Mention, unit: Unit) -> Mention:

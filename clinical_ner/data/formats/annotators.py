@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import InputError
-from ..mentions import Place
+from ..mentions import FAULTY, Place
 from ..offsets import Draft, QuotedMention
 
 #: Names of --annotator for all annotators, and for annotations that name none.
@@ -63,7 +63,9 @@ class Copies:
         self._made: dict[Hashable, int] = {}
 
     def add(self, draft: Draft, place: Place) -> None:
-        """Note a record."""
+        """Note a record, unless it could not be read."""
+        if draft.unusable == FAULTY:
+            return
         id = draft.id if draft.has_id else None
         self._records.append(_Record(id, hash(draft.text), draft.annotator, place.path))
 
@@ -112,6 +114,9 @@ class Copies:
         """
         # A fault is raised by the drafts, before the keys, which end there, are at their end.
         for place, draft in drafts:
+            if draft.unusable == FAULTY:
+                yield place, draft
+                continue
             key = next(self._keys)
             draft.annotator = self._name(draft.annotator, place.path)
             waiting = self._waiting[key]
@@ -197,14 +202,15 @@ def _count(unread: Iterable[_Placed], skipped: Counter[str]) -> None:
         if draft.unusable == "ignored":
             skipped["ignored_task"] += 1
         else:
-            skipped["other_annotation"] += len(draft.mentions)
+            skipped["other_annotation"] += len(draft.mentions) + len(draft.faults)
 
 
 def _merged(copies: list[_Placed]) -> list[_Placed]:
     """Merge the tasks in which Prodigy asked an annotator about a text.
 
     Tasks about one span each are questions of which the answers are one annotation. Of others, a
-    task that was not accepted gives way to one that was.
+    task that was not accepted gives way to one that was. Annotations that contradict each other are
+    a fault.
     """
     if len(copies) == 1:
         return copies
@@ -213,10 +219,11 @@ def _merged(copies: list[_Placed]) -> list[_Placed]:
         if draft.annotator is None:
             # Documents with one id, which is said elsewhere.
             return copies
-        raise place.fault(
+        fault = place.fault(
             f"document {draft.id} has several annotations by {draft.annotator}",
             "Remove all but one of them",
         )
+        return [(place, Draft.faulty(draft.id, fault))]
     copies = _without(copies, "ignored")
     if any(len(draft.mentions) != 1 for _, draft in copies):
         copies = _without(copies, "rejected")
@@ -225,18 +232,20 @@ def _merged(copies: list[_Placed]) -> list[_Placed]:
     for there, draft in copies:
         first = by_task.setdefault(draft.task, draft)
         if (first.unusable, first.mentions) != (draft.unusable, draft.mentions):
-            raise there.fault(
+            fault = there.fault(
                 f"a task about document {draft.id} is answered again, and otherwise",
                 "Remove one of the answers",
             )
+            return [(there, Draft.faulty(draft.id, fault))]
         result.skipped["repeated_task"] += first is not draft
     accepted = [draft for draft in by_task.values() if draft.unusable is None]
     rejected = [draft for draft in by_task.values() if draft.unusable is not None]
     if _spans(accepted).keys() & _spans(rejected).keys():
-        raise place.fault(
+        fault = place.fault(
             f"a span of document {result.id} is accepted in one task and rejected in another",
             "Remove one of the tasks",
         )
+        return [(place, Draft.faulty(result.id, fault))]
     skipped = sum((draft.skipped for draft in by_task.values()), Counter[str]())
     if accepted:
         skipped["rejected_span"] += sum(len(draft.mentions) for draft in rejected)
@@ -244,7 +253,8 @@ def _merged(copies: list[_Placed]) -> list[_Placed]:
         replace(item, mention=replace(item.mention, id=f"T{number}"))
         for number, item in enumerate(_spans(accepted or rejected).values(), start=1)
     ]
-    merged = replace((accepted or rejected)[0], mentions=mentions, skipped=skipped)
+    faults = [fault for draft in by_task.values() for fault in draft.faults]
+    merged = replace((accepted or rejected)[0], mentions=mentions, skipped=skipped, faults=faults)
     return [(place, merged)]
 
 

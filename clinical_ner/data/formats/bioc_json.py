@@ -53,30 +53,45 @@ def read_bioc_json(
     """
     for line, record in read_records(path):
         place = Place(path, line)
-        for document in _documents(record, place):
-            yield place, _annotated(document, offsets, place)
+        if isinstance(record, ClinicalNerError):
+            yield place, settled(Draft.faulty(f"{path.stem}-{line}", record), place)
+            continue
+        for number, document in enumerate(_documents(record, place), start=1):
+            try:
+                if isinstance(document, ClinicalNerError):
+                    raise document
+                found = _annotated(document, offsets, place)
+            except ClinicalNerError as error:
+                id = f"{path.stem}-{line}-{number}"
+                id = id if isinstance(document, ClinicalNerError) else document.id
+                found = settled(Draft.faulty(id, error), place)
+            yield place, found
 
 
-def _documents(record: Any, place: Place) -> Iterator[BioCDocument]:
+def _documents(record: Any, place: Place) -> Iterator[BioCDocument | ClinicalNerError]:
+    """Give the documents of a collection, for one that cannot be read what is wrong with it."""
     try:
         from bioc import biocjson
     except ImportError as error:
         raise missing_extra("BioC JSON", "bioc", "bioc") from error
     if not is_bioc(record):
-        raise _fault(place, "neither a collection nor a document")
+        yield _fault(place, "neither a collection nor a document")
+        return
     found = record.get("documents", record.get(_PUBTATOR3, [record]))
     for number, item in enumerate(found, start=1):
         # The library takes what it finds, and stumbles over what is missing or of another type.
         try:
             document = biocjson.fromJSON(item, "BioCDocument")
         except KeyError as error:
-            raise _fault(place, f"document {number} has an object without {error}") from None
+            yield _fault(place, f"document {number} has an object without {error}")
         except (TypeError, AttributeError):
-            raise _fault(place, f"document {number} has a value of another type") from None
-        if not is_name(document.id):
-            raise _fault(place, f"document {number} has no id")
-        document.id = str(document.id)
-        yield document
+            yield _fault(place, f"document {number} has a value of another type")
+        else:
+            if is_name(document.id):
+                document.id = str(document.id)
+                yield document
+            else:
+                yield _fault(place, f"document {number} has no id")
 
 
 def _annotated(document: BioCDocument, unit: Unit | None, place: Place) -> AnnotatedText:
@@ -85,13 +100,19 @@ def _annotated(document: BioCDocument, unit: Unit | None, place: Place) -> Annot
     The offsets of passages count in the same unit as those of annotations, so the text itself
     depends on the unit where passages leave gaps.
     """
+    found: list[AnnotatedText] = []
     faults: list[ClinicalNerError] = []
     for candidate in UNITS if unit is None else (unit,):
         try:
-            return settled(_assembled(document, candidate, place), place, candidate)
+            found.append(settled(_assembled(document, candidate, place), place, candidate))
         except ClinicalNerError as error:
             faults.append(error)
-    raise faults[0]
+        else:
+            if not found[-1].faults:
+                break
+    if not found:
+        raise faults[0]
+    return min(found, key=lambda text: len(text.faults))
 
 
 def _assembled(document: BioCDocument, unit: Unit, place: Place) -> Draft:
@@ -111,10 +132,12 @@ def _assembled(document: BioCDocument, unit: Unit, place: Place) -> Draft:
         draft.text += "\n".rjust(offset - position) if offset > position else ""
         draft.text += piece
         position = offset + width(piece, unit)
-    quoted = [
-        _quoted(annotation, number, document.id, place)
-        for number, annotation in enumerate(annotations, start=1)
-    ]
+    quoted = []
+    for number, annotation in enumerate(annotations, start=1):
+        try:
+            quoted.append(_quoted(annotation, number, document.id, place))
+        except ClinicalNerError as error:
+            draft.faults.append(error)
     # Some tools quote the fragments, others, as the library's own validator has it, all from the
     # first to the last: such quotes are taken away where they are right.
     draft.mentions = [

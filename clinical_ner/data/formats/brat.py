@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ...errors import InputError
+from ...errors import ClinicalNerError, InputError
 from ...files import BOM, new_folder, read_text
 from ..mentions import AnnotatedText, Mention, Place, cannot_hold, checked
 from ..offsets import Draft, QuotedMention, agrees, is_unicode, settled, written
@@ -136,9 +136,12 @@ def _name_and_annotator(stem: str, texts: Mapping[str, Path]) -> tuple[str, str]
 
 
 def _read_document(name: str, text_path: Path, ann_path: Path) -> AnnotatedText:
-    text = read_text(text_path)
+    try:
+        text, annotations = read_text(text_path), read_text(ann_path)
+    except ClinicalNerError as error:
+        return settled(Draft.faulty(name, error), Place(ann_path, 1))
     draft = Draft(name, text.removeprefix(BOM), unit="code-points")
-    _parse(draft, read_text(ann_path).removeprefix(BOM), ann_path)
+    _parse(draft, annotations.removeprefix(BOM), ann_path)
     if text.startswith(BOM):
         draft.mentions = _without_bom(draft.text, draft.mentions)
     return settled(draft, Place(ann_path, 1))
@@ -148,23 +151,30 @@ def _parse(draft: Draft, content: str, path: Path) -> None:
     seen: dict[str, int] = {}
     # Not splitlines(), which also splits at form feeds and the like inside a mention's text.
     for number, line in enumerate(content.split("\n"), start=1):
-        place, line = Place(path, number), line.removesuffix("\r")
-        if line.startswith("T"):
-            quoted = _parse_text_bound(line, place)
-            first = seen.setdefault(quoted.mention.id, number)
-            if first != number:
-                raise place.fault(
-                    f"{quoted.mention.id} is on line {first} already", "Give one of them another ID"
-                )
-            draft.mentions.append(quoted)
-        elif _OTHER.match(line):
-            draft.skipped[line[0]] += 1
-        elif line.strip():
+        try:
+            _parse_line(draft, line.removesuffix("\r"), Place(path, number), seen)
+        except ClinicalNerError as error:
+            draft.faults.append(error)
+
+
+def _parse_line(draft: Draft, line: str, place: Place, seen: dict[str, int]) -> None:
+    """Add what a line says; `seen` has the lines of the mentions' ids."""
+    if line.startswith("T"):
+        quoted = _parse_text_bound(line, place)
+        first = seen.setdefault(quoted.mention.id, place.line)
+        if first != place.line:
             raise place.fault(
-                "not a line of brat standoff, which starts with an ID (T1, E1, R1, ...), * or # "
-                "and a tab",
-                "Fix or remove it",
+                f"{quoted.mention.id} is on line {first} already", "Give one of them another ID"
             )
+        draft.mentions.append(quoted)
+    elif _OTHER.match(line):
+        draft.skipped[line[0]] += 1
+    elif line.strip():
+        raise place.fault(
+            "not a line of brat standoff, which starts with an ID (T1, E1, R1, ...), * or # "
+            "and a tab",
+            "Fix or remove it",
+        )
 
 
 def _parse_text_bound(line: str, place: Place) -> QuotedMention:

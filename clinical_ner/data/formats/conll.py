@@ -30,7 +30,7 @@ from spacy.tokens import Doc
 
 from ...errors import ClinicalNerError, ClinicalNerWarning
 from ...files import read_lines, replacing
-from ..mentions import AnnotatedText, Mention, Place, cannot_hold
+from ..mentions import FAULTY, AnnotatedText, Mention, Place, cannot_hold
 from .column_tags import (
     Scheme,
     TagFaultError,
@@ -123,7 +123,10 @@ def read_conll(
         # A lone document has its file's name; numbers are for those that share it.
         id = path.stem if len(begun) < 2 else f"{path.stem}-{number}"
         id = id if document.id is None else document.id
-        annotated = _annotated(document, id, scheme or found, path)
+        try:
+            annotated = _annotated(document, id, scheme or found, path)
+        except ClinicalNerError as error:
+            annotated = AnnotatedText(id, "", (), unusable=FAULTY, faults=(error,))
         if scheme == "lenient" and (faults := _faults(document, found)):
             annotated = replace(annotated, skipped={"sentence_with_tag_fault": faults})
         yield Place(path, document.line), annotated

@@ -104,6 +104,8 @@ def _is_docbin(path: Path) -> bool:
 
 def _of_json(path: Path) -> Format:
     _, record = next(read_records(path))
+    if isinstance(record, ClinicalNerError):
+        raise record
     if is_bioc(record):
         return "bioc"
     is_pair = isinstance(record, list) and len(record) == 2 and isinstance(record[1], dict)

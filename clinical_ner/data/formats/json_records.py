@@ -25,9 +25,12 @@ def read_records(path: Path) -> Iterator[tuple[int, Any]]:
     Args:
         path: a UTF-8 file; empty lines between records are ignored.
 
+    A line that is not JSON where every line is a record gives the error that says so, since those
+    behind it can be read.
+
     Raises:
-        ClinicalNerError: it cannot be read, is not UTF-8, or holds no record, and for what is not
-            JSON when its turn comes; it names the line.
+        ClinicalNerError: it cannot be read, is not UTF-8, or holds no record, and for what else is
+            not JSON when its turn comes; it names the line.
     """
     for _, line in read_lines(path):
         if line.strip():
@@ -62,8 +65,7 @@ def _by_line(path: Path) -> Iterator[tuple[int, Any]]:
         # ValueError beside JSONDecodeError: a number of thousands of digits.
         except (ValueError, RecursionError) as error:
             column = error.colno if isinstance(error, json.JSONDecodeError) else 1
-            # "from None": the decoder's own error carries the note.
-            raise _not_json(path, number, column) from None
+            yield number, _not_json(path, number, column)
 
 
 def _by_value(path: Path) -> Iterator[tuple[int, Any]]:

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ...errors import ClinicalNerError
 from ..mentions import Mention, Place
 from ..offsets import UNITS, Draft, QuotedMention, Unit, is_unicode
 
@@ -111,17 +112,20 @@ def add_mentions(draft: Draft, items: list[Any], place: Place) -> None:
     """Add annotations, each [start, end, label] or an object, with a mention for each label.
 
     Those that the annotator rejected or ignored are counted. An annotation without id has its
-    number, counted over the mentions of `draft` and `items`.
+    number, counted over the mentions of `draft` and `items`. Those at fault are left out.
     """
     for number, item in enumerate(items, start=len(draft.mentions) + 1):
         answer = item.get("answer") if isinstance(item, dict) else None
-        if answer in (None, "accept"):
-            _add_mention(draft, item, f"T{number}", place)
-        elif answer in tuple(_NO_MENTION):
+        if answer in tuple(_NO_MENTION):
             draft.skipped[_NO_MENTION[answer]] += 1
-        else:
-            problem = "has an answer that is not accept, reject or ignore"
-            raise place.mention_fault(f"T{number}", draft.id, problem)
+            continue
+        try:
+            if answer not in (None, "accept"):
+                problem = "has an answer that is not accept, reject or ignore"
+                raise place.mention_fault(f"T{number}", draft.id, problem)
+            _add_mention(draft, item, f"T{number}", place)
+        except ClinicalNerError as error:
+            draft.faults.append(error)
 
 
 def _add_mention(draft: Draft, item: Any, name: str, place: Place) -> None:

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from ...errors import ClinicalNerError
 from ...files import replacing
 from ..mentions import AnnotatedText, Mention, Place, checked
 from ..offsets import Draft, Unit, depends_on_unit, settled
@@ -44,7 +45,13 @@ def read_drafts(path: Path) -> Iterator[tuple[Place, Draft]]:
     """Read all annotations of a file, without settling what their offsets count."""
     for number, (line, record) in enumerate(read_records(path), start=1):
         place, default_id = Place(path, line), f"{path.stem}-{number}"
-        for draft in _drafts(record, place, default_id):
+        try:
+            if isinstance(record, ClinicalNerError):
+                raise record
+            drafts = _drafts(record, place, default_id)
+        except ClinicalNerError as error:
+            drafts = [Draft.faulty(default_id, error)]
+        for draft in drafts:
             draft.has_id = draft.id != default_id
             yield place, draft
 

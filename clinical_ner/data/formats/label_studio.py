@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ...errors import ClinicalNerError
 from ..mentions import Place
 from ..offsets import Draft
 from .json_shapes import (
@@ -69,10 +70,13 @@ def read_task(record: Mapping[str, Any], *, place: Place, default_id: str) -> li
         draft.is_true = annotation.get("ground_truth") is True
         control = text_key if text_key in controls else next(iter(controls), None)
         for result in objects(annotation.get("result"), "a result is", place):
-            if (kind_of_result := str(result.get("type"))) in _LABELS:
-                _add_result(draft, result, control, place)
-            else:
+            if (kind_of_result := str(result.get("type"))) not in _LABELS:
                 draft.skipped[kind_of_result] += 1
+                continue
+            try:
+                _add_result(draft, result, control, place)
+            except ClinicalNerError as error:
+                draft.faults.append(error)
         drafts.append(draft)
     return drafts
 

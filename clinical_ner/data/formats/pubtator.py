@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...errors import ClinicalNerError
 from ...files import read_lines
 from ..mentions import AnnotatedText, Mention, Place
 from ..offsets import Draft, QuotedMention, Unit, settled
@@ -54,13 +55,18 @@ def read_pubtator(
             continue
         id = part[1] if part is not None else line.split("\t", 1)[0]
         if draft is None or id.strip() != draft.id:
-            raise place.fault("the line belongs to no document that has a title", _HINT)
-        if part is None:
-            _add_annotation(draft, line.split("\t"), place)
-        elif takes_abstract:
+            fault = place.fault("the line belongs to no document that has a title", _HINT)
+            yield place, settled(Draft.faulty(f"{path.stem}-{number}", fault), place)
+            continue
+        if part is not None and takes_abstract:
             draft.text += f"\n{part[3]}" if part[3] else ""
         else:
-            raise place.fault("the abstract is not behind the title", _HINT)
+            try:
+                if part is not None:
+                    raise place.fault("the abstract is not behind the title", _HINT)
+                _add_annotation(draft, line.split("\t"), place)
+            except ClinicalNerError as error:
+                draft.faults.append(error)
         takes_abstract = False
     if draft is not None:
         yield start, settled(draft, start, offsets)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from spacy.vocab import Vocab
 
 from ...errors import ClinicalNerError, InputError, check_choice, check_number
 from ...files import corpus_files
 from ..gold import get_gold
-from ..mentions import AnnotatedText, DocumentIds
+from ..mentions import FAULTY, AnnotatedText, DocumentIds
 from ..offsets import UNITS, Unit
 from ..unit_judge import UnitJudge
 from .annotators import Copies
@@ -35,17 +36,28 @@ SETTINGS: dict[Format, tuple[str, ...]] = {
     "bioc": ("offsets",),
     "docbin": (),
 }
+#: What is done about a record that is at fault.
+Errors = Literal["stop", "record"]
+ERRORS: tuple[Errors, ...] = get_args(Errors)
 _CHOICES: dict[str, tuple[str, ...]] = {"offsets": UNITS, "scheme": SCHEMES}
 
 
 def read_texts(
-    path: Path, *, format: Format | Literal["auto"] = "auto", **settings: Any
+    path: Path,
+    *,
+    format: Format | Literal["auto"] = "auto",
+    errors: Errors = "stop",
+    **settings: Any,
 ) -> Iterator[AnnotatedText]:
     """Read a corpus, one document at a time where its format lets one.
 
     Args:
         path: a file or a flat folder.
         format: "auto" to detect it from what is in the files.
+        errors: "stop" raises the first fault of a record. "record" leaves out what is at fault, an
+            annotation or a whole record, and gives the rest: see `AnnotatedText.faults`. What ends
+            the reading of a file (not UTF-8, an array that is not JSON, columns that change) is
+            raised all the same.
         settings: those that the format has (see SETTINGS); None is the default.
 
             - ``offsets``: what offsets count, one of UNITS; by default what the texts say that a
@@ -66,6 +78,7 @@ def read_texts(
             text, two documents of one id, and offsets of which it cannot be told what they count.
     """
     check_choice("format", format, ("auto", *FORMATS))
+    check_choice("errors", errors, ERRORS)
     found = detect_format(path) if format == "auto" else format
     given = {name: value for name, value in settings.items() if value is not None}
     for name, value in given.items():
@@ -80,8 +93,25 @@ def read_texts(
         if name == "n_sents":
             check_number(name, value, least=0, integer=True)
     if found == "brat":
-        return read_brat(path, **given)
-    return _read(path, corpus_files(path, SUFFIXES[found]), _READERS[found], given)
+        documents = read_brat(path, **given)
+        return _checked(((document.id, document) for document in documents), errors)
+    placed = _read(path, corpus_files(path, SUFFIXES[found]), _READERS[found], given)
+    return _checked(placed, errors)
+
+
+def _checked(placed: Iterable[_Placed], errors: Errors) -> Iterator[AnnotatedText]:
+    """Give documents of which no two have one id, and raise the first fault, if it is to stop."""
+    ids = DocumentIds()
+    for place, document in placed:
+        if document.unusable != FAULTY:
+            try:
+                ids.add(document.id, place)
+            except ClinicalNerError as error:
+                faults = (*document.faults, error)
+                document = replace(document, unusable=FAULTY, faults=faults)
+        if document.faults and errors == "stop":
+            raise document.faults[0]
+        yield document
 
 
 #: A document, and where it is.
@@ -93,14 +123,11 @@ def _read(
     files: list[Path],
     reader: Callable[..., Iterator[_Placed]],
     settings: dict[str, Any],
-) -> Iterator[AnnotatedText]:
+) -> Iterator[_Placed]:
     if reader is read_jsonl:
         settings = _survey(source, files, **settings)
-    ids = DocumentIds()
     for file in files:
-        for place, document in reader(file, **settings):
-            ids.add(document.id, place)
-            yield document
+        yield from reader(file, **settings)
 
 
 def _survey(

@@ -315,7 +315,7 @@ def test_annotations_of_a_label_studio_task(tmp_path: Path) -> None:
 def test_a_fault_is_told_behind_the_documents_before_it(tmp_path: Path) -> None:
     path = tmp_path / "notes.jsonl"
     lines = [json.dumps(record) for record in (JSON_MIN[0], {**JSON_MIN[1], "id": 2})]
-    path.write_text("\n".join([*lines, '{"text":', *lines]))
+    path.write_text("[" + ",\n".join([*lines, '{"text":']))
 
     documents = read_texts(path, format="jsonl", annotator="9")
 

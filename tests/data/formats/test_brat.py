@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from clinical_ner.data.formats.brat import read_brat, write_brat
+from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText, Mention
 from clinical_ner.errors import ClinicalNerError
 
@@ -17,14 +18,14 @@ def _write(folder: Path, name: str, text: str, *lines: str) -> None:
 
 def _read_one(folder: Path, text: str, *lines: str) -> AnnotatedText:
     _write(folder, "note", text, *lines)
-    [document] = read_brat(folder)
+    [document] = read_texts(folder, format="brat")
     return document
 
 
 def _error(folder: Path, text: str, *lines: str) -> str:
     _write(folder, "note", text, *lines)
     with pytest.raises(ClinicalNerError) as caught:
-        list(read_brat(folder))
+        list(read_texts(folder, format="brat"))
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -146,7 +147,7 @@ def _error_with_bom(folder: Path, line: str) -> str:
     (folder / "a.txt").write_text("Fever again", encoding="utf-8-sig")
     (folder / "a.ann").write_text(line, encoding="utf8")
     with pytest.raises(ClinicalNerError) as caught:
-        list(read_brat(folder))
+        list(read_texts(folder, format="brat"))
     return str(caught.value)
 
 
@@ -228,7 +229,7 @@ def test_not_utf8(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"note{suffix}").write_bytes("#\tx\n# Fieber über 39\n".encode("latin-1"))
 
     with pytest.raises(ClinicalNerError, match="line 2: not UTF-8") as caught:
-        list(read_brat(tmp_path))
+        list(read_texts(tmp_path, format="brat"))
     assert str(tmp_path / f"note{suffix}") in str(caught.value)
     assert caught.value.__suppress_context__
 
@@ -272,7 +273,7 @@ def test_unreadable_file(tmp_path: Path) -> None:
     (tmp_path / "note.ann").mkdir()
 
     with pytest.raises(ClinicalNerError, match=r"note\.ann: cannot be read"):
-        list(read_brat(tmp_path))
+        list(read_texts(tmp_path, format="brat"))
 
 
 def test_annotators_by_suffix(tmp_path: Path) -> None:
