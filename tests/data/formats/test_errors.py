@@ -85,10 +85,9 @@ CASES: dict[str, tuple[str, Any, int, list[str]]] = {
     ),
     "Prodigy, tasks that contradict each other": (
         "".join(
-            json.dumps({"text": "Denies fever.", "_input_hash": n, "_task_hash": 1, "spans": [span]})
-            + "\n"
-            for n, label in ((1, "SIGN"), (1, "DRUG"), (2, "SIGN"))
-            for span in [{"start": 7, "end": 12, "label": label}]
+            '{"text": "Denies fever.", "_input_hash": %d, "_task_hash": 1, '
+            '"spans": [{"start": 7, "end": 12, "label": "%s"}]}\n' % record
+            for record in ((1, "SIGN"), (1, "DRUG"), (2, "SIGN"))
         ), "jsonl", 1,
         ["line 2: a task about document 1 is answered again, and otherwise"],
     ),
