@@ -42,6 +42,12 @@ BIOC_ANNOTATION = {
 }
 
 
+def _asked(text: int, label: str) -> str:
+    spans = [{"start": 7, "end": 12, "label": label}]
+    task = {"text": "Denies fever.", "_input_hash": text, "_task_hash": 1, "spans": spans}
+    return f"{json.dumps(task)}\n"
+
+
 def _bioc(*annotations: dict[str, Any], id: Any = "1") -> dict[str, Any]:
     passage = {**PASSAGE, "annotations": list(annotations)}
     return {"id": id, "infons": {}, "passages": [passage], "relations": []}
@@ -84,11 +90,7 @@ CASES: dict[str, tuple[str, Any, int, list[str]]] = {
         NOTE % 1 + NOTE % 1, "jsonl", 1, ["line 2: the document's id 1 is used at "]
     ),
     "Prodigy, tasks that contradict each other": (
-        "".join(
-            '{"text": "Denies fever.", "_input_hash": %d, "_task_hash": 1, '
-            '"spans": [{"start": 7, "end": 12, "label": "%s"}]}\n' % record
-            for record in ((1, "SIGN"), (1, "DRUG"), (2, "SIGN"))
-        ), "jsonl", 1,
+        _asked(1, "SIGN") + _asked(1, "DRUG") + _asked(2, "SIGN"), "jsonl", 1,
         ["line 2: a task about document 1 is answered again, and otherwise"],
     ),
     "PubTator": (
