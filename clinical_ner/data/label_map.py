@@ -94,15 +94,18 @@ def read_label_map(path: Path) -> dict[str, str | None]:
     names: dict[str, str | None] = {}
     lines: dict[str, int] = {}
     for key, value in root.value:
-        line, label, new = key.start_mark.line + 1, _name(key), _name(value)
-        if label is None:
+        line, new = key.start_mark.line + 1, _name(value)
+        # Any, since what no format holds must be renamed.
+        label = str(key.value) if isinstance(key, ScalarNode) else ""
+        shown = label if label.isprintable() else repr(label)
+        if not label:
             raise _fault(path, line, "what is before the colon is not a label")
         if isinstance(value, ScalarNode) and value.tag == _NULL:
             new = None
         elif new is None:
-            raise _fault(path, line, f"what {label} becomes is neither a label nor null")
+            raise _fault(path, line, f"what {shown} becomes is neither a label nor null")
         if label in names:
-            raise _fault(path, line, f"{label} is on line {lines[label]} already")
+            raise _fault(path, line, f"{shown} is on line {lines[label]} already")
         names[label], lines[label] = new, line
     return names
 

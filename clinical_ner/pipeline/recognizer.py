@@ -268,9 +268,16 @@ class ClinicalNer(TrainablePipe):
             ClinicalNerError: not a usable name, or the component is initialized: the losses need
                 the counts of every tag, which a later label has not.
         """
-        if not isinstance(label, str) or not label or any(c.isspace() for c in label):
+        # Not any whitespace: spaCy's ner learns "Sign or symptom" too.
+        if (
+            not isinstance(label, str)
+            or label != label.strip()
+            or len(label.splitlines()) != 1
+            or "\t" in label
+        ):
             raise ConfigError(
-                f"A label must be a non-empty string without whitespace, got {label!r}."
+                "A label must be a string on one line, without tabs or whitespace at its edges, "
+                f"got {label!r}. Rename it in the data: clinical-ner convert --label-map."
             )
         if label in self.labels:
             return 0

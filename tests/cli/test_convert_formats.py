@@ -376,5 +376,22 @@ def test_an_output_that_cannot_hold_a_label(
 
     message = _error(capsys, tmp_path / "a.jsonl", tmp_path / "new" / "brat")
 
-    assert "cannot hold document a: the label of T1 is empty or holds whitespace" in message
+    assert "cannot hold document a: the label 'My sign' of T1 is empty or holds" in message
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("output", ["brat_folder", "a.conll"])
+def test_a_label_that_a_format_cannot_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    label = "Sign or symptom" if output == "brat_folder" else " Sign "
+    record = {"id": 1, "text": "fever", "label": [[0, 5, label]]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(record), "utf-8")
+    (tmp_path / "labels.yml").write_text(f"'{label}': Sign\n", "utf-8")
+
+    message = _error(capsys, tmp_path / "a.jsonl", tmp_path / output)
+    assert f"the label '{label}'" in message and "Rename it with --label-map" in message
+    options = ["--label-map", tmp_path / "labels.yml"]
+    assert _run(tmp_path / "a.jsonl", tmp_path / output, *options) == 0
+
+    assert _spans(list(read_texts(tmp_path / output))) == {"1": [("Sign", ((0, 5),))]}

@@ -16,6 +16,9 @@ from spacy.language import Language
 from spacy.training import Example
 from thinc.api import Model, Optimizer, fix_random_seed
 
+from clinical_ner.data.convert import convert
+from clinical_ner.data.formats.docbin import read_docbin
+
 from .examples import GOLD, KINDS, LABELS, TRAIN, make_examples, make_nlp, offsets, predicted, train
 
 Saved = Callable[[str], tuple[Language, Path]]
@@ -52,6 +55,34 @@ def test_four_documents_are_learned_to_perfection(saved: Saved, kind: str) -> No
     assert predicted(nlp) == GOLD
     scores = nlp.evaluate(make_examples(nlp))
     assert scores["ents_f"] == scores["ents_macro_f"] == 1.0
+
+
+def test_labels_of_several_words_are_learned_saved_and_scored(tmp_path: Path) -> None:
+    # Case A10 of the reports: from an export of doccano to entities.
+    texts = [f"Denies {sign} {n}, takes aspirin." for n in range(6) for sign in ("fever", "cough")]
+    records = [
+        {"id": number, "text": text, "label": [[7, 12, "Sign or symptom"], [22, 29, "DRUG"]]}
+        for number, text in enumerate(texts)
+    ]
+    source, output = tmp_path / "export.jsonl", tmp_path / "all.spacy"
+    source.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    convert(source, output)
+    nlp = make_nlp("tok2vec", Path())
+    docs = read_docbin(output, nlp.vocab)
+    examples = [Example(nlp.make_doc(doc.text), doc) for doc in docs]
+    fix_random_seed(0)
+    optimizer = nlp.initialize(lambda: examples)
+    for _ in range(20):
+        nlp.update(examples, sgd=optimizer)
+    nlp.get_pipe("ner").thresholds = {"Sign or symptom": 0.5}
+    nlp.to_disk(tmp_path / "model")
+
+    loaded = spacy.load(tmp_path / "model")
+
+    expected = [(7, 12, "Sign or symptom"), (22, 29, "DRUG")]
+    assert [offsets(loaded(text)) for text in texts] == [expected] * len(texts)
+    assert loaded.get_pipe("ner").labels == ("DRUG", "Sign or symptom")
+    assert loaded.evaluate(examples)["ents_per_type"]["Sign or symptom"]["f"] == 1.0
 
 
 @pytest.mark.parametrize("kind", KINDS)

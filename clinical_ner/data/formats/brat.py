@@ -249,8 +249,8 @@ def _with_ids(document: AnnotatedText) -> Iterator[tuple[str, Mention]]:
 
 def _line(document: AnnotatedText, id: str, mention: Mention, folder: Path) -> str:
     if mention.label.split() != [mention.label]:
-        problem = f"the label of {mention.id} is empty or holds whitespace"
-        raise cannot_hold(folder, document.id, problem, "Rename it.")
+        problem = f"the label {mention.label!r} of {mention.id} is empty or holds whitespace"
+        raise cannot_hold(folder, document.id, problem, "Rename it with --label-map.")
     quote = " ".join(document.text[start:end] for start, end in mention.fragments)
     offsets = written(mention.fragments)
     return f"{id}\t{mention.label} {offsets}\t{_LINE_BREAK.sub(' ', quote)}\n"

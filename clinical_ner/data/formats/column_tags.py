@@ -16,7 +16,8 @@ Scheme = Literal["IOB1", "IOB2", "BIOES", "BILUO", "lenient"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
 OUTSIDE = ("O", "")
-_TAG = re.compile(r"O|([BIESLU])-(\S.*)")
+# A label may hold spaces, but not at its edges.
+_TAG = re.compile(r"O|([BIESLU])-(\S(?:.*\S)?)")
 _PREFIXES = {
     "IOB1": "BI",
     "IOB2": "BI",

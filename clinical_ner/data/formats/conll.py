@@ -46,6 +46,8 @@ DOCSTART = "-DOCSTART-"
 #: Sentences of a document in a file without marks of documents, as spaCy's converter has it.
 N_SENTS = 10
 
+#: What to do with words and labels of several words.
+_TABS = "Separate all columns by tabs if words or labels hold spaces"
 _NEWDOC = re.compile(r"#\s*newdoc(?:\s+id\s*=\s*(\S.*?))?\s*")
 _TEXT = re.compile(r"#\s*document_text\s*=\s*(\".*\")\s*")
 
@@ -90,7 +92,10 @@ def looks_like_columns(lines: Sequence[str]) -> bool:
     ]
     if not rows:
         return any(line.split()[0] == DOCSTART or _NEWDOC.fullmatch(line) for line in filled)
-    return all(len(row) > 1 and parse_tag(row[-1], label="") for row in rows)
+    # Of a label with spaces in columns separated by spaces, the beginning is a tag: the reader says
+    # what is wrong with it.
+    last = min(map(len, rows)) - 1
+    return last > 0 and all(parse_tag(row[-1], label="") or parse_tag(row[last]) for row in rows)
 
 
 def read_conll(
@@ -203,10 +208,10 @@ def _parsed(
         if separator is None:
             separator, count, first = _separator(line), len(parts), number
         if len(parts) != count:
-            raise fault(
-                f"{len(parts)} columns, where line {first} has {count}",
-                "Separate columns alike on all lines, by tabs or by spaces",
-            )
+            hint = "Separate columns alike on all lines, by tabs or by spaces"
+            if len(parts) > count and "\t" not in line:
+                hint = _TABS
+            raise fault(f"{len(parts)} columns, where line {first} has {count}", hint)
         for column in (word_column, label_column):
             if not -count <= column < count:
                 raise fault(f"no column {column} among {count}", "Name another column")
@@ -217,10 +222,12 @@ def _parsed(
                 "Name the type with --label; or name another column",
             )
         if tag is None:
-            raise fault(
-                "the label column holds no tag",
-                "Write O, or a prefix, a hyphen and a label, as in B-Drug; or name another column",
+            hint = (
+                "Write O, or a prefix, a hyphen and a label, as in B-Drug; or name another column"
             )
+            if "\t" not in line and any(map(parse_tag, parts)):
+                hint += f". {_TABS}"
+            raise fault("the label column holds no tag", hint)
         if not parts[word_column].strip():
             raise fault("the word column is empty", "Fix or remove the line")
         yield number, _Word(number, parts[word_column], *tag)
@@ -359,7 +366,10 @@ def _tags(doc: Doc, id: str, path: Path) -> list[str]:
     for entity in doc.ents:
         label = entity.label_
         if parse_tag(f"B-{label}") is None or re.search(r"[\t\r\n]", label):
-            raise fault("a label is empty or holds whitespace", "Rename it.")
+            raise fault(
+                f"the label {label!r} is empty or has a tab, a line break or whitespace at an edge",
+                "Rename it with --label-map.",
+            )
         words = [token.i for token in entity if not token.text.isspace()]
         if not words:
             raise fault(f"the entity of token {entity.start} is whitespace", "Remove it.")

@@ -377,8 +377,11 @@ def test_an_empty_folder_is_written_into(tmp_path: Path) -> None:
         ([_text("", "pain")], "its id is not a file name"),
         ([_text("ä" * 101, "pain")], "its id is not a file name"),
         ([_text("a", "pain"), _text("a", "pain")], "another has its id"),
-        ([_text("a", "pain", Mention("T1", "A B", ((0, 1),)))], "label of T1 .* whitespace"),
-        ([_text("a", "pain", Mention("T1", "", ((0, 1),)))], "label of T1 is empty"),
+        (
+            [_text("a", "pain", Mention("T1", "A B", ((0, 1),)))],
+            "label 'A B' of T1 .* with --label",
+        ),
+        ([_text("a", "pain", Mention("T1", "", ((0, 1),)))], "label '' of T1 is empty"),
         ([_text("a", "pain", unusable="rejected")], "it is rejected"),
     ],
 )

@@ -110,6 +110,52 @@ def test_spaces_of_any_number_and_no_break_spaces(tmp_path: Path) -> None:
     assert _found(document) == [("5\u00a0mg", "Dose")]
 
 
+#: Case A11 of the reports.
+LABEL_OF_WORDS = "-DOCSTART- -X- O O\nDenies -X- _ O\nfever -X- _ B-Sign or symptom\nnow -X- _ O\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (LABEL_OF_WORDS, "line 3: 6 columns, where line 2 has 4. Separate all columns by tabs"),
+        ("fever B-Sign or symptom\nnow O\n", "line 1: the label column holds no tag. .* by tabs"),
+        ("now O\n5 mg B-Dose\n", "line 2: 3 columns, where line 1 has 2. Separate all .* by tabs"),
+        # Of columns that are missing, tabs are not the remedy.
+        ("now NN O\nfever B-Sign\n", "line 2: 2 columns, where line 1 has 3. Separate .* alike"),
+    ],
+)
+def test_words_and_labels_of_several_words_between_spaces(
+    tmp_path: Path, content: str, problem: str
+) -> None:
+    for format in ("auto", "conll"):
+        (tmp_path / "notes.conll").write_text(content)
+        with pytest.raises(ClinicalNerError, match=rf"notes\.conll, {problem}"):
+            list(read_texts(tmp_path / "notes.conll", format=format))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("column", [-1, 1])
+def test_words_and_labels_of_several_words_between_tabs(tmp_path: Path, column: int) -> None:
+    rows = [("Denies", "O", "_"), ("high fever", "B-Sign or symptom", "_"), ("now", "O", "_")]
+    content = "".join("\t".join(row[:2] if column < 0 else row) + "\n" for row in rows)
+
+    [document] = _read(tmp_path, content, label_column=column)
+
+    assert _found(document) == [("high fever", "Sign or symptom")]
+
+
+def test_a_label_with_spaces_at_an_edge_is_no_tag(tmp_path: Path) -> None:
+    with pytest.raises(ClinicalNerError, match="line 1: the label column holds no tag"):
+        _read(tmp_path, "fever\tB-Sign \t_\n", label_column=1)
+
+
+def test_labels_of_several_words_are_written_and_read(tmp_path: Path) -> None:
+    write_conll([_labelled("Sign or symptom", "fever", "now")], tmp_path / "notes.conll")
+
+    assert "fever\tB-Sign or symptom\n" in (tmp_path / "notes.conll").read_text()
+    [document] = read_texts(tmp_path / "notes.conll")
+    assert _found(document) == [("fever", "Sign or symptom")]
+
+
 def test_tabs_leave_spaces_to_words(tmp_path: Path) -> None:
     assert _found(_read(tmp_path, "5 mg\tB-Dose\n")[0]) == [("5 mg", "Dose")]
 
@@ -310,7 +356,12 @@ def _labelled(label: str, *words: str) -> Doc:
         ([_unknown()], "token 0 may be in an entity or not"),
         ([_doc("a\tb")], "token 0 is not a word"),
         ([_doc("-DOCSTART-")], "token 0 is not a word"),
-        ([_labelled("A\tB", "a")], "a label is empty or holds whitespace"),
+        ([_labelled("A\tB", "a")], r"the label 'A\tB' is empty or has a tab"),
+        (
+            [_labelled("A ", "a")],
+            "the label 'A ' is empty or has a tab, a line break or whitespace "
+            "at an edge. Rename it with --label-map.",
+        ),
         ([_labelled("X", " ", "a")], "the entity of token 0 is whitespace"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
