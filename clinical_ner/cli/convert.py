@@ -272,7 +272,8 @@ def _content(
 ) -> Iterator[Table | str]:
     """What became of mentions by label and by reason, and of documents."""
     yield _by_label(counts, names)
-    yield _by_reason(counts)
+    if counts.reasons:
+        yield _by_reason(counts)
     documents = counts.documents
     dropped = {code: documents[code] for code in DROPPED_DOCUMENTS if documents[code]}
     reasons = ", ".join(f"{code} {number}" for code, number in dropped.items())
@@ -312,9 +313,11 @@ def _by_label(counts: ConversionCounts, names: Mapping[str, str | None] | None) 
 
 
 def _by_reason(counts: ConversionCounts) -> Table:
+    """Why mentions were changed or dropped."""
     table = Table("action", "code", "meaning", title="Reasons", title_justify="left")
     table.add_column("mentions", justify="right")
     for action, codes in (("changed", CHANGED), ("dropped", DROPPED)):
         for code, meaning in codes.items():
-            table.add_row(action, code, meaning, str(counts.reasons[code]))
+            if number := counts.reasons[code]:
+                table.add_row(action, code, meaning, str(number))
     return table

@@ -77,11 +77,34 @@ def test_prints_the_table(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert rows["Sign_symptom"] == ["3", "1", "0", "1", "1"]
     assert rows["[bold]Severity"] == ["1", "1", "0", "0", "0"]
     assert rows["total"] == ["4", "2", "0", "1", "1"]
-    reasons = re.findall(r"(trimmed|expanded|overlap|conflict) .* (\d+) \W*\n", captured.out)
-    assert dict(reasons) == {"trimmed": "1", "expanded": "0", "overlap": "1", "conflict": "0"}
+    reasons = re.findall(r"(?:changed|dropped) [│|] (\w+) .* (\d+) \W*\n", captured.out)
+    assert dict(reasons) == {"trimmed": "1", "overlap": "1"}
     assert "Documents: 2 read, 1 kept, 1 dropped (empty_document 1)." in captured.out
     assert "Omitted, not mentions: 2 (# 1, E 1)." in captured.out
     assert captured.err == ""
+
+
+def test_without_a_reason_there_is_no_table_of_reasons(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "fever", "label": [[0, 5, "Sign"]]}')
+
+    assert _run(tmp_path / "a.jsonl", tmp_path / "a.spacy") == 0
+
+    out = capsys.readouterr().out
+    assert "Mentions" in out and "Reasons" not in out and "trimmed" not in out
+
+
+def test_a_refused_conversion_prints_its_reasons(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = '{"text": "fever", "label": [[0, 5, "Sign"], [0, 5, "Sign"], [0, 5, "Drug"]]}'
+    (tmp_path / "a.jsonl").write_text(records)
+
+    assert _run(tmp_path / "a.jsonl", tmp_path / "a.spacy", "--max-dropped", "0") == 1
+
+    out = capsys.readouterr().out
+    assert re.findall(r"dropped [│|] (\w+)", out) == ["duplicate", "conflict"]
 
 
 def test_report_accounts_for_every_document_and_mention(
