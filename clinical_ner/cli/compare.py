@@ -34,6 +34,9 @@ def compare_cli(
     base: Path = typer.Option(BASE, help="The config that overlays change."),
     epochs: int = typer.Option(0, min=0, help="Passes; 0: as the recipes say."),
     encoder: str = typer.Option("", help="Transformer in place of the recipes'; empty: their own."),
+    lang: str = typer.Option(
+        "", help="Language of the notes, in place of the recipes'; empty: their own."
+    ),
     prior_strengths: str = typer.Option(
         "", help="Further decisions of each model, with commas, in [0, 1]."
     ),
@@ -78,6 +81,7 @@ def compare_cli(
         base=base,
         epochs=epochs,
         encoder=encoder,
+        lang=lang,
         prior_strengths=parse_strengths(prior_strengths),
         dev=dev,
         test=test,

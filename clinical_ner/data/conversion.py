@@ -16,7 +16,7 @@ from spacy.tokens import Doc
 
 from ..errors import InputError
 from .flattening import CHANGES, DROPS, Candidate, FlatRules, align, choose
-from .formats.docbin import DOCUMENT_ID
+from .formats.docbin import DOCUMENT_ID, LANGUAGE
 from .gold import set_gold
 from .mentions import FAULTY, UNUSABLE, Mention
 
@@ -179,7 +179,8 @@ def to_flat_doc(
         text: the document's text, without a byte order mark.
         mentions: offsets are code points over `text` and lie within it.
         nlp: the pipeline whose tokenizer is used; nothing else of it is.
-        document: the document's id, for the rows and ``doc.user_data["clinical_ner.id"]``.
+        document: the document's id, for the rows and ``doc.user_data["clinical_ner.id"]``; the
+            language is in ``doc.user_data["clinical_ner.lang"]``.
         rules: what becomes of overlaps, of several fragments, and of edges inside tokens.
         sentences: where sentences start, for ``token.is_sent_start``; empty if it is unknown. What
             is inside a token starts none.
@@ -195,6 +196,7 @@ def to_flat_doc(
             "that offsets no longer fit. Choose another with --lang, for instance xx."
         )
     doc.user_data[DOCUMENT_ID] = document
+    doc.user_data[LANGUAGE] = nlp.lang
     if sentences:
         starts = set(sentences)
         for token in doc:

@@ -81,7 +81,7 @@ def convert(
     Args:
         source: A file or a flat folder.
         output: The file or folder to write; each Doc has its id in
-            ``user_data["clinical_ner.id"]``.
+            ``user_data["clinical_ner.id"]``, its language in ``user_data["clinical_ner.lang"]``.
         nlp: The pipeline whose tokenizer makes the words of .spacy and CoNLL files; by default
             blank English with the clinical tokenizer.
         format: Format of the source: brat, conll, jsonl, pubtator, bioc or docbin; by default

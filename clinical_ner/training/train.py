@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from configparser import Error as ConfigParserError
 from contextlib import contextmanager
@@ -20,8 +21,8 @@ from spacy.training.initialize import init_nlp
 from spacy.training.loop import train as train_loop
 from spacy.vocab import Vocab
 
-from ..data.formats.docbin import read_docbin
-from ..errors import ClinicalNerError, ConfigError, InputError, not_a_folder
+from ..data.formats.docbin import DOCUMENT_ID, LANGUAGE, read_docbin
+from ..errors import ClinicalNerError, ClinicalNerWarning, ConfigError, InputError, not_a_folder
 from ..files import write_text
 from ..model.gpu import use_gpu
 from .recipes import BASE, Recipe, problems, read_recipe
@@ -120,15 +121,18 @@ def initialize(recipe: Recipe, settings: dict[str, Any], *, gpu_id: int = -1) ->
 
     Args:
         recipe: What is trained.
-        settings: What replaces its own, {"section.setting": value}.
+        settings: What replaces its own, {"section.setting": value}; paths.train and paths.dev are
+            among it.
         gpu_id: GPU, or -1 for the CPU.
 
     Raises:
-        ClinicalNerError: Config, corpus, labels, loss or encoder do not fit.
+        ClinicalNerError: Config, corpus, its language, labels, loss or encoder do not fit.
     """
     with _config_errors(recipe.path):
         _check_settings(recipe, settings)
         config = util.load_config_from_str(recipe.text, overrides=settings, interpolate=False)
+        for path in (settings["paths.train"], settings["paths.dev"]):
+            _check_language(Path(path), config.get("nlp", {}).get("lang"))
         return init_nlp(config, use_gpu=gpu_id)
 
 
@@ -142,6 +146,32 @@ def _check_gold(path: Path) -> int:
             "a file with gold annotations."
         )
     return words
+
+
+def _check_language(path: Path, lang: str | None) -> None:
+    """Raise ClinicalNerError for documents whose tokens are those of another language.
+
+    Where conversion did not say which, as that of version 0.1, a warning does.
+    """
+    data = [
+        doc.user_data
+        for file in walk_corpus(path, FILE_TYPE)
+        for doc in read_docbin(Path(file), Vocab())
+    ]
+    languages = {of_doc[LANGUAGE] for of_doc in data if LANGUAGE in of_doc}
+    if others := sorted(languages - {lang}):
+        raise InputError(
+            f"{path}: was converted for language {', '.join(others)}, and the recipe makes a "
+            f"pipeline of '{lang}'. Give --nlp.lang {others[0]} to clinical-ner train (nlp.lang in "
+            f"the recipe), or --lang {lang} to clinical-ner convert."
+        )
+    if any(DOCUMENT_ID in of_doc and LANGUAGE not in of_doc for of_doc in data):
+        warnings.warn(
+            f"{path}: does not say for which language it was converted; it is taken for '{lang}', "
+            "that of the recipe. Convert the notes again to have it checked.",
+            ClinicalNerWarning,
+            stacklevel=2,
+        )
 
 
 def _check_settings(recipe: Recipe, settings: dict[str, Any]) -> None:

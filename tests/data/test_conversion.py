@@ -24,7 +24,7 @@ from clinical_ner.data.conversion import (
 )
 from clinical_ner.data.flattening import CHANGES, DROPS
 from clinical_ner.data.formats.brat import read_brat
-from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
+from clinical_ner.data.formats.docbin import DOCUMENT_ID, LANGUAGE, read_docbin, write_docbin
 from clinical_ner.data.mentions import FAULTY, UNUSABLE, Mention
 from clinical_ner.errors import ClinicalNerError
 
@@ -68,7 +68,7 @@ def test_doc_carries_its_id_and_text_through_a_docbin(nlp: Language, tmp_path: P
     write_docbin([doc], tmp_path / "docs.spacy")
     [read] = read_docbin(tmp_path / "docs.spacy", Vocab())
 
-    assert read.user_data == {DOCUMENT_ID: "note-7"}
+    assert read.user_data == {DOCUMENT_ID: "note-7", LANGUAGE: "en"}
     assert read.text == text
 
 

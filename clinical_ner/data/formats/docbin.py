@@ -21,6 +21,8 @@ from ...files import new_folder, replacing
 
 DOCUMENT_ID = "clinical_ner.id"
 """Key of ``doc.user_data`` under which a document's id (str) is."""
+LANGUAGE = "clinical_ner.lang"
+"""Key of the language (str) whose tokenizer conversion used; spaCy's format does not hold it."""
 _ENTITY_ATTRS = ("NORM", "ENT_IOB", "ENT_TYPE", "SENT_START")
 #: As spaCy packs a span: its id, knowledge base id and label, tokens and characters.
 _SPAN = struct.Struct(">QQQllll")

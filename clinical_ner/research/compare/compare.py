@@ -35,6 +35,7 @@ def compare(
     base: Path = BASE,
     epochs: int = 0,
     encoder: str = "",
+    lang: str = "",
     prior_strengths: Sequence[float] = (),
     dev: float | None = None,
     test: float | None = None,
@@ -54,6 +55,7 @@ def compare(
         base: complete config that overlays are merged over.
         epochs: in place of the recipes', if not 0 and not empty.
         encoder: see `epochs`.
+        lang: language of the notes; see `epochs`.
         prior_strengths: further decisions in [0, 1], each a row for every recipe with a posterior.
         dev: of the division of a brat folder; 0.1, 0.2 and 0 by default.
         test: see `dev`.
@@ -76,9 +78,18 @@ def compare(
     pictures = [output / f"types{suffix}{end}" for end in (".png", ".svg")]
     check_can_draw(pictures[0].name)
     read = read_recipes(list(recipes), base)
+    for recipe in read:
+        if lang:
+            recipe.config["nlp"]["lang"] = lang
     use_gpu(gpu_id)
     with _staging(output) as staging:
-        files, division = divide(corpus, staging, dev=dev, test=test, seed=split_seed)
+        files, division = divide(
+            *(corpus, staging),
+            lang=read[0].config["nlp"]["lang"],
+            dev=dev,
+            test=test,
+            seed=split_seed,
+        )
         mentions = count_mentions(files["train"])
         for part in ("dev", score_on):
             count_mentions(files[part])

@@ -9,7 +9,7 @@ from typing import Any
 
 from spacy.vocab import Vocab
 
-from ...data.convert import convert
+from ...data.convert import blank, convert
 from ...data.gold import read_gold
 from ...data.split.split import REPORT, split
 from ...data.split.stratify import PARTS
@@ -24,6 +24,7 @@ def divide(
     corpus: Path,
     folder: Path,
     *,
+    lang: str,
     dev: float | None,
     test: float | None,
     seed: int | None,
@@ -33,6 +34,7 @@ def divide(
     Args:
         corpus: a brat folder, or a folder that holds train.spacy, dev.spacy and test.spacy.
         folder: where the notes of a brat folder are converted and divided.
+        lang: language whose tokenizer conversion uses.
         dev: of that division.
         test: see `dev`.
         seed: see `dev`.
@@ -66,7 +68,7 @@ def divide(
         )
     else:
         division = {**DIVISION, **given}
-        convert(corpus, folder / "all.spacy")
+        convert(corpus, folder / "all.spacy", nlp=blank(lang))
         split(folder / "all.spacy", folder, **division)
         files = {part: folder / path.name for part, path in files.items()}
     seen: dict[str, Path] = {}
