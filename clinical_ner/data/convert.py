@@ -147,6 +147,8 @@ def convert(
             refused = error
     if refused is not None:
         raise refused
+    if not conversion.counts.documents:
+        warnings.warn(f"{source}: holds no documents.", ClinicalNerWarning, stacklevel=2)
     return conversion.counts
 
 
@@ -237,6 +239,9 @@ class _Conversion:
             if not is_empty:
                 yield doc
         total = self.counts.total
+        if trains and not self.counts.documents:
+            message = f"{self.source}: holds no documents, and clinical-ner train needs some."
+            raise ConversionRefusedError(message, self.counts)
         if trains and total.kept + total.changed == 0:
             message = (
                 f"{self.source}: without entities, none of its {total.read} mentions can be used. "

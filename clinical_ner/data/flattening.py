@@ -136,7 +136,8 @@ def align(
         return "misaligned"
     if rules.misaligned == "contract":
         contracted = _contracted(span, *kept)
-        if contracted is None:
+        # Of a bridged mention the gap alone may be left.
+        if contracted is None or not _holds_any(contracted, text, mention.fragments):
             return "misaligned"
         return Candidate(index, contracted, (*codes, "contracted"))
     return Candidate(index, span, (*codes, "expanded"))
@@ -207,6 +208,14 @@ def _contracted(span: Span, start: int, end: int) -> Span | None:
     if not inside:
         return None
     return Span(span.doc, inside[0], inside[-1] + 1, label=span.label)
+
+
+def _holds_any(span: Span, text: str, fragments: Iterable[tuple[int, int]]) -> bool:
+    """Whether a span has a part of a fragment in it that is not whitespace."""
+    return any(
+        text[max(start, span.start_char) : min(end, span.end_char)].strip()
+        for start, end in fragments
+    )
 
 
 def _precedence(candidate: Candidate, rules: FlatRules) -> tuple[int, ...]:

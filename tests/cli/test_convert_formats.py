@@ -395,3 +395,22 @@ def test_a_label_that_a_format_cannot_hold(
     assert _run(tmp_path / "a.jsonl", tmp_path / output, *options) == 0
 
     assert _spans(list(read_texts(tmp_path / output))) == {"1": [("Sign", ((0, 5),))]}
+
+
+@pytest.mark.parametrize("content", ["[]", '{"documents": []}', "# nothing but a comment O\n"])
+def test_a_corpus_without_documents(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:  # H2
+    source = tmp_path / "notes.json"
+    source.write_text(content)
+    format = "conll" if content.startswith("#") else "auto"
+
+    assert _run(source, tmp_path / "out.jsonl", "--format", format) == 0
+    captured = capsys.readouterr()
+    assert captured.err == f"clinical-ner: {source}: holds no documents.\n"
+    assert "Documents: 0 read" in captured.out and (tmp_path / "out.jsonl").read_text() == ""
+
+    assert _run(source, tmp_path / "out.spacy", "--format", format) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"clinical-ner: {source}: holds no documents, and ")
+    assert captured.err.count("\n") == 1 and not (tmp_path / "out.spacy").exists()

@@ -221,3 +221,45 @@ def test_fragments_that_only_whitespace_separates_are_one_piece() -> None:
     text = "chest \n pain or pressure"
     assert joined(text, [(16, 24), (8, 12), (0, 5)]) == [(0, 12), (16, 24)]
     assert joined(text, [(0, 8), (2, 5)]) == [(0, 8)]
+
+
+@pytest.mark.parametrize(
+    ("fragments", "entities"),
+    [
+        ([(1, 3), (9, 11)], []),  # parts of "left" and "right": "and" would be left
+        ([(0, 4), (9, 11)], ["left and"]),
+        ([(1, 3), (9, 14)], ["and right"]),
+        ([(1, 3), (4, 5), (9, 11)], []),  # whitespace is no part
+        ([(1, 3), (6, 7), (9, 11)], ["and"]),
+    ],
+)
+def test_a_gap_alone_is_no_entity(  # H5
+    nlp: Language, fragments: Fragments, entities: list[str]
+) -> None:
+    rules = {"discontinuous": "span", "misaligned": "contract"}
+    found, rows = _flat(nlp, "left and right", ("Side", fragments), **rules)
+
+    assert [text for text, _ in found] == entities
+    if not entities:
+        assert _codes(rows) == [("dropped", ("misaligned",))]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    discontinuous=st.sampled_from(["merge-wrapped", "longest", "span"]),
+    misaligned=st.sampled_from(["expand", "contract", "drop"]),
+)
+def test_every_entity_has_a_part_of_its_mention(
+    nlp: Language, seed: int, discontinuous: str, misaligned: str
+) -> None:
+    note = document(random.Random(seed), "note", pieces=(2, 3))
+    for mention in note.mentions:
+        given = (mention.label, list(mention.fragments))
+        rules = {"discontinuous": discontinuous, "misaligned": misaligned}
+        _, [row] = _flat(nlp, note.text, given, **rules)
+        if row.new_start is not None and row.new_end is not None:
+            assert any(
+                note.text[max(start, row.new_start) : min(end, row.new_end)].strip()
+                for start, end in mention.fragments
+            )

@@ -125,10 +125,17 @@ def _assembled(document: BioCDocument, unit: Unit, place: Place) -> Draft:
         annotations += part.annotations
     for passage in document.passages:
         pieces += _pieces(passage, document.id, place)
-    position = 0
+    # What no passage covers is filled, so that an offset at fault would fill the memory.
+    position, most = 0, place.path.stat().st_size
     for offset, piece in sorted(pieces, key=lambda item: item[0]):
         if offset < position:
             raise _fault(place, f"passages of document {document.id} overlap")
+        if offset > most:
+            raise _fault(
+                place,
+                f"a passage of document {document.id} starts at {offset}, beyond what the file "
+                f"holds ({most} bytes)",
+            )
         draft.text += "\n".rjust(offset - position) if offset > position else ""
         draft.text += piece
         position = offset + width(piece, unit)

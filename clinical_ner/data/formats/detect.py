@@ -5,6 +5,8 @@ A .spacy file that holds JSON is JSON: people rename files.
 
 from __future__ import annotations
 
+import re
+from codecs import getincrementaldecoder
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -17,7 +19,7 @@ from .conll import looks_like_columns
 from .json_records import read_records
 from .json_shapes import MENTIONS, keys, kind
 from .label_studio import is_task
-from .pubtator import is_title
+from .pubtator import follows, is_title
 from .spacy_json import is_training_document
 
 Format = Literal["brat", "conll", "jsonl", "pubtator", "bioc", "docbin"]
@@ -35,6 +37,8 @@ SUFFIXES: dict[Format, tuple[str, ...]] = {
 _SUFFIXES = sorted({suffix for name in FORMATS if name != "brat" for suffix in SUFFIXES[name]})
 #: How data of zlib starts (RFC 1950), one for each grade of compression.
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
+#: How JSON starts, and no word.
+_JSON = re.compile(r'\{\s*"|\[\s*[{\["]')
 #: Lines from which a format is detected; enough for a few comments and a sentence.
 _LINES = 40
 
@@ -52,7 +56,7 @@ def detect_format(path: Path) -> Format:
     if path.is_dir():
         return _of_folder(path)
     [file] = corpus_files(path, _SUFFIXES)
-    return _of_file(file)
+    return _of_file(file) or "jsonl"
 
 
 def _of_folder(folder: Path) -> Format:
@@ -61,17 +65,19 @@ def _of_folder(folder: Path) -> Format:
         return "brat"
     found: dict[Format, Path] = {}
     for file in corpus_files(folder, _SUFFIXES):
-        found.setdefault(_of_file(file), file)
+        if (format := _of_file(file)) is not None:
+            found.setdefault(format, file)
     if len(found) > 1:
         seen = ", ".join(f"{file.name}: {name}" for name, file in found.items())
         raise InputError(
             f"{folder}: holds files of several formats ({seen}). Put each format's files into a "
             "folder of its own."
         )
-    return next(iter(found))
+    return next(iter(found), "jsonl")
 
 
-def _of_file(path: Path) -> Format:
+def _of_file(path: Path) -> Format | None:
+    """Detect the format of a file, None for an empty list in JSON, which may be of several."""
     if path.suffix == ".ann":
         raise _unknown(path, "brat standoff: name the folder of the file, with its .txt files")
     if _is_docbin(path):
@@ -80,13 +86,16 @@ def _of_file(path: Path) -> Format:
     filled = [line for line in lines if line.strip()]
     if not filled:
         raise _unknown(path, "an empty file" if len(lines) < _LINES else "empty lines")
+    columns = looks_like_columns(lines)
     first = filled[0].lstrip()
-    if is_title(filled[0]):
-        return "pubtator"
-    if looks_like_columns(lines):
-        return "conll"
-    if first.startswith(("{", "[")):
+    # JSON first, since a note in it may hold what another format begins with. A word of columns may
+    # be a bracket, though.
+    if _JSON.match(first) or (first[0] in "{[" and not columns):
         return _of_json(path)
+    if is_title(filled[0]) and not (columns and filled[1:] and not follows(*filled[:2])):
+        return "pubtator"
+    if columns:
+        return "conll"
     if "\x00" in "".join(lines):
         raise _unknown(path, "a binary file")
     raise _unknown(path, "text whose lines are neither columns with a tag nor JSON nor PubTator's")
@@ -96,14 +105,24 @@ def _is_docbin(path: Path) -> bool:
     """Whether a file starts as zlib writes it, in which DocBin packs everything."""
     try:
         with path.open("rb") as file:
-            head = file.read(2)
+            head = file.read(1000)
     except OSError as error:
         raise cannot_be_read(path, error.strerror) from error
-    return head in _ZLIB
+    if head[:2] not in _ZLIB:
+        return False
+    # "x^" is such a start too, as in "x^2".
+    try:
+        getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
-def _of_json(path: Path) -> Format:
-    _, record = next(read_records(path))
+def _of_json(path: Path) -> Format | None:
+    first = next(read_records(path), None)
+    if first is None:
+        return None
+    _, record = first
     if isinstance(record, ClinicalNerError):
         raise record
     if is_bioc(record):

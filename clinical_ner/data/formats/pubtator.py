@@ -36,6 +36,12 @@ def is_title(line: str) -> bool:
     return part is not None and part[2] == "t"
 
 
+def follows(title: str, line: str) -> bool:
+    """Whether a line is of the document that a title begins: its abstract, or an annotation."""
+    id = title.partition("|")[0]
+    return line.startswith((f"{id}|a|", f"{id}\t"))
+
+
 def read_pubtator(
     path: Path, *, offsets: Unit | None = None
 ) -> Iterator[tuple[Place, AnnotatedText]]:

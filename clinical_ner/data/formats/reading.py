@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from spacy.vocab import Vocab
 
-from ...errors import ClinicalNerError, InputError, check_choice, check_number
+from ...errors import ClinicalNerError, ClinicalNerWarning, InputError, check_choice, check_number
 from ...files import corpus_files
 from ..gold import get_gold
 from ..mentions import FAULTY, AnnotatedText, DocumentIds
@@ -127,7 +127,12 @@ def _read(
     if reader is read_jsonl:
         settings = _survey(source, files, **settings)
     for file in files:
-        yield from reader(file, **settings)
+        is_empty = reader is not read_jsonl
+        for placed in reader(file, **settings):
+            is_empty = False
+            yield placed
+        if is_empty and len(files) > 1:
+            _warn_of_empty(file)
 
 
 def _survey(
@@ -137,14 +142,24 @@ def _survey(
     copies, judge, is_whole = Copies(annotator), UnitJudge(), False
     # What is at fault is raised when it is read again, behind the documents before it.
     with suppress(ClinicalNerError):
-        for place, draft in chain.from_iterable(map(read_drafts, files)):
-            copies.add(draft, place)
-            if offsets is None:
-                judge.add(draft, place)
+        for file in files:
+            is_empty = True
+            for place, draft in read_drafts(file):
+                is_empty = False
+                copies.add(draft, place)
+                if offsets is None:
+                    judge.add(draft, place)
+            if is_empty and len(files) > 1:
+                _warn_of_empty(file)
         is_whole = True
     copies.decide(source, is_whole=is_whole)
     judge.decide(source)
     return {"copies": copies, "judge": judge, "offsets": offsets}
+
+
+def _warn_of_empty(file: Path) -> None:
+    # Of a corpus that is one file, its user says what that means.
+    warnings.warn(f"{file}: holds no documents.", ClinicalNerWarning, stacklevel=2)
 
 
 def _read_docbin(path: Path) -> Iterator[_Placed]:

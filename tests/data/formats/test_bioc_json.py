@@ -186,3 +186,19 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(ClinicalNerError, match=r"pip install 'clinical-ner\[bioc\]'"):
         _read(tmp_path, NOTE)
+
+
+@pytest.mark.parametrize("offset", [3_000_000_000, 200_000_000, 2000])
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("as_sentence", [True, False])
+def test_a_passage_beyond_what_the_file_holds(
+    tmp_path: Path, offset: int, before: int, as_sentence: bool
+) -> None:  # H3
+    passage = _passage(offset, "Fever.", _annotation(offset, "Fever"))
+    if as_sentence:
+        passage = _passage(0, None, sentences=[passage])
+    passages = [_passage(0, "Pain.")] * before + [passage]
+
+    for unit in (None, "utf-16"):
+        with pytest.raises(ClinicalNerError, match=f"document 7 starts at {offset}, beyond what"):
+            _read(tmp_path, _document(*passages), offsets=unit)

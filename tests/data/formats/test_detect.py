@@ -49,6 +49,52 @@ def test_contents(tmp_path: Path, content: str, format: str, mark: str, end: str
     assert _detected(tmp_path, mark + content.replace("\n", end)) == format
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Fever |t| noted today.",  # H1: PubTator's title
+        "7|t|Fever",
+        "He said I-think",  # a tag in the last column
+        "-DOCSTART- O",
+        "# newdoc id = a",
+        "T1\tSign 0 5\tFever",
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("as_array", [True, False])
+def test_json_comes_first(tmp_path: Path, text: str, indent: int | None, as_array: bool) -> None:
+    record = {"id": 1, "label": [[0, 5, "SIGN"]], "text": text}
+    content = json.dumps([record] if as_array else record, indent=indent)
+
+    assert _detected(tmp_path, content) == "jsonl"
+    # Damaged JSON too, since its reader says where.
+    with pytest.raises(ClinicalNerError, match="line .*: not JSON"):
+        _detected(tmp_path, content.replace(": 1", ": "))
+
+
+@pytest.mark.parametrize(
+    ("content", "format"),
+    [
+        ("a|t|b\tO\nfever\tB-Sign\n", "conll"),
+        ("a|t|b O\nfever B-Sign\n", "conll"),
+        ("7|t|Lack of vitamin B-12\n", "pubtator"),
+        ("7|t|Lack of vitamin B-12\n7|a|and hepatitis B-negative\n", "pubtator"),
+        ("x^2 O\nfever B-Sign\n", "conll"),  # as zlib begins
+        ("[ O\nfever B-Sign\n", "conll"),
+    ],
+)
+def test_what_two_formats_may_begin_with(tmp_path: Path, content: str, format: str) -> None:
+    assert _detected(tmp_path, content) == format
+
+
+def test_an_empty_list_is_of_any_format(tmp_path: Path) -> None:  # H2
+    assert _detected(tmp_path, "[]\n", "a.json") == "jsonl"
+    assert detect_format(tmp_path) == "jsonl"
+
+    (tmp_path / "b.json").write_text(json.dumps([NOTE]))
+    assert detect_format(tmp_path) == "bioc"
+
+
 def test_the_name_says_nothing(tmp_path: Path) -> None:
     assert _detected(tmp_path, COLUMNS, "notes.json") == "conll"
     assert _detected(tmp_path, json.dumps(SHAPES["doccano"]), "notes.spacy") == "jsonl"

@@ -15,7 +15,7 @@ from clinical_ner.data.formats.docbin import write_docbin
 from clinical_ner.data.formats.jsonl import write_jsonl
 from clinical_ner.data.formats.reading import SETTINGS, read_texts
 from clinical_ner.data.mentions import AnnotatedText, Mention
-from clinical_ner.errors import ClinicalNerError
+from clinical_ner.errors import ClinicalNerError, ClinicalNerWarning
 
 from .examples import spans, write_bioc_json, write_pubtator
 
@@ -66,3 +66,15 @@ def test_a_setting_is_taken_or_refused(tmp_path: Path, format: Any) -> None:
 def test_an_unknown_format(tmp_path: Path) -> None:
     with pytest.raises(ClinicalNerError, match="format must be one of auto, brat"):
         read_texts(tmp_path, format="xml")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("format", ["jsonl", "bioc"])
+def test_a_file_without_documents_among_others(tmp_path: Path, format: Any) -> None:  # H2
+    WRITERS[format](tmp_path / "notes.json")
+    (tmp_path / "a.json").write_text("[\n]\n")
+
+    with pytest.warns(ClinicalNerWarning) as caught:
+        documents = list(read_texts(tmp_path))
+
+    assert [spans(document) for document in documents] == [spans(NOTE)]
+    assert [str(w.message) for w in caught] == [f"{tmp_path / 'a.json'}: holds no documents."]
