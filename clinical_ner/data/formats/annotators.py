@@ -5,13 +5,14 @@ Which records are of one text is known when all of a corpus were seen, so that i
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ...errors import InputError
+from ...errors import ClinicalNerWarning, InputError
 from ..mentions import FAULTY, Place
 from ..offsets import Draft, QuotedMention
 
@@ -227,6 +228,13 @@ def _merged(copies: list[_Placed]) -> list[_Placed]:
     copies = _without(copies, "ignored")
     if any(len(draft.mentions) != 1 for _, draft in copies):
         copies = _without(copies, "rejected")
+    elif any(draft.unusable is not None for _, draft in copies):
+        warnings.warn(
+            f"{copies[0][0].path}: tasks about one span each are merged. Words outside of the "
+            "spans count as annotated, which is wrong if few spans were asked about.",
+            ClinicalNerWarning,
+            stacklevel=2,
+        )
     place, result = copies[0]
     by_task: dict[Hashable, Draft] = {}
     for there, draft in copies:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText
-from clinical_ner.errors import ClinicalNerError
+from clinical_ner.errors import ClinicalNerError, ClinicalNerWarning
 
 TEXT = "Denies fever, takes aspirin."
 FEVER = {"start": 7, "end": 12, "label": "SIGN"}
@@ -228,6 +229,16 @@ def test_tasks_of_one_text(
     assert [mention.id for mention in document.mentions] == [
         f"T{number}" for number in range(1, len(document.mentions) + 1)
     ]
+
+
+def test_merging_answers_about_spans_says_what_they_leave_open(tmp_path: Path) -> None:
+    with pytest.warns(
+        ClinicalNerWarning, match=r"notes\.jsonl: tasks about one span each are merged"
+    ):
+        _read(tmp_path, *BINARY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ClinicalNerWarning)
+        _read(tmp_path, _task(FEVER, ASPIRIN, answer="reject"), _task(FEVER, task=2))
 
 
 def test_tasks_of_one_text_are_merged_for_each_annotator(tmp_path: Path) -> None:
