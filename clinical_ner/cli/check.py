@@ -60,7 +60,11 @@ def check_cli(
     label_column: int | None = typer.Option(None, help="Column of the tags, from 0 (conll)."),
     word_column: int | None = typer.Option(None, help="Column of the words, from 0 (conll)."),
     scheme: str | None = typer.Option(None, help="Scheme of the tags (conll)."),
-    label: str | None = typer.Option(None, help="Type of tags without one (conll)."),
+    label: str | None = typer.Option(None, help="Type of tags without one (conll, huggingface)."),
+    tag_names: Path | None = typer.Option(
+        None, help="Names of tags that are numbers, one a line (huggingface)."
+    ),
+    layer: str | None = typer.Option(None, help="Which spans are entities (webanno)."),
     n_sents: int | None = typer.Option(
         None, min=0, help="Sentences of a document where a file marks none, 0 for all (conll)."
     ),
@@ -121,6 +125,8 @@ def check_cli(
             scheme=scheme,
             n_sents=n_sents,
             label=label,
+            tag_names=tag_names,
+            layer=layer,
         )
         report = check_parts(
             parts,

@@ -67,7 +67,14 @@ def convert_cli(
         "from them].",
     ),
     label: str | None = typer.Option(
-        None, metavar="NAME", help="conll: the type of tags without one (B, I, O)."
+        None, metavar="NAME", help="conll, huggingface: the type of tags without one (B, I, O)."
+    ),
+    tag_names: Path | None = typer.Option(
+        None, metavar="FILE", help="huggingface: names of tags that are numbers, one a line, or as "
+        "JSON."
+    ),
+    layer: str | None = typer.Option(
+        None, metavar="LAYER.FEATURE", help="webanno: which spans are entities."
     ),
     n_sents: int | None = typer.Option(
         None, metavar="N", min=0, help="conll: sentences of a document where a file does not mark "
@@ -132,7 +139,8 @@ def convert_cli(
     """Convert an annotated corpus to spaCy's .spacy format, or to another.
 
     Read and written: brat standoff, CoNLL columns, JSON of annotation tools (doccano, Prodigy,
-    Label Studio, spaCy), and .spacy. Only read: PubTator, BioC JSON.
+    Label Studio, NER Annotator, spaCy), and .spacy. Only read: Hugging Face's tokens with tags,
+    WebAnno TSV 3, PubTator, BioC (JSON and XML).
 
     Entities in .spacy and conll can neither overlap nor have gaps, nor cut tokens: every mention is
     kept, changed or dropped, after --overlap, --discontinuous and --misaligned. In .spacy all of
@@ -187,6 +195,8 @@ def convert_cli(
                 scheme=scheme,
                 n_sents=n_sents,
                 label=label,
+                tag_names=tag_names,
+                layer=layer,
                 offsets=offsets,
             )
     except ConversionRefusedError as error:

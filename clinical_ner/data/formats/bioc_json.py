@@ -7,7 +7,7 @@ other tools a document a line: all are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,16 +56,23 @@ def read_bioc_json(
         if isinstance(record, ClinicalNerError):
             yield place, settled(Draft.faulty(f"{path.stem}-{line}", record), place)
             continue
-        for number, document in enumerate(_documents(record, place), start=1):
-            try:
-                if isinstance(document, ClinicalNerError):
-                    raise document
-                found = _annotated(document, offsets, place)
-            except ClinicalNerError as error:
-                id = f"{path.stem}-{line}-{number}"
-                id = id if isinstance(document, ClinicalNerError) else document.id
-                found = settled(Draft.faulty(id, error), place)
-            yield place, found
+        yield from annotated(_documents(record, place), offsets, place)
+
+
+def annotated(
+    documents: Iterable[BioCDocument | ClinicalNerError], unit: Unit | None, place: Place
+) -> Iterator[tuple[Place, AnnotatedText]]:
+    """Settle the documents of a collection; an error is in place of one that cannot be read."""
+    for number, document in enumerate(documents, start=1):
+        try:
+            if isinstance(document, ClinicalNerError):
+                raise document
+            found = _annotated(document, unit, place)
+        except ClinicalNerError as error:
+            id = f"{place.path.stem}-{place.line}-{number}"
+            id = id if isinstance(document, ClinicalNerError) else document.id
+            found = settled(Draft.faulty(id, error), place)
+        yield place, found
 
 
 def _documents(record: Any, place: Place) -> Iterator[BioCDocument | ClinicalNerError]:

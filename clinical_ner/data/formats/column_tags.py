@@ -81,6 +81,12 @@ def detect_scheme(tags: Iterable[tuple[str, str] | None]) -> Scheme:
     return "IOB1" if "I" in first and "B" not in first else "IOB2"
 
 
+def lenient_scheme(scheme: Scheme, prefix: str) -> Scheme:
+    """Give a scheme that takes a tag where another does not allow it."""
+    # IOB1 has no order that B and I could break.
+    return "IOB1" if scheme == "IOB2" and prefix in "BI" else "lenient"
+
+
 def chunks(tags: Sequence[tuple[str, str]], scheme: Scheme) -> list[tuple[int, int, str]]:
     """Give the chunks that the tags of a sentence mark, as (first, last + 1, label).
 

@@ -37,6 +37,7 @@ from .column_tags import (
     chunks,
     detect_scheme,
     is_bare,
+    lenient_scheme,
     located,
     parse_tag,
 )
@@ -48,6 +49,9 @@ N_SENTS = 10
 
 #: What to do with words and labels of several words.
 _TABS = "Separate all columns by tabs if words or labels hold spaces"
+#: The numbers of words, with that of the sentence before them or not, and the first ones.
+_NUMBER = re.compile(r"\d+(-\d+)?")
+_FIRST = ("0", "1", "1-1")
 _NEWDOC = re.compile(r"#\s*newdoc(?:\s+id\s*=\s*(\S.*?))?\s*")
 _TEXT = re.compile(r"#\s*document_text\s*=\s*(\".*\")\s*")
 
@@ -113,7 +117,11 @@ def read_conll(
     document's number if the file begins several. Other comments (lines that start with # and are no
     words) are ignored. A file is read twice, one document being held at a time.
     """
-    found, has_marks = _survey(_parsed(path, word_column, label_column, label))
+    found, has_marks, numbered = _survey(_parsed(path, word_column, label_column, label))
+    if numbered is not None:
+        raise Place(path, numbered).fault(
+            "the word column holds numbers only", "Name the column of the words with --word-column"
+        )
     most = 0 if has_marks else N_SENTS if n_sents is None else n_sents
     documents = _documents(_parsed(path, word_column, label_column, label), most)
     begun = list(islice(documents, 2))
@@ -137,17 +145,27 @@ def read_conll(
         yield Place(path, document.line), annotated
 
 
-def _survey(lines: Iterable[tuple[int, _Line]]) -> tuple[Scheme, bool]:
-    """Detect the scheme of a file's tags, and whether it marks its documents or says their text."""
+def _survey(lines: Iterable[tuple[int, _Line]]) -> tuple[Scheme, bool, int | None]:
+    """Detect the scheme of a file's tags, and whether it marks its documents or says their text.
+
+    The third is where the words begin that are only the numbers of words, as in CoNLL-U.
+    """
     has_marks = False
+    first: _Word | None = None
+    numbered = 0
 
     def tags() -> Iterator[tuple[str, str] | None]:
-        nonlocal has_marks
+        nonlocal has_marks, first, numbered
         for _, line in lines:
             has_marks = has_marks or isinstance(line, _Start | str)
+            if isinstance(line, _Word):
+                first = first or line
+                is_number = first.word in _FIRST and _NUMBER.fullmatch(line.word) is not None
+                numbered = numbered + 1 if is_number and numbered >= 0 else -1
             yield (line.prefix, line.label) if isinstance(line, _Word) else None
 
-    return detect_scheme(tags()), has_marks
+    scheme = detect_scheme(tags())
+    return scheme, has_marks, first.line if first is not None and numbered > 1 else None
 
 
 def _documents(lines: Iterator[tuple[int, _Line]], most: int) -> Iterator[_Document]:
@@ -262,8 +280,7 @@ def _annotated(document: _Document, id: str, scheme: Scheme, path: Path) -> Anno
             found = chunks([(word.prefix, word.label) for word in sentence], scheme)
         except TagFaultError as error:
             word = sentence[error.index]
-            # IOB1 has no order that B and I could break.
-            other = "IOB1" if scheme == "IOB2" and word.prefix in "BI" else "lenient"
+            other = lenient_scheme(scheme, word.prefix)
             hint = f"Fix the tag, or read leniently with --scheme {other}"
             raise Place(path, word.line).fault(f"{error} ({scheme})", hint) from None
         for first, last, label in found:

@@ -16,31 +16,35 @@ from ...errors import ClinicalNerError, InputError, cannot_be_read
 from ...files import corpus_files, read_lines
 from .bioc_json import is_bioc
 from .conll import looks_like_columns
+from .huggingface import is_tagged
 from .json_records import read_records
 from .json_shapes import MENTIONS, keys, kind
 from .label_studio import is_task
+from .ner_annotator import is_project
 from .pubtator import follows, is_title
 from .spacy_json import is_training_document
+from .unread import LINES, known_columns, known_head, known_record, known_text, root
+from .webanno import is_webanno
 
-Format = Literal["brat", "conll", "jsonl", "pubtator", "bioc", "docbin"]
+Format = Literal["brat", "conll", "jsonl", "huggingface", "webanno", "pubtator", "bioc", "docbin"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 #: Endings, in lower case, of the files that are read in a folder.
 SUFFIXES: dict[Format, tuple[str, ...]] = {
     "brat": (".txt", ".ann"),
     "conll": (".conll", ".iob", ".iob2", ".bio", ".bioes", ".bilou", ".biluo", ".tsv", ".txt"),
     "jsonl": (".jsonl", ".json", ".ndjson"),
+    "huggingface": (".jsonl", ".json", ".ndjson"),
+    "webanno": (".tsv",),
     "pubtator": (".pubtator", ".txt"),
-    "bioc": (".json", ".jsonl"),
+    "bioc": (".json", ".jsonl", ".xml"),
     "docbin": (".spacy",),
 }
 
 _SUFFIXES = sorted({suffix for name in FORMATS if name != "brat" for suffix in SUFFIXES[name]})
-#: How data of zlib starts (RFC 1950), one for each grade of compression.
+#: How data of zlib, in which DocBin packs everything, starts: one for each grade (RFC 1950).
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 #: How JSON starts, and no word.
 _JSON = re.compile(r'\{\s*"|\[\s*[{\["]')
-#: Lines from which a format is detected; enough for a few comments and a sentence.
-_LINES = 40
 
 
 def detect_format(path: Path) -> Format:
@@ -80,42 +84,53 @@ def _of_file(path: Path) -> Format | None:
     """Detect the format of a file, None for an empty list in JSON, which may be of several."""
     if path.suffix == ".ann":
         raise _unknown(path, "brat standoff: name the folder of the file, with its .txt files")
-    if _is_docbin(path):
-        return "docbin"
-    lines = [line for _, line in islice(read_lines(path), _LINES)]
+    head = _head(path)
+    # "x^" is such a start too, as in "x^2".
+    if not _is_text(head):
+        if head[:2] in _ZLIB:
+            return "docbin"
+        if known := known_head(head):
+            raise _unread(path, *known)
+    lines = [line for _, line in islice(read_lines(path), LINES)]
     filled = [line for line in lines if line.strip()]
     if not filled:
-        raise _unknown(path, "an empty file" if len(lines) < _LINES else "empty lines")
+        raise _unknown(path, "an empty file" if len(lines) < LINES else "empty lines")
     columns = looks_like_columns(lines)
     first = filled[0].lstrip()
+    if is_webanno(first):
+        return "webanno"
+    if root(lines) == "collection":
+        return "bioc"
     # JSON first, since a note in it may hold what another format begins with. A word of columns may
     # be a bracket, though.
     if _JSON.match(first) or (first[0] in "{[" and not columns):
         return _of_json(path)
     if is_title(filled[0]) and not (columns and filled[1:] and not follows(*filled[:2])):
         return "pubtator"
+    if known := known_columns(lines):
+        raise _unread(path, *known)
     if columns:
         return "conll"
     if "\x00" in "".join(lines):
         raise _unknown(path, "a binary file")
+    if known := known_text(lines):
+        raise _unread(path, *known)
     raise _unknown(path, "text whose lines are neither columns with a tag nor JSON nor PubTator's")
 
 
-def _is_docbin(path: Path) -> bool:
-    """Whether a file starts as zlib writes it, in which DocBin packs everything."""
+def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            head = file.read(1000)
+            return file.read(1000)
     except OSError as error:
         raise cannot_be_read(path, error.strerror) from error
-    if head[:2] not in _ZLIB:
-        return False
-    # "x^" is such a start too, as in "x^2".
+
+
+def _is_text(head: bytes) -> bool:
     try:
-        getincrementaldecoder("utf-8")().decode(head)
+        return "\x00" not in getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
-        return True
-    return False
+        return False
 
 
 def _of_json(path: Path) -> Format | None:
@@ -128,13 +143,21 @@ def _of_json(path: Path) -> Format | None:
     if is_bioc(record):
         return "bioc"
     is_pair = isinstance(record, list) and len(record) == 2 and isinstance(record[1], dict)
-    if is_pair or is_task(record) or is_training_document(record):
+    if is_pair or is_task(record) or is_training_document(record) or is_project(record):
         return "jsonl"
+    if is_tagged(record):
+        return "huggingface"
     if not isinstance(record, dict):
         raise _unknown(path, f"JSON, of which the first record is {kind(record)}")
     if any(key in record for key in (*MENTIONS, "answer", "_input_hash")):
         return "jsonl"
+    if known := known_record(record):
+        raise _unread(path, *known)
     raise _unknown(path, f"JSON, a record of unknown shape; {keys(record)}")
+
+
+def _unread(path: Path, name: str, hint: str) -> ClinicalNerError:
+    return InputError(f"{path}: is {name}, which is not read. {hint}.")
 
 
 def _unknown(path: Path, seen: str) -> ClinicalNerError:

@@ -1,6 +1,7 @@
-"""JSON of annotation tools: doccano, Prodigy, Label Studio (JSON and JSON_MIN), and spaCy.
+"""JSON of annotation tools: doccano, Prodigy, Label Studio (also JSON_MIN), NER Annotator, spaCy.
 
-The shape is detected from each record's own keys (json_shapes, label_studio, spacy_json).
+The shape is detected from each record's own keys (json_shapes, label_studio, ner_annotator,
+spacy_json).
 Written is doccano's shape with relations: one object a line, of the keys "id", "text" and
 "entities", each entity with "id", "label", "start_offset" and "end_offset", and "fragments" where
 it has several; and "sents", with "start" and "end" as in spaCy's Doc.to_json(), where sentences
@@ -25,6 +26,7 @@ from .annotators import Copies
 from .json_records import read_records
 from .json_shapes import read_flat_record
 from .label_studio import is_task, read_task
+from .ner_annotator import is_project, read_project
 from .spacy_json import is_training_document, read_paragraphs
 
 
@@ -60,6 +62,8 @@ def _drafts(record: Any, place: Place, default_id: str) -> list[Draft]:
     """Read a record of whatever shape."""
     if is_task(record):
         return read_task(record, place=place, default_id=default_id)
+    if is_project(record):
+        return read_project(record, place=place, default_id=default_id)
     if is_training_document(record):
         return read_paragraphs(record, place=place, default_id=default_id)
     return [read_flat_record(record, place=place, default_id=default_id)]

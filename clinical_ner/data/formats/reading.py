@@ -18,20 +18,24 @@ from ..mentions import FAULTY, AnnotatedText, DocumentIds
 from ..offsets import UNITS, Unit
 from ..unit_judge import UnitJudge
 from .annotators import Copies
-from .bioc_json import read_bioc_json
+from .bioc_xml import read_bioc
 from .brat import read_brat
 from .column_tags import SCHEMES
 from .conll import read_conll
 from .detect import FORMATS, SUFFIXES, Format, detect_format
 from .docbin import DOCUMENT_ID, read_docbin
+from .huggingface import read_huggingface
 from .jsonl import read_drafts, read_jsonl
 from .pubtator import read_pubtator
+from .webanno import read_webanno
 
 #: Settings of each format's reader; see read_texts what they mean.
 SETTINGS: dict[Format, tuple[str, ...]] = {
     "brat": ("annotator",),
     "conll": ("label_column", "word_column", "scheme", "n_sents", "label"),
     "jsonl": ("offsets", "annotator"),
+    "huggingface": ("scheme", "label", "tag_names"),
+    "webanno": ("layer",),
     "pubtator": ("offsets",),
     "bioc": ("offsets",),
     "docbin": (),
@@ -70,6 +74,8 @@ def read_texts(
             - ``label``: that of tags without one (B, I, O).
             - ``n_sents``: sentences of a document where a file does not mark its documents; by
               default 10, 0 keeps the file as one document.
+            - ``tag_names``: a file with the names of tags that are numbers; see `read_tag_names`.
+            - ``layer``: that of the entities, as "Finding.value"; by default the only one.
             - ``annotator``: for brat see `read_brat`, for JSON `Copies`.
 
     Raises:
@@ -179,7 +185,9 @@ def _read_docbin(path: Path) -> Iterator[_Placed]:
 _READERS: dict[Format, Callable[..., Iterator[_Placed]]] = {
     "conll": read_conll,
     "jsonl": read_jsonl,
+    "huggingface": read_huggingface,
+    "webanno": read_webanno,
     "pubtator": read_pubtator,
-    "bioc": read_bioc_json,
+    "bioc": read_bioc,
     "docbin": _read_docbin,
 }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,53 @@ def write_bioc_json(documents: Iterable[AnnotatedText], path: Path) -> None:
         for document in documents
     ]
     path.write_text(json.dumps(collection, ensure_ascii=False), encoding="utf-8")
+
+
+def write_huggingface(documents: Iterable[AnnotatedText], path: Path) -> None:
+    """Whitespace separates the tokens; of mentions only those of whole tokens, without overlaps."""
+    lines = []
+    for document in documents:
+        tokens = [(match.start(), match.end()) for match in re.finditer(r"\S+", document.text)]
+        tags = ["O"] * len(tokens)
+        for mention in document.mentions:
+            inside = [
+                index
+                for index, (start, end) in enumerate(tokens)
+                if mention.start <= start and end <= mention.end
+            ]
+            if inside and all(tags[index] == "O" for index in inside):
+                for index in inside:
+                    tags[index] = f"{'B' if index == inside[0] else 'I'}-{mention.label}"
+        words = [document.text[start:end] for start, end in tokens]
+        lines.append(json.dumps({"id": document.id, "tokens": words, "ner_tags": tags}))
+    path.write_text("\n".join(lines))
+
+
+def write_webanno(documents: Iterable[AnnotatedText], path: Path) -> None:
+    """The first document, whose text begins with no space, as one sentence; mentions as one."""
+    document = next(iter(documents))
+    text = document.text
+
+    def offset(position: int) -> int:
+        return len(text[:position].encode("utf-16-le")) // 2
+
+    def escaped(part: str) -> str:
+        for character, name in ("\\\\", "\tt", "\rr", "\x0cf"):
+            part = part.replace(character, f"\\{name}")
+        return part
+
+    lines = ["#FORMAT=WebAnno TSV 3.3", "#T_SP=webanno.custom.Span|value", "", ""]
+    lines += [f"#Text={escaped(line)}" for line in text.split("\n")]
+    for number, token in enumerate(re.finditer(r"\S+", text), start=1):
+        units: dict[tuple[int, int], list[str]] = {(token.start(), token.end()): []}
+        for id, mention in enumerate(document.mentions, start=1):
+            start, end = max(mention.start, token.start()), min(mention.end, token.end())
+            if start < end:
+                label = re.sub(r"([\\\[\]|_*;])", r"\\\1", mention.label)
+                units.setdefault((start, end), []).append(f"{label}[{id}]")
+        for part, ((start, end), values) in enumerate(units.items()):
+            name = f"1-{number}" + (f".{part}" if part else "")
+            value = "|".join(values) or "_"
+            row = name, f"{offset(start)}-{offset(end)}", escaped(text[start:end]), value, ""
+            lines.append("\t".join(row))
+    path.write_bytes("\n".join([*lines, ""]).encode())

@@ -18,7 +18,13 @@ from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText
 from clinical_ner.errors import ClinicalNerError
 
-from .examples import documents, write_bioc_json, write_pubtator
+from .examples import (
+    documents,
+    write_bioc_json,
+    write_huggingface,
+    write_pubtator,
+    write_webanno,
+)
 
 NLP = spacy.blank("en")
 #: What formats are made of, and what no UTF-8 text holds.
@@ -35,6 +41,8 @@ WRITERS: dict[str, Callable[[Texts, Path], object]] = {
     "brat": write_brat,
     "conll": lambda texts, path: write_conll(_docs(texts), path),
     "jsonl": write_jsonl,
+    "huggingface": write_huggingface,
+    "webanno": write_webanno,
     "pubtator": write_pubtator,
     "bioc": write_bioc_json,
     "docbin": lambda texts, path: write_docbin(_docs(texts), path),

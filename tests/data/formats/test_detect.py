@@ -9,7 +9,7 @@ from clinical_ner.data.formats.detect import detect_format
 from clinical_ner.errors import ClinicalNerError
 
 from .test_bioc_json import NOTE
-from .test_jsonl import SHAPES, TEXT
+from .test_jsonl import NER_ANNOTATOR, SHAPES, TEXT
 
 COLUMNS = "chest B-Sign\npain I-Sign\n"
 TITLE = "7|t|Chest pain\n7|a|\n"
@@ -34,6 +34,7 @@ def test_json_of_tools(tmp_path: Path, shape: str, as_array: bool) -> None:
         (json.dumps(NOTE), "bioc"),
         (json.dumps([{"documents": [NOTE]}], indent=1), "bioc"),
         (json.dumps({"PubTator3": [NOTE]}), "bioc"),
+        (json.dumps(NER_ANNOTATOR), "jsonl"),
         (TITLE, "pubtator"),
         ("\n\n" + TITLE, "pubtator"),
         (COLUMNS, "conll"),
@@ -121,7 +122,7 @@ def test_what_is_in_no_format(tmp_path: Path, content: str, seen: str) -> None:
 
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / 'notes.txt'}: in no format known here (")
-    assert seen in message and "brat, conll, jsonl, pubtator, bioc, docbin" in message
+    assert seen in message and "Known are brat, conll, jsonl, " in message
     assert "\n" not in message and "fever" not in message
 
 

@@ -107,6 +107,48 @@ def test_shapes(tmp_path: Path, name: str) -> None:
     assert document.unusable is None
 
 
+NER_ANNOTATOR: dict[str, Any] = {
+    "classes": ["SIGN", "DRUG"],
+    "annotations": [
+        ["Denies fever, takes aspirin.", {"entities": [[7, 12, "SIGN"], [20, 27, "DRUG"]]}],
+        None,
+        ["Chest pain.", {"entities": [[0, 10, "SIGN"]]}],
+    ],
+}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_ner_annotator(tmp_path: Path, indent: int | None) -> None:
+    (tmp_path / "notes.json").write_text(json.dumps(NER_ANNOTATOR, indent=indent))
+
+    first, second = read_texts(tmp_path / "notes.json")
+
+    assert (first.id, second.id) == ("notes-1-1", "notes-1-3")
+    assert spans(first) == [("SIGN", ((7, 12),)), ("DRUG", ((20, 27),))]
+    assert (second.text, spans(second)) == ("Chest pain.", [("SIGN", ((0, 10),))])
+    assert (first.skipped, second.skipped) == ({"null": 1}, {})
+
+
+def test_ner_annotator_of_nothing_and_of_texts_without_entities(tmp_path: Path) -> None:
+    assert _read(tmp_path, {**NER_ANNOTATOR, "annotations": [None]}) == []
+
+    [text] = _read(tmp_path, {**NER_ANNOTATOR, "annotations": [["Well.\r", {"entities": []}]]})
+    assert (text.text, text.mentions) == ("Well.\r", ())
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (3, "the record is a number"),
+        (["fever", {"entities": [[0, 50, "SIGN"]]}], "offsets 0 50 of T1 do not fit"),
+        (["fever", {"entities": [[0, 5, None]]}], "annotation T1 .* has no label"),
+    ],
+)
+def test_faults_of_ner_annotator(tmp_path: Path, item: Any, message: str) -> None:
+    with pytest.raises(ClinicalNerError, match=f"line 1: .*{message}"):
+        _read(tmp_path, {**NER_ANNOTATOR, "annotations": [item]})
+
+
 def test_spacys_pair(tmp_path: Path) -> None:
     [document] = _read(tmp_path, [TEXT, {"entities": [[7, 17, "Sign"]]}])
 

@@ -17,7 +17,13 @@ from clinical_ner.data.formats.reading import SETTINGS, read_texts
 from clinical_ner.data.mentions import AnnotatedText, Mention
 from clinical_ner.errors import ClinicalNerError, ClinicalNerWarning
 
-from .examples import spans, write_bioc_json, write_pubtator
+from .examples import (
+    spans,
+    write_bioc_json,
+    write_huggingface,
+    write_pubtator,
+    write_webanno,
+)
 
 NOTE = AnnotatedText("a", "Chest pain", (Mention("T1", "Sign", ((0, 10),)),))
 DOC, _ = to_flat_doc(NOTE.text, NOTE.mentions, spacy.blank("en"), document="a")
@@ -25,6 +31,8 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "brat": lambda path: write_brat([NOTE], path),
     "conll": lambda path: write_conll([DOC], path),
     "jsonl": lambda path: write_jsonl([NOTE], path),
+    "huggingface": lambda path: write_huggingface([NOTE], path),
+    "webanno": lambda path: write_webanno([NOTE], path),
     "pubtator": lambda path: write_pubtator([NOTE], path),
     "bioc": lambda path: write_bioc_json([NOTE], path),
     "docbin": lambda path: write_docbin([DOC], path),
@@ -36,31 +44,33 @@ ARGUMENTS: dict[str, Any] = {
     "scheme": "IOB2",
     "n_sents": 10,
     "label": "Sign",
+    "layer": "Span",
     "offsets": "code-points",
 }
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_by_name_and_by_content(tmp_path: Path, format: Any) -> None:
-    WRITERS[format](tmp_path / "notes")
+    WRITERS[format](tmp_path / "a")
 
     for name in ("auto", format):
-        [document] = read_texts(tmp_path / "notes", format=name)
+        [document] = read_texts(tmp_path / "a", format=name)
         assert (document.id, document.text, spans(document)) == ("a", NOTE.text, spans(NOTE))
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_setting_is_taken_or_refused(tmp_path: Path, format: Any) -> None:
-    WRITERS[format](tmp_path / "notes")
+    WRITERS[format](tmp_path / "a")
 
-    for name, value in ARGUMENTS.items():
+    (tmp_path / "names").write_text("O\n")
+    for name, value in {**ARGUMENTS, "tag_names": tmp_path / "names"}.items():
         if name in SETTINGS[format]:
-            [document] = read_texts(tmp_path / "notes", **{name: value})
+            [document] = read_texts(tmp_path / "a", **{name: value})
             assert spans(document) == spans(NOTE)
         else:
-            assert len(list(read_texts(tmp_path / "notes", **{name: None}))) == 1
+            assert len(list(read_texts(tmp_path / "a", **{name: None}))) == 1
             with pytest.raises(ClinicalNerError, match=f"is {format}, for which .*'{name}'"):
-                read_texts(tmp_path / "notes", **{name: value})
+                read_texts(tmp_path / "a", **{name: value})
 
 
 def test_an_unknown_format(tmp_path: Path) -> None:
