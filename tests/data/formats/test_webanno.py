@@ -213,5 +213,5 @@ def test_an_annotation_without_label_may_be_left_out(tmp_path: Path) -> None:
 
     assert (_found(note), len(note.faults)) == ([("b", "B")], 1)
 
-    note = _read(tmp_path, content.replace("0-1", "0-2"), errors="record")
+    note = _read(tmp_path, content.replace("0-1", "0-3"), errors="record")
     assert (note.mentions, note.unusable) == ((), "faulty")
