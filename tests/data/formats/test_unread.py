@@ -54,7 +54,7 @@ def test_formats_that_are_known(tmp_path: Path, content: str, name: str, hint: s
         (b"ARROW1\x00\x00", "Arrow"),
         (b"PK\x03\x04\x00\xfe", "a zip archive"),
         (b"\x1f\x8b\x08\x00", "a gzip archive"),
-        (b"%PDF-1.7\n\xe2", "PDF"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\n", "PDF"),
     ],
 )
 def test_files_that_are_no_text(tmp_path: Path, head: bytes, name: str) -> None:
