@@ -88,6 +88,13 @@ def _not_utf8(path: Path, line: int) -> InputError:
     )
 
 
+def check_not_read(path: Path, *inputs: Path) -> None:
+    """Raise InputError if a file that is to be written is one that is read."""
+    for other in inputs:
+        if path.exists() and other.exists() and path.samefile(other):
+            raise InputError(f"{path}: is {other}, which is read. Name another file to write.")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` if the block succeeds.

@@ -19,7 +19,7 @@ from ..checks.imbalance import FEW, OUTSIDE, RARE, Imbalance
 from ..checks.lengths import MAX_WORDS
 from ..checks.long_notes import ENCODER
 from ..checks.report import Report, Texts, check_parts, excerpt, texts_of, to_dict
-from ..data.formats.detect import FORMATS, Format
+from ..data.formats.detect import FORMATS, Format, check_apart, detect_format, lies_in
 from ..data.offsets import UNITS
 from ..files import write_text
 from ._app import app
@@ -113,6 +113,10 @@ def check_cli(
         raise typer.BadParameter("a number in (0, 1]", param_hint="'--near-duplicate'")
     if output is not None and output.resolve() in (path.resolve() for path in corpus):
         raise typer.BadParameter("it would replace a corpus", param_hint="'--output'")
+    for path in corpus:
+        if output is not None and lies_in(output, path):
+            found = detect_format(path) if format == "auto" else cast(Format, format)
+            check_apart(path, found, output)
     with Console(stderr=True).status("reading") as status:
         parts = read_parts(
             corpus,

@@ -21,7 +21,6 @@ from ..errors import (
     ClinicalNerError,
     ClinicalNerWarning,
     ConfigError,
-    InputError,
     cannot_be_written,
     check_choice,
     check_number,
@@ -36,7 +35,7 @@ from .conversion import (
     to_flat_doc,
 )
 from .flattening import FlatRules
-from .formats.detect import SUFFIXES, Format, detect_format
+from .formats.detect import Format, check_apart, detect_format
 from .formats.reading import Errors, read_texts
 from .formats.writing import FLAT, WRITTEN, format_of, write_docs, write_texts
 from .label_map import Names, mapped, read_rows
@@ -128,7 +127,9 @@ def convert(
     if max_dropped is not None:
         parse_limit(max_dropped)
     found = detect_format(source) if format == "auto" else format
-    _check_apart(source, found, *files)
+    check_apart(source, found, *files)
+    if report is not None and output.resolve() == Path(report).resolve():
+        raise ConfigError(f"{output}: is the output and the report. Name another file for one.")
     documents = read_texts(source, format=found, errors=errors, **settings)
     refused: ConversionRefusedError | None = None
     with ExitStack() as stack:
@@ -318,19 +319,6 @@ class _Conversion:
             "Nothing was written but what --report names."
         )
         raise ConversionRefusedError(message, self.counts)
-
-
-def _check_apart(source: Path, found: Format, *outputs: Path) -> None:
-    """Raise InputError if a file to write is what is read, or would be in the next run."""
-    for path in outputs:
-        if path.exists() and source.exists() and path.samefile(source):
-            raise InputError(f"{path}: is {source}, which is read. Name another file to write.")
-        is_inside = source.is_dir() and path.absolute().parent.resolve() == source.resolve()
-        if is_inside and path.suffix.lower() in SUFFIXES[found]:
-            raise InputError(
-                f"{path}: lies in {source}, whose files of this kind are read: the next run would "
-                "read it too. Name a file elsewhere."
-            )
 
 
 @contextmanager

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from ..data.gold import read_gold_for
 from ..errors import InputError, check_number, not_a_folder
-from ..files import replacing
+from ..files import check_not_read, replacing
 from ..model.gpu import use_gpu
 from ..pipeline.loading import load_pipeline
 from ..scoring.bootstrap import RESAMPLES, intervals, resample_weights
@@ -20,6 +20,8 @@ from ..types import Track, untracked
 from .one_pass_counts import Evaluation, evaluate_pipeline
 from .plots import FIGURES, check_can_draw, draw, missing
 from .runner import recognizer_of, sets_entities_later
+
+KINDS = ("png", "svg")
 
 
 def evaluate(
@@ -52,8 +54,8 @@ def evaluate(
         What metrics.json holds; see `metrics_of`.
 
     Raises:
-        ClinicalNerError: see `predict`; or an output cannot be written, or matplotlib is missing.
-            No file is written then.
+        ClinicalNerError: see `predict`; or an output is what is read, or cannot be written, or
+            matplotlib is missing. No file is written then.
     """
     check_number("resamples", resamples, least=1)
     check_number("seed", seed, least=0)
@@ -61,6 +63,9 @@ def evaluate(
         check_can_draw(str(plots))
         if Path(plots).exists() and not Path(plots).is_dir():
             raise not_a_folder(plots)
+    drawn = [Path(plots) / f"{name}.{end}" for name in FIGURES for end in KINDS] if plots else []
+    for path in [Path(output), *drawn] if output else drawn:
+        check_not_read(path, Path(data), *_files_of(Path(model)))
     evaluation = predict(
         model, data, gpu_id=gpu_id, training_mentions=training_mentions, track=track
     )
@@ -72,10 +77,17 @@ def evaluate(
         if plots is not None:
             left_out = missing(metrics)
             for name in (name for name in FIGURES if name not in left_out):
-                for kind in ("png", "svg"):
+                for kind in KINDS:
                     path = Path(plots) / f"{name}.{kind}"
                     draw(metrics, name, outputs.enter_context(replacing(path)), kind=kind)
     return metrics
+
+
+def _files_of(model: Path) -> Iterator[Path]:
+    """The files of a pipeline's folder, without what else lies in it."""
+    for name in ("config.cfg", "meta.json", "tokenizer"):
+        yield model / name
+    yield from model.glob("*/**/*")
 
 
 def predict(

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from configparser import Error as ConfigParserError
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ from spacy import util
 from spacy.language import DEFAULT_CONFIG, Language
 from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.training.initialize import init_nlp
+from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST
 from spacy.training.loop import train as train_loop
 from spacy.vocab import Vocab
 
@@ -83,6 +84,7 @@ def train(
         **(overrides or {}),
         **training_settings(train_path, dev_path, encoder=encoder, epochs=epochs, seed=seed),
     }
+    _check_apart(output, {**read.config, "settings": settings})
     use_gpu(gpu_id)
     nlp = initialize(read, settings, gpu_id=gpu_id)
     run = TrainingRun(nlp)
@@ -172,6 +174,25 @@ def _check_language(path: Path, lang: str | None) -> None:
             ClinicalNerWarning,
             stacklevel=2,
         )
+
+
+def _check_apart(output: Path, config: Mapping[str, Any]) -> None:
+    """Check that a training reads nothing from the models that it replaces.
+
+    Raises:
+        InputError: a setting, such as the source of a component, is in one of them.
+    """
+    replaced = [(output / name).resolve() for name in (DIR_MODEL_BEST, DIR_MODEL_LAST)]
+    for value in config.values():
+        if isinstance(value, Mapping):
+            _check_apart(output, value)
+        elif isinstance(value, str | Path) and str(value):
+            path = Path(value).resolve()
+            if any(path.is_relative_to(model) for model in replaced) and path.exists():
+                raise InputError(
+                    f"{output}: holds {value}, which is read, and which the training would "
+                    "replace. Choose another output folder."
+                )
 
 
 def _check_settings(recipe: Recipe, settings: dict[str, Any]) -> None:

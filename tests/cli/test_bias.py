@@ -190,6 +190,14 @@ def test_bad_input(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_corpus_is_not_replaced_by_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], corpus: Path
+) -> None:
+    corpus = corpus.rename(tmp_path / "bias.json")
+    assert run("--output", tmp_path, "--corpus", corpus) == 1
+    assert "which is read" in capsys.readouterr().err
+
+
 def test_a_corpus_without_mentions(
     tmp_path: Path, tiny: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

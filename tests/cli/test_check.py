@@ -105,6 +105,18 @@ def test_no_corpus_is_replaced_by_findings(tmp_path: Path) -> None:
     assert corpus.read_bytes() == before
 
 
+def test_findings_are_not_written_among_the_notes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.json").write_text('{"text": "Cough.", "label": [[0, 5, "Sign"]]}\n')
+
+    assert run(tmp_path, "--encoder", "none", "--output", tmp_path / "check.json") == 1
+    assert "the next run would read it too" in capsys.readouterr().err
+    # Which are no notes of this format.
+    assert run(tmp_path, "--encoder", "none", "--output", tmp_path / "check.txt") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "check.txt"]
+
+
 def test_places_are_cut_and_counted(train: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(12):
         write(train, f"n{number}", f"Word {number} and no more.")

@@ -254,6 +254,36 @@ def test_a_gpu_that_is_missing_is_an_error(
         evaluate(str(model), data, gpu_id=3)
 
 
+@pytest.mark.parametrize(
+    "name", ["gold.spacy", "link.spacy", "model/meta.json", "model/vocab/key2row"]
+)
+def test_no_input_is_replaced_by_scores(  # H4
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    output = tmp_path / name
+    if name == "link.spacy":
+        output.hardlink_to(data)
+    before = output.read_bytes()
+
+    assert run("evaluate", model, data, "-o", output) == 1
+
+    printed = capsys.readouterr()
+    assert f"{output}: is " in printed.err and "which is read. Name another" in printed.err
+    assert (printed.err.count("\n"), printed.out, output.read_bytes()) == (1, "", before)
+
+
+def test_scores_may_lie_in_the_models_folder(model: Path, data: Path) -> None:
+    for _ in range(2):
+        assert run("evaluate", model, data, "-o", model / "metrics.json") == 0
+
+
+def test_pictures_do_not_replace_the_data(model: Path, data: Path, tmp_path: Path) -> None:
+    data = data.rename(tmp_path / "types.svg")
+
+    with pytest.raises(ClinicalNerError, match=r"types\.svg: is .*, which is read"):
+        evaluate(model, data, plots=tmp_path)
+
+
 @pytest.mark.parametrize("option", [("--resamples", "0"), ("--gpu-id", "-2"), ("--seed", "-1")])
 def test_settings_out_of_range_are_a_usage_error(
     model: Path, data: Path, option: tuple[str, str]

@@ -161,6 +161,13 @@ def test_the_input_is_not_overwritten(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["train.spacy"]
 
 
+def test_the_input_is_not_overwritten_by_the_report(tmp_path: Path) -> None:
+    source = tmp_path / "split.json"
+    write_docbin(make_docs(10), source)
+    with pytest.raises(ClinicalNerError, match="is the input and would be overwritten"):
+        split(source, tmp_path, dev=0.1, test=0.2, seed=0)
+
+
 def test_a_file_as_output_folder_is_an_error(source: Path) -> None:
     with pytest.raises(ClinicalNerError, match="Choose another output folder"):
         split(source, source, dev=0.1, test=0.2, seed=0)

@@ -346,6 +346,25 @@ def test_an_output_that_is_a_file(
     assert (tmp_path / "out").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["model-best", "model-last"])
+def test_no_input_is_replaced_by_a_model(
+    tmp_path: Path, corpus_file: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """A corpus, or the source of a component, in a model that the training would replace."""
+    (tmp_path / "out").mkdir()
+    folder = tmp_path / "out" / name
+    spacy.blank("en").to_disk(folder)
+    kept = corpus_file.rename(folder / "train.spacy")
+    sourced = recipe(tmp_path / "sourced.cfg", {"components.tok2vec": {"source": str(folder)}})
+
+    assert run(TOK2VEC, tmp_path / "out", "--train", kept, "--dev", kept) == 1
+    assert_one_line(capsys, f"holds {kept}, which is read, and which the training would replace")
+    moved = kept.rename(corpus_file)
+    assert run(sourced, tmp_path / "out", "--train", moved, "--dev", moved) == 1
+    assert_one_line(capsys, f"holds {folder}, which is read, and which the training would replace")
+    assert (folder / "meta.json").is_file()
+
+
 def test_a_gpu_that_cannot_be_used(
     tmp_path: Path,
     data: list[object],

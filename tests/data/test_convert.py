@@ -44,6 +44,13 @@ def test_a_name_that_determines_no_format(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / name).exists()
 
 
+def test_output_and_report_are_two_files(tmp_path: Path) -> None:
+    write_jsonl([NOTE], tmp_path / "notes.jsonl")
+    with pytest.raises(ConfigError, match="is the output and the report"):
+        convert(tmp_path / "notes.jsonl", tmp_path / "a.jsonl", report=tmp_path / "." / "a.jsonl")
+    assert not (tmp_path / "a.jsonl").exists()
+
+
 def test_documents_per_file_are_for_docbin_only(tmp_path: Path) -> None:
     write_jsonl([NOTE], tmp_path / "notes.jsonl")
     with pytest.raises(ConfigError, match="docs_per_file has no meaning for jsonl"):

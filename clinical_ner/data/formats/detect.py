@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ...errors import ClinicalNerError, InputError, cannot_be_read
-from ...files import corpus_files, read_lines
+from ...files import check_not_read, corpus_files, read_lines
 from .bioc_json import is_bioc
 from .conll import looks_like_columns
 from .huggingface import is_tagged
@@ -61,6 +61,22 @@ def detect_format(path: Path) -> Format:
         return _of_folder(path)
     [file] = corpus_files(path, _SUFFIXES)
     return _of_file(file) or "jsonl"
+
+
+def check_apart(source: Path, format: Format, *outputs: Path) -> None:
+    """Raise InputError if a file to write is what is read, or would be in the next run."""
+    for path in outputs:
+        check_not_read(path, source)
+        if lies_in(path, source) and path.suffix.lower() in SUFFIXES[format]:
+            raise InputError(
+                f"{path}: lies in {source}, whose files of this kind are read: the next run would "
+                "read it too. Name a file elsewhere."
+            )
+
+
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether a file is, or would be, one of those in a folder."""
+    return folder.is_dir() and path.absolute().parent.resolve() == folder.resolve()
 
 
 def _of_folder(folder: Path) -> Format:

@@ -159,8 +159,7 @@ def _check_output(source: Path, folder: Path) -> None:
     """Raise ClinicalNerError if a folder is a file, or its part would overwrite the input."""
     if folder.exists() and not folder.is_dir():
         raise not_a_folder(folder)
-    for part in PARTS:
-        path = folder / f"{part}.spacy"
+    for path in (*(folder / f"{part}.spacy" for part in PARTS), folder / REPORT):
         if path.exists() and source.exists() and path.samefile(source):
             raise InputError(
                 f"{path}: is the input and would be overwritten. Choose another output folder."

@@ -13,7 +13,7 @@ from ... import __version__
 from ...data.gold import read_gold
 from ...errors import not_a_folder
 from ...evaluation.plots import check_can_draw
-from ...files import replacing
+from ...files import check_not_read, replacing
 from ...model.gpu import use_gpu
 from .bias_plots import csv_text, draw, json_text
 from .bias_test import JUDGED_FROM, TOLERANCE, StartProgress, run_bias_test
@@ -62,6 +62,9 @@ def bias(
     check_losses(losses)
     if output.exists() and not output.is_dir():
         raise not_a_folder(output)
+    if corpus is not None:
+        for kind in ("json", "csv", "png", "svg"):
+            check_not_read(output / f"bias.{kind}", corpus)
     if corpus is None:
         data = random_text(shares, words=words, seed=seed)
     else:
