@@ -6,7 +6,8 @@ and its exact offsets: what was read can be written again, to the character.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from spacy.language import Language
@@ -83,12 +84,30 @@ def read_gold(path: Path, vocab: Vocab) -> list[Doc]:
         ClinicalNerError: the file cannot be read, or holds none.
     """
     docs = read_docbin(path, vocab)
-    if not any(doc.ents for doc in docs):
-        raise InputError(
-            f"{path}: holds no entity in doc.ents, so there is nothing to learn or to score. Name "
-            "a file with gold annotations."
-        )
+    check_entities(path, docs)
     return docs
+
+
+def check_entities(path: Path, docs: Iterable[Doc]) -> None:
+    """Raise InputError unless a document holds an entity; names the groups of other spans."""
+    groups: Counter[str] = Counter()
+    for doc in docs:
+        if doc.ents:
+            return
+        groups.update({key: len(spans) for key, spans in doc.spans.items()})
+    found = [key for key, number in groups.most_common() if number]
+    if not found:
+        hint = "Name a file with gold annotations."
+    else:
+        names = ", ".join(f"doc.spans[{key!r}] ({groups[key]})" for key in found)
+        hint = (
+            f"Spans are in {names}: set doc.ents = spacy.util.filter_spans(doc.spans"
+            f"[{found[0]!r}]) in each document and write the file again; of those that overlap, "
+            "this keeps the longest."
+        )
+    raise InputError(
+        f"{path}: holds no entity in doc.ents, so there is nothing to learn or to score. {hint}"
+    )
 
 
 def read_gold_for(path: Path, nlp: Language) -> list[Doc]:

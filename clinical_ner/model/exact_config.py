@@ -15,6 +15,8 @@ import srsly
 from spacy_transformers.layers.hf_shim import HFShim
 from transformers import CONFIG_MAPPING
 
+from ..errors import ClinicalNerWarning
+
 #: Ends of the names of numbers that are added so that nothing is divided by zero.
 EPSILONS = ("eps", "epsilon")
 #: Numbers below it were stored as 0 by models that were loaded and saved again.
@@ -69,6 +71,7 @@ def with_epsilons(config: dict[str, Any]) -> dict[str, Any]:
         warnings.warn(
             f"The encoder (type '{kind}') was saved by a version that stored a small epsilon as 0; "
             f"it is loaded with {lost}. Save the pipeline again (nlp.to_disk) to keep this.",
+            ClinicalNerWarning,
             stacklevel=2,
         )
     return {**config, **restored}

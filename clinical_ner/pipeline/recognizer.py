@@ -848,6 +848,15 @@ class ClinicalNer(TrainablePipe):
             documents.append(ids)
         self.statistics.count(self.labels, documents)
         if not self.statistics.counts[1:].any():
+            references = (example.reference for example in get_examples())
+            # An empty document has every annotation.
+            if not any(doc.has_annotation("ENT_IOB") for doc in references if len(doc)):
+                raise InputError(
+                    f"Component '{self.name}' needs training examples with entities: call "
+                    "nlp.initialize(get_examples) with those of the training data. The examples "
+                    "that it was given say nothing of entities (spaCy makes such, where there is "
+                    "no get_examples)."
+                )
             raise InputError(
                 f"The corpus for component '{self.name}' has no entity: annotate at least one, or "
                 "check that the annotations were converted (clinical-ner convert prints a table "

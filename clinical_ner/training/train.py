@@ -23,6 +23,7 @@ from spacy.training.loop import train as train_loop
 from spacy.vocab import Vocab
 
 from ..data.formats.docbin import DOCUMENT_ID, LANGUAGE, read_docbin
+from ..data.gold import check_entities
 from ..errors import ClinicalNerError, ClinicalNerWarning, ConfigError, InputError, not_a_folder
 from ..files import write_text
 from ..model.gpu import use_gpu
@@ -135,19 +136,46 @@ def initialize(recipe: Recipe, settings: dict[str, Any], *, gpu_id: int = -1) ->
         config = util.load_config_from_str(recipe.text, overrides=settings, interpolate=False)
         for path in (settings["paths.train"], settings["paths.dev"]):
             _check_language(Path(path), config.get("nlp", {}).get("lang"))
-        return init_nlp(config, use_gpu=gpu_id)
+        _check_frozen_are_sourced(config.interpolate())
+        nlp = init_nlp(config, use_gpu=gpu_id)
+        _check_frozen_annotate(nlp)
+        return nlp
 
 
 def _check_gold(path: Path) -> int:
     """Tokens of a corpus; raises ClinicalNerError without documents, or entities in them."""
     words = sum(document_lengths(path))
-    files = walk_corpus(path, FILE_TYPE)
-    if not any(doc.ents for file in files for doc in read_docbin(Path(file), Vocab())):
-        raise InputError(
-            f"{path}: holds no entity in doc.ents, so there is nothing to learn or to score. Name "
-            "a file with gold annotations."
-        )
+    files = [Path(file) for file in walk_corpus(path, FILE_TYPE)]
+    check_entities(path, (doc for file in files for doc in read_docbin(file, Vocab())))
     return words
+
+
+def _check_frozen_are_sourced(config: Config) -> None:
+    """Raise ConfigError for a frozen component without weights: freezing skips initialization."""
+    for name in config.get("training", {}).get("frozen_components") or ():
+        block = config.get("components", {}).get(name, {})
+        if "model" in block:
+            raise ConfigError(
+                f"training.frozen_components names '{name}', which the recipe makes new, and which "
+                f"would have no weights. Take it from a trained pipeline ([components.{name}] with "
+                "source in place of factory and model), or do not freeze it."
+            )
+
+
+def _check_frozen_annotate(nlp: Language) -> None:
+    """Raise ConfigError for a frozen component that others learn from, and that would not run."""
+    training = nlp.config.interpolate()["training"]
+    frozen, annotating = training["frozen_components"], training["annotating_components"]
+    for name in frozen:
+        listening = getattr(nlp.get_pipe(name), "listening_components", [])
+        learning = [listener for listener in listening if listener not in frozen]
+        if learning and name not in annotating:
+            both = json.dumps([*annotating, name])
+            raise ConfigError(
+                f"training.frozen_components names '{name}', whose vectors {', '.join(learning)} "
+                f"learns from: set training.annotating_components = {both}, so that it runs in "
+                "training."
+            )
 
 
 def _check_language(path: Path, lang: str | None) -> None:

@@ -10,9 +10,12 @@ from spacy.vocab import Vocab
 from clinical_ner.data.conversion import to_flat_doc
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, write_docbin
 from clinical_ner.data.formats.reading import read_texts
-from clinical_ner.data.gold import GOLD_ALL, get_gold, set_gold
+from clinical_ner.data.gold import GOLD_ALL, get_gold, read_gold, set_gold
 from clinical_ner.data.mentions import Mention
 from clinical_ner.errors import ClinicalNerError
+from clinical_ner.training.train import train
+
+from ..conftest import ROOT
 
 
 def _doc() -> Doc:
@@ -90,3 +93,48 @@ def test_docs_of_one_id(tmp_path: Path) -> None:
 
     with pytest.raises(ClinicalNerError, match="document 2: .* id a is used at .*document 1"):
         list(read_texts(tmp_path / "notes.spacy", format="docbin"))
+
+
+def test_spans_in_other_groups_are_named_where_there_is_no_entity(tmp_path: Path) -> None:
+    docs = [_doc(), _doc()]
+    for doc in docs:
+        doc.spans["sc"] = [Span(doc, 0, 4, "Body"), Span(doc, 3, 4, "Body")]
+        doc.spans["few"] = [Span(doc, 3, 4, "Body")]
+        doc.spans["empty"] = []
+    write_docbin(docs, tmp_path / "spancat.spacy")
+
+    with pytest.raises(ClinicalNerError, match=r"spancat\.spacy: holds no entity") as raised:
+        read_gold(tmp_path / "spancat.spacy", Vocab())
+
+    message = str(raised.value)
+    assert "doc.spans['sc'] (4), doc.spans['few'] (2)" in message
+    assert "doc.ents = spacy.util.filter_spans(doc.spans['sc'])" in message
+    assert "empty" not in message and "\n" not in message
+    # What it says to do.
+    for doc in docs:
+        doc.ents = spacy.util.filter_spans(doc.spans["sc"])
+    write_docbin(docs, tmp_path / "spancat.spacy")
+    assert [len(doc.ents) for doc in read_gold(tmp_path / "spancat.spacy", Vocab())] == [1, 1]
+
+
+def test_without_any_span_there_is_no_group_to_name(tmp_path: Path) -> None:
+    write_docbin([_doc()], tmp_path / "bare.spacy")
+
+    with pytest.raises(ClinicalNerError, match=r"score\. Name a file with gold annotations\.$"):
+        read_gold(tmp_path / "bare.spacy", Vocab())
+
+
+def test_training_names_them_too(tmp_path: Path) -> None:
+    doc = _doc()
+    doc.spans["sc"] = [Span(doc, 3, 4, "Body")]
+    (tmp_path / "folder").mkdir()
+    write_docbin([doc], tmp_path / "folder" / "a.spacy")
+    write_docbin([_doc()], tmp_path / "folder" / "b.spacy")
+
+    with pytest.raises(ClinicalNerError, match=r"folder: holds no entity.*doc.spans\['sc'\] \(1\)"):
+        train(
+            ROOT / "configs" / "tok2vec.cfg",
+            tmp_path / "out",
+            train_path=tmp_path / "folder",
+            dev_path=tmp_path / "folder",
+        )

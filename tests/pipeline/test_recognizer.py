@@ -18,6 +18,7 @@ from thinc.api import Model, Optimizer, fix_random_seed
 
 from clinical_ner.data.convert import convert
 from clinical_ner.data.formats.docbin import read_docbin
+from clinical_ner.errors import ClinicalNerError
 
 from .examples import GOLD, KINDS, LABELS, TRAIN, make_examples, make_nlp, offsets, predicted, train
 
@@ -335,3 +336,24 @@ def test_a_gold_document_need_not_have_the_tokens_of_the_pipeline(transformer: P
     for _ in range(20):
         nlp.update(examples, sgd=optimizer)
     assert offsets(nlp(reference.text)) == [(16, 23, "Drug")]
+
+
+def test_without_examples_it_says_that_they_are_needed() -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("clinical_ner", name="ner")
+    unannotated = [Example.from_dict(nlp.make_doc(text), {}) for text in ("", "fever and cough")]
+    tagged = Example.from_dict(nlp.make_doc("fever"), {"tags": ["NN"]})
+    for get_examples in (None, lambda: unannotated, lambda: [tagged]):
+        with pytest.raises(ClinicalNerError, match="'ner' needs training examples with entities"):
+            nlp.initialize(get_examples)
+        assert not nlp.get_pipe("ner").is_initialized
+
+
+def test_examples_in_which_nothing_was_annotated_hold_no_entity() -> None:
+    nlp = spacy.blank("en")
+    nlp.add_pipe("clinical_ner", name="ner")
+    empty = Example.from_dict(nlp.make_doc("fever and cough"), {"entities": []})
+    unannotated = Example.from_dict(nlp.make_doc("fever"), {})
+    for examples in ([empty], [unannotated, empty]):
+        with pytest.raises(ClinicalNerError, match="has no entity: annotate at least one"):
+            nlp.initialize(lambda examples=examples: examples)
