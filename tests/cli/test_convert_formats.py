@@ -414,3 +414,39 @@ def test_a_corpus_without_documents(
     captured = capsys.readouterr()
     assert captured.err.startswith(f"clinical-ner: {source}: holds no documents, and ")
     assert captured.err.count("\n") == 1 and not (tmp_path / "out.spacy").exists()
+
+
+TAGGED = '{"tokens": ["Chest", "pain", "."], "ner_tags": [1, 2, 0]}\n'
+LAYERS = (
+    "#FORMAT=WebAnno TSV 3.3\n#T_SP=webanno.custom.Finding|value|grade\n\n\n#Text=Chest pain .\n"
+    "1-1\t0-5\tChest\tSIGN[1]\tmild[1]\t\n1-2\t6-10\tpain\tSIGN[1]\tmild[1]\t\n1-3\t11-12\t.\t_\t_\t\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("a.jsonl", TAGGED, ["--tag-names", "names"]),
+        ("a.tsv", LAYERS, ["--layer", "Finding.value"]),
+        ("a.tsv", "Chest\tB\npain\tI\n.\tO\n", ["--label", "SIGN"]),
+        ("a.tsv", "Chest\tB-SIGN\npain\tI-SIGN\n.\tS-SIGN\n", ["--scheme", "lenient"]),
+    ],
+    ids=["Hugging Face", "WebAnno", "no type", "tags with a fault"],
+)
+def test_options_that_a_format_needs(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    content: str,
+    options: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("names").write_text("O\nB-SIGN\nI-SIGN\n")
+    Path(name).write_text(content)
+
+    assert options[0] in _error(capsys, name, "all.spacy")
+
+    assert _run(name, "all.spacy", *options) == 0
+    [doc] = read_docbin(Path("all.spacy"), Vocab())
+    assert [(ent.text, ent.label_) for ent in doc.ents][0] == ("Chest pain", "SIGN")
