@@ -150,12 +150,15 @@ def _is_text(head: bytes) -> bool:
 
 
 def _of_json(path: Path) -> Format | None:
-    first = next(read_records(path), None)
-    if first is None:
+    first = None
+    for _, record in read_records(path):
+        first = first or record
+        if not isinstance(record, ClinicalNerError):
+            break
+    else:
+        if isinstance(first, ClinicalNerError):
+            raise first
         return None
-    _, record = first
-    if isinstance(record, ClinicalNerError):
-        raise record
     if is_bioc(record):
         return "bioc"
     is_pair = isinstance(record, list) and len(record) == 2 and isinstance(record[1], dict)

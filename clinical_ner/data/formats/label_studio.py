@@ -73,6 +73,8 @@ def read_task(record: Mapping[str, Any], *, place: Place, default_id: str) -> li
             if (kind_of_result := str(result.get("type"))) not in _LABELS:
                 draft.skipped[kind_of_result] += 1
                 continue
+            # Not a fault of the result: the text of the whole task is none.
+            _check_plain(result, draft, place)
             try:
                 _add_result(draft, result, control, place)
             except ClinicalNerError as error:
@@ -110,21 +112,24 @@ def _text_key(data: Mapping[str, Any], controls: Iterable[str], place: Place) ->
     return named[0] if named else strings[0]
 
 
+def _check_plain(result: Mapping[str, Any], draft: Draft, place: Place) -> None:
+    value = result.get("value")
+    offsets = value if isinstance(value, dict) else {}
+    # Places in a page are paths to its elements.
+    is_path = isinstance(offsets.get("start"), str) and offsets["start"].startswith("/")
+    if result["type"] == "hypertextlabels" or is_path or "globalOffsets" in offsets:
+        raise place.fault(
+            f"document {draft.id} is HTML (HyperText), in which offsets count over the page that "
+            "is shown",
+            "Annotate the notes as plain text (Text)",
+        )
+
+
 def _add_result(draft: Draft, result: Mapping[str, Any], control: str | None, place: Place) -> None:
     value, id = result.get("value"), result.get("id")
     name = str(id) if is_name(id) else f"T{len(draft.mentions) + 1}"
     if not isinstance(value, dict):
         raise place.mention_fault(name, draft.id, f"has a value that is {kind(value)}")
-    if (
-        result["type"] == "hypertextlabels"
-        or isinstance(value.get("start"), str)
-        or "globalOffsets" in value
-    ):
-        raise place.fault(
-            f"annotation {name} of document {draft.id} is in HTML (HyperText), where offsets count "
-            "over the page that is shown",
-            "Annotate the notes as plain text (Text)",
-        )
     over = result.get("to_name")
     if over and str(over) != control:
         raise place.mention_fault(name, draft.id, f"is over '{over}', others are over '{control}'")

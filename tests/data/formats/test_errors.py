@@ -169,6 +169,17 @@ def test_brat(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_first_line_at_fault_hides_no_format(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(NOTE[:30] + "\n" + NOTE % 2)
+
+    documents = list(read_texts(tmp_path / "a.jsonl", errors="record"))
+
+    assert [(document.unusable, len(document.mentions)) for document in documents] == [
+        ("faulty", 0),
+        (None, 1),
+    ]
+
+
 def test_what_ends_a_file_is_raised(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(f"[{NOTE % 1} {NOTE % 2}]")
 

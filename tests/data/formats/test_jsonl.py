@@ -347,8 +347,10 @@ def test_label_studio_counts_utf16_and_escapes_line_breaks(tmp_path: Path) -> No
     ],
 )
 def test_label_studios_html_is_refused(tmp_path: Path, result: dict[str, Any]) -> None:
-    with pytest.raises(ClinicalNerError, match=r"line 1: annotation \w+ .* is in HTML \(HyperText"):
+    with pytest.raises(ClinicalNerError, match=r"line 1: document 7 is HTML \(HyperText"):
         _read(tmp_path, _task({"result": [result]}))
+    [document] = _read(tmp_path, _task({"result": [result]}), errors="record")
+    assert (document.unusable, document.text) == ("faulty", "")
 
 
 @pytest.mark.parametrize(
