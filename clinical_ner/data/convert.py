@@ -83,8 +83,8 @@ def convert(
             ``user_data["clinical_ner.id"]``, its language in ``user_data["clinical_ner.lang"]``.
         nlp: The pipeline whose tokenizer makes the words of .spacy and CoNLL files; by default
             blank English with the clinical tokenizer.
-        format: Format of the source: brat, conll, jsonl, pubtator, bioc or docbin; by default
-            detected from what is in the files.
+        format: Format of the source: brat, conll, jsonl, huggingface, webanno, pubtator, bioc or
+            docbin; by default detected from what is in the files.
         to: Format of the output: brat, conll, jsonl or docbin; by default detected from its name.
         rules: How flat entities are chosen; without effect on brat and jsonl, which hold all
             mentions.

@@ -125,6 +125,12 @@ def read_conll(
     most = 0 if has_marks else N_SENTS if n_sents is None else n_sents
     documents = _documents(_parsed(path, word_column, label_column, label), most)
     begun = list(islice(documents, 2))
+    if n_sents and has_marks:
+        warnings.warn(
+            "the files mark their documents, so that --n-sents has no effect.",
+            ClinicalNerWarning,
+            stacklevel=2,
+        )
     if n_sents is None and most and len(begun) > 1:
         warnings.warn(
             f"no document markers: every {most} sentences of a file are one document. --n-sents N "

@@ -220,8 +220,12 @@ def _begin(file: _File, sentence: str, start: int, place: Place) -> None:
         file.text, file.length, gap = file.text[:gap], start, 0
     if gap < 0:
         raise place.fault("the sentence starts before the end of the one before", "Export it again")
-    if start > place.path.stat().st_size:
-        raise place.fault("the sentence starts far behind the one before", "Export it again")
+    # Gaps are filled, so that an offset at fault would fill the memory.
+    if start > (most := place.path.stat().st_size):
+        raise place.fault(
+            f"the sentence starts at {start}, beyond what the file holds ({most} bytes)",
+            "Export it again",
+        )
     file.text += ("\n" if file.text else " ").ljust(gap) if gap else ""
     file.sentences.append(start)
     file.text += sentence

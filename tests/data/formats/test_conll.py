@@ -272,7 +272,11 @@ def test_sentences_of_a_document_are_set(
 def test_a_mark_of_documents_leaves_all_sentences_together(tmp_path: Path, mark: str) -> None:
     words = " ".join(f"Pain{index} again" for index in range(12))
 
-    [document] = _read(tmp_path, mark.replace("{}", words) + _sentences(12), n_sents=5)
+    content = mark.replace("{}", words) + _sentences(12)
+
+    [document] = _read(tmp_path, content)
+    with pytest.warns(ClinicalNerWarning, match="--n-sents has no effect"):
+        assert _read(tmp_path, content, n_sents=5) == [document]
 
     assert len(document.sentences) == 12
 

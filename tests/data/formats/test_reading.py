@@ -42,7 +42,7 @@ ARGUMENTS: dict[str, Any] = {
     "label_column": -1,
     "word_column": 0,
     "scheme": "IOB2",
-    "n_sents": 10,
+    "n_sents": 0,
     "label": "Sign",
     "layer": "Span",
     "offsets": "code-points",

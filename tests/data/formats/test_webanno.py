@@ -157,7 +157,7 @@ def test_a_layer_is_named(tmp_path: Path, layer: str, found: list[tuple[str, str
         (f"{HEAD}{SPAN}\n\n#Text=pain\n1-1\t0-4\tpain\tA\t\n#Text=x\n2-1\t2-3\tx\t_\t\n", {},
          "line 8: the sentence starts before"),
         (f"{HEAD}{SPAN}\n\n#Text=pain\n1-1\t900000000-900000004\tpain\tA\t\n", {},
-         "line 6: the sentence starts far behind"),
+         "line 6: the sentence starts at 900000000, beyond what the file holds"),
     ],
 )  # fmt: skip
 def test_faults(tmp_path: Path, content: str, settings: dict[str, Any], message: str) -> None:
