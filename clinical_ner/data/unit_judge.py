@@ -101,7 +101,7 @@ class _Tally:
         if self.first is None:
             return best
         counts = ", ".join(f"{self.misplaced[unit]} under {unit}" for unit in (best, *rivals))
-        why = f"of {self.edges} edges of mentions, so many are inside a word or a space: {counts}"
+        why = f"of {self.edges} edges of mentions, those that cut a word or hold a space: {counts}"
         # Twice as many, since some annotators do cut words.
         least = max(1, 2 * self.misplaced[best])
         if any(self.misplaced[unit] < least for unit in rivals):
