@@ -60,9 +60,10 @@ def find_unlabelled(parts: Sequence[Part]) -> list[Finding]:
     """Find places where a text that is labelled elsewhere is not.
 
     Only texts with a letter and at least LABELLED mentions count. A place is a run of the same
-    tokens (corpus.tokens) that no mention touches and that does not belong to a decimal number or a
-    word with a hyphen; of places that share a token, the one that starts first counts, and of those
-    the longest. A text is labelled mostly if its mentions are at least as many as these places.
+    tokens (corpus.tokens) that no mention touches, whose gold is known, and that does not belong to
+    a decimal number or a word with a hyphen; of places that share a token, the one that starts
+    first counts, and of those the longest. A text is labelled mostly if its mentions are at least
+    as many as these places.
     """
     labels: dict[Run, Counter[str]] = defaultdict(Counter)
     for _, document, mention in all_mentions(parts):
@@ -113,6 +114,8 @@ def _free_runs(
     for mention in document.mentions:
         for start, end in joined(document.text, mention.fragments):
             covered[start:end] = b"\1" * (end - start)
+    for start, end in document.unknown:
+        covered[start:end] = b"\1" * (end - start)
     # How many of the tokens before each are touched by a mention.
     touched = [0]
     for token in row:

@@ -166,6 +166,7 @@ def to_flat_doc(
     document: str,
     rules: FlatRules = FlatRules(),
     sentences: Sequence[int] = (),
+    unknown: Sequence[tuple[int, int]] = (),
 ) -> tuple[Doc, list[ConversionRow]]:
     """Tokenize a text and choose which of its mentions become entities.
 
@@ -184,6 +185,8 @@ def to_flat_doc(
         rules: what becomes of overlaps, of several fragments, and of edges inside tokens.
         sentences: where sentences start, for ``token.is_sent_start``; empty if it is unknown. What
             is inside a token starts none.
+        unknown: where it is unknown whether there is a mention; tokens there that no entity has
+            are missing, not outside.
 
     Raises:
         ClinicalNerError: the tokenizer does not keep the text as it is, or if a mention cuts a
@@ -207,7 +210,11 @@ def to_flat_doc(
     ]
     chosen, dropped = choose((item for item in aligned if isinstance(item, Candidate)), rules)
     dropped |= {index: item for index, item in enumerate(aligned) if isinstance(item, str)}
-    doc.set_ents([candidate.span for candidate in chosen.values()], default="outside")
+    entities = [candidate.span for candidate in chosen.values()]
+    taken = {token.i for entity in entities for token in entity}
+    places = [doc.char_span(*place, alignment_mode="expand") for place in unknown]
+    missing = {token.i for span in places if span is not None for token in span} - taken
+    doc.set_ents(entities, missing=[doc[i : i + 1] for i in sorted(missing)], default="outside")
     set_gold(doc, mentions)
     rows = [
         dropped_row(document, mention, dropped[index])

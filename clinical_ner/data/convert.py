@@ -150,6 +150,13 @@ def convert(
         raise refused
     if not conversion.counts.documents:
         warnings.warn(f"{source}: holds no documents.", ClinicalNerWarning, stacklevel=2)
+    if conversion.unknown:
+        warnings.warn(
+            f"{output}: of {conversion.unknown} documents the gold is unknown in places, which "
+            "only .spacy files can say; here these places read as without entities.",
+            ClinicalNerWarning,
+            stacklevel=2,
+        )
     return conversion.counts
 
 
@@ -210,6 +217,7 @@ class _Conversion:
         source: what is read, for messages.
         report: gets a record for every document, then one for every mention of it; or None.
         advance: is called once a document.
+        unknown: documents whose gold is unknown in places, of which only .spacy files can tell.
     """
 
     source: Path
@@ -218,6 +226,7 @@ class _Conversion:
     report: Callable[[dict[str, Any]], None] | None
     advance: Callable[[], object]
     counts: ConversionCounts = field(default_factory=ConversionCounts)
+    unknown: int = 0
 
     def docs(
         self, documents: Iterable[AnnotatedText], nlp: Language, rules: FlatRules, *, trains: bool
@@ -233,6 +242,7 @@ class _Conversion:
                 document=document.id,
                 rules=rules,
                 sentences=document.sentences,
+                unknown=document.unknown,
             )
             is_empty = not document.text.strip()
             dropped = EMPTY_DOCUMENT if is_empty else None
@@ -256,6 +266,7 @@ class _Conversion:
         for document, mentions in self._usable(documents):
             rows = [kept_row(document.id, mention) for mention in mentions]
             self._account(document, rows, entities=len(mentions))
+            self.unknown += bool(document.unknown)
             yield replace(document, mentions=mentions)
         self._check_limit()
 

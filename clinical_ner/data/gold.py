@@ -6,6 +6,7 @@ and its exact offsets: what was read can be written again, to the character.
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -28,8 +29,9 @@ def set_gold(doc: Doc, mentions: Sequence[Mention]) -> None:
 
     A span holds every token that its mention touches, from the first fragment to the last, without
     whitespace at the edges; a mention that is nothing but whitespace has none, and is left out.
-    The group's attributes are lists as long as the group: "ids" (str) and "fragments" (lists of
-    [start, end] in code points, as read).
+    The group's attributes are lists as long as the group, "ids" (str) and "fragments" (lists of
+    [start, end] in code points, as read), and "entities", which tells whether ``doc.ents`` was
+    changed afterwards.
 
     Args:
         doc: the document.
@@ -47,21 +49,33 @@ def set_gold(doc: Doc, mentions: Sequence[Mention]) -> None:
         ids.append(mention.id)
         fragments.append([list(fragment) for fragment in mention.fragments])
     doc.spans[GOLD_ALL] = SpanGroup(
-        doc, name=GOLD_ALL, spans=spans, attrs={"ids": ids, "fragments": fragments}
+        doc,
+        name=GOLD_ALL,
+        spans=spans,
+        attrs={"ids": ids, "fragments": fragments, "entities": _digest(doc)},
     )
+
+
+def has_gold(doc: Doc) -> bool:
+    """Whether a Doc has all its mentions, and its entities are still those chosen from them."""
+    if GOLD_ALL not in doc.spans:
+        return False
+    attrs = doc.spans[GOLD_ALL].attrs
+    # Groups of earlier versions, and of others, do not tell.
+    return bool(attrs.get("entities", _digest(doc)) == _digest(doc))
 
 
 def get_gold(doc: Doc) -> tuple[Mention, ...]:
     """Give all mentions of a Doc.
 
     Those of ``doc.spans["gold_all"]``, with the ids and offsets of its attributes if it has any;
-    if a Doc has no such group, its entities.
+    if a Doc has no such group, or if its entities were changed since (`has_gold`), its entities.
 
     Raises:
         ClinicalNerError: the attributes do not fit the group: spans were added or removed.
     """
     spans, attrs = list(doc.ents), {}
-    if GOLD_ALL in doc.spans:
+    if has_gold(doc):
         spans, attrs = list(doc.spans[GOLD_ALL]), doc.spans[GOLD_ALL].attrs
     fragments = attrs.get("fragments", [[(span.start_char, span.end_char)] for span in spans])
     ids = attrs.get("ids", [f"T{number}" for number in range(1, len(spans) + 1)])
@@ -75,6 +89,17 @@ def get_gold(doc: Doc) -> tuple[Mention, ...]:
         Mention(id, span.label_, tuple((start, end) for start, end in pieces))
         for id, span, pieces in zip(ids, spans, fragments, strict=True)
     )
+
+
+def unknown_gold(doc: Doc) -> tuple[tuple[int, int], ...]:
+    """Where a Doc does not say whether there is an entity: (start, end) in code points."""
+    return tuple((token.idx, token.idx + len(token)) for token in doc if not token.ent_iob)
+
+
+def _digest(doc: Doc) -> int:
+    """A number that differs where entities do."""
+    entities = [(ent.start_char, ent.end_char, ent.label_) for ent in doc.ents]
+    return zlib.crc32(repr(entities).encode("utf-8"))
 
 
 def read_gold(path: Path, vocab: Vocab) -> list[Doc]:

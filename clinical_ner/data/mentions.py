@@ -80,6 +80,7 @@ class AnnotatedText:
         unusable: a key of UNUSABLE if the file itself says that the annotation is none, or if it
             is at fault.
         sentences: where sentences start, in code points over `text`; empty if it is unknown.
+        unknown: where it is unknown whether there is a mention, as (start, end) in code points.
         faults: what is wrong with the annotations that are left out, each with its place; of a
             "faulty" text, what is wrong with its record.
     """
@@ -91,6 +92,7 @@ class AnnotatedText:
     unusable: str | None = None
     sentences: tuple[int, ...] = ()
     faults: tuple[ClinicalNerError, ...] = ()
+    unknown: tuple[tuple[int, int], ...] = ()
 
 
 class DocumentIds:

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from spacy.tokens import Doc
 
 from ..data.flattening import joined, trimmed
-from ..data.gold import GOLD_ALL, get_gold
+from ..data.gold import get_gold, has_gold
 from ..scoring.ceiling import Statement, count_mentions
 
 
 def has_all_mentions(references: Iterable[Doc]) -> bool:
     """Whether all documents tell their mentions; otherwise nobody knows what entities leave out."""
-    return all(GOLD_ALL in reference.spans for reference in references)
+    return all(has_gold(reference) for reference in references)
 
 
 def document_mentions(reference: Doc, predicted: Doc) -> dict[str, list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -313,7 +314,8 @@ def test_every_mention_of_the_case_reports_is_accounted_for(
         assert cells[4] == sum(row["action"] == "dropped" for row in by_label[label])
     total = list(map(int, table["total"]))
     assert total[0] == sum(read.values()) == sum(total[1:]) == 20167
-    reasons = {code: int(n) for code, n in re.findall(r"│ (\w+) +│[^│\n]+│ +(\d+) │", out)}
+    # Reasons that did not occur are not printed.
+    reasons = Counter({code: int(n) for code, n in re.findall(r"│ (\w+) +│[^│\n]+│ +(\d+) │", out)})
     assert sum(reasons[code] for code in DROPPED) == total[4]
     docs = read_docbin(tmp_path / "all.spacy", Vocab())
     assert sum(len(doc.ents) for doc in docs) == total[0] - total[4]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,15 @@ import spacy
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
+from clinical_ner.checks.check import check
 from clinical_ner.data.conversion import to_flat_doc
-from clinical_ner.data.formats.docbin import DOCUMENT_ID, write_docbin
+from clinical_ner.data.convert import convert
+from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
 from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.gold import GOLD_ALL, get_gold, read_gold, set_gold
 from clinical_ner.data.mentions import Mention
-from clinical_ner.errors import ClinicalNerError
+from clinical_ner.errors import ClinicalNerError, ClinicalNerWarning
+from clinical_ner.evaluation.gold_mentions import has_all_mentions
 from clinical_ner.training.train import train
 
 from ..conftest import ROOT
@@ -138,3 +142,95 @@ def test_training_names_them_too(tmp_path: Path) -> None:
             train_path=tmp_path / "folder",
             dev_path=tmp_path / "folder",
         )
+
+
+class TestEntitiesThatWereChanged:
+    """A file that conversion made, whose entities were then edited in Python."""
+
+    @pytest.fixture
+    def converted(self, tmp_path: Path) -> Path:
+        records = [
+            {"id": "a", "text": "Denies fever, takes aspirin.", "label": [[7, 12, "SIGN"]]},
+            {"id": "b", "text": "No cough.", "label": [[3, 8, "SIGN"], [0, 8, "NEGATED"]]},
+        ]
+        (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
+        convert(tmp_path / "a.jsonl", tmp_path / "a.spacy")
+        return tmp_path / "a.spacy"
+
+    def changed(self, path: Path, entities: list[tuple[int, int, str]]) -> list[Doc]:
+        docs = read_docbin(path, Vocab())
+        docs[0].ents = [Span(docs[0], *entity) for entity in entities]
+        write_docbin(docs, path)
+        return docs
+
+    def mentions(self, path: Path) -> list[list[tuple[int, int, str]]]:
+        return [
+            [(m.start, m.end, m.label) for m in document.mentions] for document in read_texts(path)
+        ]
+
+    def test_unchanged_all_mentions_are_read(self, converted: Path) -> None:
+        assert self.mentions(converted) == [
+            [(7, 12, "SIGN")],
+            [(3, 8, "SIGN"), (0, 8, "NEGATED")],
+        ]
+
+    @pytest.mark.parametrize(
+        ("entities", "expected"),
+        [
+            ([(1, 2, "SYMPTOM"), (4, 5, "DRUG")], [(7, 12, "SYMPTOM"), (20, 27, "DRUG")]),
+            ([(1, 2, "SIGN"), (4, 5, "DRUG")], [(7, 12, "SIGN"), (20, 27, "DRUG")]),
+            ([], []),
+        ],
+    )
+    @pytest.mark.parametrize("ending", ["jsonl", "conll", "spacy"])
+    def test_what_was_written_last_is_read(
+        self,
+        converted: Path,
+        entities: list[tuple[int, int, str]],
+        expected: list[tuple[int, int, str]],
+        ending: str,
+    ) -> None:
+        self.changed(converted, entities)
+        with pytest.warns(ClinicalNerWarning, match="entities of 1 documents were changed after"):
+            convert(converted, converted.parent / f"b.{ending}")
+        assert self.mentions(converted.parent / f"b.{ending}")[0] == expected
+
+    def test_an_evaluation_knows_no_longer_all_mentions(self, converted: Path) -> None:
+        assert has_all_mentions(read_docbin(converted, Vocab()))
+        assert not has_all_mentions(self.changed(converted, [(1, 2, "SYMPTOM")]))
+
+
+class TestUnknownGold:
+    """Tokens of which nobody has said whether they are in an entity."""
+
+    @pytest.fixture
+    def partial(self, tmp_path: Path) -> Path:
+        nlp = spacy.blank("en")
+        known, unknown, partly = map(nlp.make_doc, ("Has fever.", "Has cough.", "Fever, cough."))
+        known.ents = [Span(known, 1, 2, "SIGN")]
+        partly.set_ents([Span(partly, 0, 1, "SIGN")], missing=[partly[2:3]], default="outside")
+        write_docbin([known, unknown, partly], tmp_path / "u.spacy")
+        return tmp_path / "u.spacy"
+
+    def test_it_stays_unknown(self, partial: Path) -> None:
+        convert(partial, partial.parent / "v.spacy")
+        found = [
+            [t.ent_iob for t in doc] for doc in read_docbin(partial.parent / "v.spacy", Vocab())
+        ]
+        assert found == [[2, 3, 2], [0, 0, 0], [3, 2, 0, 2]]
+
+    def test_a_format_that_cannot_tell_says_so(self, partial: Path) -> None:
+        with pytest.warns(ClinicalNerWarning, match="of 2 documents the gold is unknown"):
+            convert(partial, partial.parent / "v.jsonl")
+        with pytest.raises(ClinicalNerError, match="document u-2: token 0 may be in an entity"):
+            convert(partial, partial.parent / "v.conll")
+
+    def test_no_label_is_missed_there(self, tmp_path: Path) -> None:
+        nlp = spacy.blank("en")
+        docs = [nlp.make_doc("Has fever today.") for _ in range(4)]
+        for doc in docs[:2]:
+            doc.ents = [Span(doc, 1, 2, "SIGN")]
+        docs[2].ents = []
+        write_docbin(docs, tmp_path / "u.spacy")
+        places = {of.code: of.places for of in check(tmp_path / "u.spacy").findings}
+        assert [place.document for place in places["C052"]] == ["u-3"]

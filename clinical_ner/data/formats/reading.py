@@ -13,7 +13,7 @@ from spacy.vocab import Vocab
 
 from ...errors import ClinicalNerError, ClinicalNerWarning, InputError, check_choice, check_number
 from ...files import corpus_files
-from ..gold import get_gold
+from ..gold import GOLD_ALL, get_gold, has_gold, unknown_gold
 from ..mentions import FAULTY, AnnotatedText, DocumentIds
 from ..offsets import UNITS, Unit
 from ..unit_judge import UnitJudge
@@ -174,12 +174,23 @@ def _read_docbin(path: Path) -> Iterator[_Placed]:
     A document's id is that of ``user_data["clinical_ner.id"]``, otherwise the file's name and the
     document's number, counted from 1.
     """
+    changed = 0
     for number, doc in enumerate(read_docbin(path, Vocab()), start=1):
         id = str(doc.user_data.get(DOCUMENT_ID, f"{path.stem}-{number}"))
         starts = [token.idx for token in doc if token.is_sent_start]
         sentences = tuple(starts) if doc.has_annotation("SENT_START") else ()
-        document = AnnotatedText(id, doc.text, get_gold(doc), sentences=sentences)
+        changed += GOLD_ALL in doc.spans and not has_gold(doc)
+        document = AnnotatedText(
+            id, doc.text, get_gold(doc), sentences=sentences, unknown=unknown_gold(doc)
+        )
         yield f"{path}, document {number}", document
+    if changed:
+        warnings.warn(
+            f"{path}: the entities of {changed} documents were changed after their conversion. "
+            f"They are read, and not the mentions of doc.spans['{GOLD_ALL}'].",
+            ClinicalNerWarning,
+            stacklevel=2,
+        )
 
 
 _READERS: dict[Format, Callable[..., Iterator[_Placed]]] = {
