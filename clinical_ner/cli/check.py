@@ -55,7 +55,7 @@ def check_cli(
         None,
         metavar="|".join(UNITS),
         callback=one_of(*UNITS),
-        help="What offsets count (jsonl, pubtator, bioc).",
+        help="What offsets count (brat, jsonl, pubtator, bioc).",
     ),
     label_column: int | None = typer.Option(None, help="Column of the tags, from 0 (conll)."),
     word_column: int | None = typer.Option(None, help="Column of the words, from 0 (conll)."),

@@ -82,8 +82,8 @@ def convert_cli(
     ),
     offsets: str | None = typer.Option(
         None, metavar="|".join(UNITS), callback=one_of(*UNITS),
-        help="jsonl, pubtator, bioc: what offsets count; -lf: and a CRLF as one [default: detected "
-        "from quoted mentions, the format, or where mentions begin and end].",
+        help="brat, jsonl, pubtator, bioc: what offsets count; -lf: and a CRLF as one [default: "
+        "detected from quoted mentions, the format, or where mentions begin and end].",
     ),
     overlap: str | None = typer.Option(
         None, metavar="longest|first|priority",

@@ -166,8 +166,8 @@ def test_files_of_other_formats_are_parts_too(
 def test_settings_of_a_format_are_passed_on(
     train: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(train, "--offsets", "bytes") == 1
-    assert ", for which the setting '" in capsys.readouterr().err
+    assert run(train, "--label-column", "2") == 1
+    assert "is brat, for which the setting 'label_column'" in capsys.readouterr().err
 
 
 def test_progress_is_drawn_on_a_terminal_only(

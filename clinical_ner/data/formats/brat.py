@@ -18,7 +18,7 @@ from pathlib import Path
 from ...errors import ClinicalNerError, InputError
 from ...files import BOM, new_folder, read_text
 from ..mentions import AnnotatedText, Mention, Place, cannot_hold, checked
-from ..offsets import Draft, QuotedMention, agrees, is_unicode, settled, written
+from ..offsets import Draft, QuotedMention, Unit, agrees, is_unicode, settled, written
 from .annotators import ALL_ANNOTATORS, NO_ANNOTATOR
 
 _ID = re.compile(r"T[0-9]\S*")
@@ -31,7 +31,9 @@ _NO_NAME = re.compile(r"^\.|[/\\\x00-\x1f]")
 _OTHER = re.compile(r"[ERAMN]\S*\t|\*\t|#")
 
 
-def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[AnnotatedText]:
+def read_brat(
+    folder: Path, *, annotator: str | None = None, offsets: Unit | None = None
+) -> Iterator[AnnotatedText]:
     """Read a flat brat folder, sorted by name. Subfolders and other files are ignored.
 
     What other kinds of lines (E, R, A, M, N, *, #) a file holds is counted in `skipped`.
@@ -42,6 +44,8 @@ def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[Annotat
         annotator: which files annotate NAME.txt. None: NAME.ann, there being no others; a name:
             NAME_<name>.ann, others' files being ignored; "-": NAME.ann, annotators' files being
             ignored; "*": all of them, each a document of its own, with the id NAME_<name> or NAME.
+        offsets: what offsets count; by default code points, as brat itself, unless the texts of the
+            mentions show that it is another unit.
 
     Raises:
         ClinicalNerError: a missing folder or partner file, for text that is not UTF-8, and for a
@@ -66,7 +70,7 @@ def read_brat(folder: Path, *, annotator: str | None = None) -> Iterator[Annotat
                 "document's id."
             )
     pairs = _pairs(folder, texts, annotations, annotator)
-    return (_read_document(name, *pairs[name]) for name in sorted(pairs))
+    return (_read_document(name, *pairs[name], offsets) for name in sorted(pairs))
 
 
 def _pairs(
@@ -135,16 +139,18 @@ def _name_and_annotator(stem: str, texts: Mapping[str, Path]) -> tuple[str, str]
     return "", ""
 
 
-def _read_document(name: str, text_path: Path, ann_path: Path) -> AnnotatedText:
+def _read_document(
+    name: str, text_path: Path, ann_path: Path, offsets: Unit | None
+) -> AnnotatedText:
     try:
         text, annotations = read_text(text_path), read_text(ann_path)
     except ClinicalNerError as error:
         return settled(Draft.faulty(name, error), Place(ann_path, 1))
-    draft = Draft(name, text.removeprefix(BOM), unit="code-points")
+    draft = Draft(name, text.removeprefix(BOM), units=("code-points",))
     _parse(draft, annotations.removeprefix(BOM), ann_path)
     if text.startswith(BOM):
         draft.mentions = _without_bom(draft.text, draft.mentions)
-    return settled(draft, Place(ann_path, 1))
+    return settled(draft, Place(ann_path, 1), offsets)
 
 
 def _parse(draft: Draft, content: str, path: Path) -> None:

@@ -31,7 +31,7 @@ from .webanno import read_webanno
 
 #: Settings of each format's reader; see read_texts what they mean.
 SETTINGS: dict[Format, tuple[str, ...]] = {
-    "brat": ("annotator",),
+    "brat": ("annotator", "offsets"),
     "conll": ("label_column", "word_column", "scheme", "n_sents", "label"),
     "jsonl": ("offsets", "annotator"),
     "huggingface": ("scheme", "label", "tag_names"),

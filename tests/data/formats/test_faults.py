@@ -67,7 +67,8 @@ CASES = [
     _brat("fragments where a line ends", "chest\npain", "T1\tSign 0 5;6 10\tchest pain",
           [("chest|pain", "Sign")]),
     _brat("CRLF counts as two", "chest\r\npain", "T1\tSign 7 11\tpain\r\n", SIGN),
-    _brat("offsets that count CRLF as one", "chest\r\npain", "T1\tSign 6 10\tpain",
+    _brat("offsets that count CRLF as one", "chest\r\npain", "T1\tSign 6 10\tpain", SIGN),
+    _brat("offsets of another text", "chest\r\npain", "T1\tSign 5 9\tpain",
           "/a.ann, line 1: the text of T1 does not match"),
     _brat("byte order mark, not counted", b"\xef\xbb\xbfpain", "T1\tSign 0 4\tpain", SIGN),
     _brat("byte order mark, counted", b"\xef\xbb\xbfpain", "T1\tSign 1 5\tpain", SIGN),
@@ -76,8 +77,9 @@ CASES = [
     _brat("UTF-16 annotation", "chest", "T1\tX 0 5\tchest".encode("utf-16"),
           "/a.ann, line 1: not UTF-8"),
     _brat("emoji count as one", "😷 pain", "T1\tSign 2 6\tpain", SIGN),
-    _brat("emoji counted as two", "😷 pain", "T1\tSign 3 7\tpain",
-          "/a.ann, line 1: offsets 3 7 of T1 do not fit the text of document a, which counts 6 "
+    _brat("emoji counted as two", "😷 pain", "T1\tSign 3 7\tpain", SIGN),
+    _brat("emoji counted as three", "😷 pain", "T1\tSign 4 8\tpain",
+          "/a.ann, line 1: offsets 4 8 of T1 do not fit the text of document a, which counts 6 "
           "code-points"),
     _brat("combining characters", "e\u0301 pain", "T1\tSign 3 7\tpain", SIGN),
     _brat("empty .ann", "chest pain", "", []),
