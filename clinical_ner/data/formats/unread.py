@@ -41,6 +41,9 @@ _KEYS: dict[str, tuple[str, str]] = {
     "annotations_and_examples": ("LightTag's JSON", _RECORDS),
     "rasa_nlu_data": ("Rasa's JSON", _RECORDS),
     "projectFileVersion": ("Azure's JSON", _RECORDS),
+    "tokenized_text": ("GLiNER's JSON", _RECORDS),
+    "responses": ("Argilla's JSON", _RECORDS),
+    "extras": ("DataTurks' JSON, whose ends count the last character in", _RECORDS),
 }
 #: Lines from which a format is detected; enough for a few comments and a sentence.
 LINES = 40

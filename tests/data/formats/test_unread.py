@@ -33,6 +33,13 @@ TSV3 = "Export the documents as WebAnno TSV 3"
         ('{"text": "fever", "denotations": []}', "PubAnnotation's JSON", "Write each document"),
         ('{"annotatable": {}, "anncomplete": true}', "tagtog's ann.json", "Write each document"),
         ('{"rasa_nlu_data": {}}', "Rasa's JSON", "Write each document"),
+        ('{"tokenized_text": ["fever"], "ner": [[0, 0, "S"]]}', "GLiNER's JSON", "Write each"),
+        ('{"fields": {"text": "fever"}, "responses": {}}', "Argilla's JSON", "Write each"),
+        (
+            '{"content": "fever", "annotation": [{"label": ["S"], "points": []}], "extras": null}',
+            "DataTurks' JSON, whose ends count the last character in",
+            "Write each",
+        ),
     ],
 )
 def test_formats_that_are_known(tmp_path: Path, content: str, name: str, hint: str) -> None:
