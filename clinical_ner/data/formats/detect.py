@@ -131,7 +131,12 @@ def _of_file(path: Path) -> Format | None:
         raise _unknown(path, "a binary file")
     if known := known_text(lines):
         raise _unread(path, *known)
-    raise _unknown(path, "text whose lines are neither columns with a tag nor JSON nor PubTator's")
+    if looks_like_columns(filled[1:]):
+        raise _unknown(path, "columns whose first line holds no tag: remove a header")
+    seen = "text whose lines are neither columns with a tag nor JSON nor PubTator's"
+    if path.suffix == ".txt":
+        seen += "; brat's NAME.txt needs a NAME.ann beside it, which may be empty"
+    raise _unknown(path, seen)
 
 
 def _head(path: Path) -> bytes:
