@@ -18,7 +18,7 @@ from .bioc_json import is_bioc
 from .conll import looks_like_columns
 from .huggingface import is_tagged
 from .json_records import read_records
-from .json_shapes import MENTIONS, keys, kind
+from .json_shapes import MENTIONS, as_object, keys, kind
 from .label_studio import is_task
 from .ner_annotator import is_project
 from .pubtator import follows, is_title
@@ -166,7 +166,7 @@ def _of_json(path: Path) -> Format | None:
         return None
     if is_bioc(record):
         return "bioc"
-    is_pair = isinstance(record, list) and len(record) == 2 and isinstance(record[1], dict)
+    is_pair = isinstance(record, list) and isinstance(as_object(record), dict)
     if is_pair or is_task(record) or is_training_document(record) or is_project(record):
         return "jsonl"
     if is_tagged(record):

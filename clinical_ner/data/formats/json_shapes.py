@@ -49,8 +49,7 @@ def read_flat_record(record: Any, *, place: Place, default_id: str) -> Draft:
     Raises:
         ClinicalNerError: a record of another shape, and for a mention without label or offsets.
     """
-    if isinstance(record, list) and len(record) == 2 and isinstance(record[1], dict):
-        record = {"text": record[0], **record[1]}
+    record = as_object(record)
     if not isinstance(record, dict):
         raise place.fault(f"the record is {kind(record)}, not an object with a text and mentions")
     text_key = next((key for key in _TEXT if key in record), None)
@@ -85,6 +84,16 @@ def read_flat_record(record: Any, *, place: Place, default_id: str) -> Draft:
     draft.annotator = next((name for name in names if name is not None), None)
     draft.task = record.get("_task_hash") if is_name(record.get("_task_hash")) else None
     return draft
+
+
+def as_object(record: Any) -> Any:
+    """A pair of a text and its mentions, as in spaCy's examples, as an object; others as is."""
+    match record:
+        case [text, dict(others)]:
+            return {"text": text, **others}
+        case [str(text), list(mentions)]:
+            return {"text": text, "entities": mentions}
+    return record
 
 
 def _units(record: Mapping[str, Any], key: str | None) -> tuple[Unit, ...]:

@@ -149,6 +149,14 @@ def test_faults_of_ner_annotator(tmp_path: Path, item: Any, message: str) -> Non
         _read(tmp_path, {**NER_ANNOTATOR, "annotations": [item]})
 
 
+@pytest.mark.parametrize("as_array", [False, True])
+def test_a_pair_of_a_text_and_a_list(tmp_path: Path, as_array: bool) -> None:
+    pair = ["Denies fever now.", [[7, 12, "Sign"]]]
+    (tmp_path / "a.json").write_text(json.dumps([pair] if as_array else pair))
+    [text] = read_texts(tmp_path / "a.json")
+    assert [(m.label, m.start, m.end) for m in text.mentions] == [("Sign", 7, 12)]
+
+
 def test_spacys_pair(tmp_path: Path) -> None:
     [document] = _read(tmp_path, [TEXT, {"entities": [[7, 17, "Sign"]]}])
 
