@@ -34,6 +34,12 @@ TIMES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take back what the benchmark sets for its process: with it, forked tokenizers hang."""
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+
+
 @pytest.fixture
 def nlp() -> Language:
     return spacy.blank("en")
