@@ -154,6 +154,8 @@ class TestWheels:
         with pytest.warns(UserWarning, match="its calibration is that of other probabilities"):
             assert nlp.update(examples)["ner"] > 0
         nlp, examples = loaded()
+        # No component of it can be rehearsed.
+        assert nlp.rehearse(examples) == {}
         assert nlp.create_optimizer() is not None
         nlp.initialize(lambda: examples)
         assert nlp.get_pipe("ner").statistics.total == len(examples[0].reference)
