@@ -25,8 +25,8 @@ class BatchSampling(TypedDict):
         document_shares: see `shares`.
         batch_shares: over the batches of this type; as above without a type.
         batch_document_shares: see `batch_shares`.
-        type_odds: odds against O of the type's own tags among its tokens and those outside, all
-            other types left out, in batches of this type; empty without a type.
+        type_odds: odds of the type's own tags against all but the type, in batches of this type;
+            empty without a type.
         type_document_odds: see `type_odds`.
     """
 

@@ -32,8 +32,8 @@ class TagStatistics:
         sampled_shares: the same shares as a sampling batcher draws them; None where batches are
             drawn as the corpus is. *Shape:* ``(K,)``.
         sampled_document_shares: see `sampled_shares`.
-        type_odds: odds of each tag against O in batches of its own type; 1 for O, 0 for a type that
-            had no batch yet, None without such batches. *Shape:* ``(K,)``.
+        type_odds: odds of each tag against all but its type in batches of its own type; 1 for O, 0
+            for a type that had no batch yet, None without such batches. *Shape:* ``(K,)``.
         type_document_odds: see `type_odds`.
     """
 

@@ -123,25 +123,21 @@ class CorpusCounts:
         ``draws`` are those over all batches.
 
         Raises:
-            ClinicalNerError: its documents hold no token outside entities, so there are no odds.
+            ClinicalNerError: its documents hold no token but of that type, so there are no odds.
         """
         pool = (self.type_counts[:, index] > 0).astype(np.float64)
-        # Only the type's own tags and O, as a loss sees them that leaves all others out.
-        own = [OUTSIDE, begin_id(index), inside_id(index)]
-        kept = np.zeros_like(self.counts)
-        kept[:, own] = self.counts[:, own]
-        if not pool @ kept[:, OUTSIDE]:
+        if not pool @ (self.counts.sum(axis=1) - self.type_counts[:, index]):
             raise ConfigError(
-                f"All labelled tokens of the documents that hold '{self.labels[index]}' belong to "
-                "entities, so its batches would have no token outside. Add documents, or use "
+                f"All labelled tokens of the documents that hold '{self.labels[index]}' are of that "
+                "type, so its batches would have nothing else. Add documents, or use "
                 "clinical_ner.batch_balanced.v1."
             )
-        tokens, documents = self._shares(pool)
-        tags = tag_names(self.labels)
+        shares = self._shares(pool)
+        tags = [tag_names(self.labels)[tag] for tag in (begin_id(index), inside_id(index))]
         odds, document_odds = (
-            {tags[tag]: shares[tags[tag]] / shares["O"] for tag in own[1:]}
-            for shares in replace(self, counts=kept)._shares(pool)
+            {tag: of[tag] / (1.0 - sum(of[own] for own in tags)) for tag in tags} for of in shares
         )
+        tokens, documents = shares
         return {
             **self.batch_sampling(draws),
             "type": self.labels[index],
