@@ -215,7 +215,7 @@ def to_flat_doc(
     places = [doc.char_span(*place, alignment_mode="expand") for place in unknown]
     missing = {token.i for span in places if span is not None for token in span} - taken
     doc.set_ents(entities, missing=[doc[i : i + 1] for i in sorted(missing)], default="outside")
-    set_gold(doc, mentions)
+    set_gold(doc, mentions, rules)
     rows = [
         dropped_row(document, mention, dropped[index])
         if index in dropped

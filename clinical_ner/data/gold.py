@@ -7,16 +7,16 @@ and its exact offsets: what was read can be written again, to the character.
 from __future__ import annotations
 
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from spacy.language import Language
-from spacy.tokens import Doc, SpanGroup
+from spacy.tokens import Doc, Span, SpanGroup
 from spacy.vocab import Vocab
 
 from ..errors import InputError
-from .flattening import has_text, trimmed
+from .flattening import Candidate, FlatRules, align, choose, has_text, trimmed
 from .formats.docbin import DOCUMENT_ID, read_docbin
 from .mentions import Mention
 
@@ -24,18 +24,19 @@ GOLD_ALL = "gold_all"
 """Key of ``doc.spans`` under which all mentions are."""
 
 
-def set_gold(doc: Doc, mentions: Sequence[Mention]) -> None:
+def set_gold(doc: Doc, mentions: Sequence[Mention], rules: FlatRules = FlatRules()) -> None:
     """Put mentions into ``doc.spans["gold_all"]``, one span each, in the order given.
 
     A span holds every token that its mention touches, from the first fragment to the last, without
     whitespace at the edges; a mention that is nothing but whitespace has none, and is left out.
     The group's attributes are lists as long as the group, "ids" (str) and "fragments" (lists of
-    [start, end] in code points, as read), and "entities", which tells whether ``doc.ents`` was
-    changed afterwards.
+    [start, end] in code points, as read), "rules", by which mentions are brought to whole tokens,
+    and "entities", which tells whether ``doc.ents`` was changed afterwards.
 
     Args:
         doc: the document.
         mentions: offsets are code points over ``doc.text`` and lie within it.
+        rules: those of the conversion.
     """
     text = doc.text
     spans, ids, fragments = [], [], []
@@ -52,7 +53,12 @@ def set_gold(doc: Doc, mentions: Sequence[Mention]) -> None:
         doc,
         name=GOLD_ALL,
         spans=spans,
-        attrs={"ids": ids, "fragments": fragments, "entities": _digest(doc)},
+        attrs={
+            "ids": ids,
+            "fragments": fragments,
+            "rules": {"discontinuous": rules.discontinuous, "misaligned": rules.misaligned},
+            "entities": _digest(doc),
+        },
     )
 
 
@@ -89,6 +95,33 @@ def get_gold(doc: Doc) -> tuple[Mention, ...]:
         Mention(id, span.label_, tuple((start, end) for start, end in pieces))
         for id, span, pieces in zip(ids, spans, fragments, strict=True)
     )
+
+
+def overlapping_gold(doc: Doc) -> list[Span]:
+    """The spans of a document that a pipeline with ``overlaps`` learns and is scored against.
+
+    Those of all its mentions (``get_gold``), brought to whole tokens by the rules that it was
+    converted with; of mentions of one label that share a token the longest is kept. Sorted by
+    start, then end.
+
+    Raises:
+        ClinicalNerError: the document has no ``doc.spans["gold_all"]``.
+    """
+    if GOLD_ALL not in doc.spans:
+        raise InputError(
+            f"Document {doc.user_data.get(DOCUMENT_ID, '?')} has no doc.spans['{GOLD_ALL}'], which "
+            "holds the mentions that overlap. Write the corpus again with clinical-ner convert, or "
+            "set overlaps = false."
+        )
+    rules = FlatRules(**doc.spans[GOLD_ALL].attrs.get("rules", {}))
+    text, document = doc.text, str(doc.user_data.get(DOCUMENT_ID, "?"))
+    of_labels: dict[str, list[Candidate]] = defaultdict(list)
+    for index, mention in enumerate(get_gold(doc)):
+        candidate = align(doc, text, mention, index, rules, document=document)
+        if isinstance(candidate, Candidate):
+            of_labels[mention.label].append(candidate)
+    spans = [c.span for of in of_labels.values() for c in choose(of, FlatRules())[0].values()]
+    return sorted(spans, key=lambda span: (span.start, span.end, span.label_))
 
 
 def unknown_gold(doc: Doc) -> tuple[tuple[int, int], ...]:

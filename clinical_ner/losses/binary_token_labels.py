@@ -10,15 +10,14 @@ from thinc.api import get_array_module
 from ..arrays import as_like
 from ..errors import ConfigError, check_choice, check_number
 from ..tags.batch_sampling import BatchSampling
-from ..tags.scheme import MASKED, OUTSIDE
+from ..tags.problems import with_outside
+from ..tags.scheme import MASKED, OUTSIDE, begin_id, inside_id
 from ..tags.statistics import TagStatistics
-from ..types import Logits, LogProbs, TagIds
+from ..types import Logits, TagIds
 from .base import EntityLoss
 
 PROBLEMS = ("all", "batch")
 WEIGHTS = ("paper", "none", "power")
-#: Smallest p(O) of ``posterior_logits``, also where the types' probabilities sum to 1 or more.
-LEAST_OUTSIDE = 1e-6
 
 
 @dataclass(kw_only=True, eq=False)
@@ -36,9 +35,9 @@ class BinaryTokenLabels(EntityLoss):
     pi_m) under the prior pi, whatever the weights and however documents were drawn: the constant
     and the weights cancel, and the shift of each binary prior is pi over q.
 
-    The problems are independent. p(O), which is 1 minus the sum of the types, is therefore raised
-    to ``LEAST_OUTSIDE`` where that is less. For the same reason a token may have tags of several
-    types: gold may have the shape ``(n, K // 2)``, one column per type.
+    The problems are independent, so p(O), which is 1 minus the sum of the types, may come out as 0
+    or less; it is raised to ``tags.problems.LEAST_OUTSIDE``. For the same reason a token may have
+    tags of several types: gold may have the shape ``(n, K // 2)``, one column per type.
 
     Attributes:
         problems: all (every type in every batch), or batch (only the type that the batch is for, as
@@ -78,7 +77,7 @@ class BinaryTokenLabels(EntityLoss):
             ClinicalNerError: all tokens of the corpus are of one type.
         """
         super().initialize(statistics)
-        of_types = _by_type(statistics.counts[1:])
+        of_types = _planes(statistics.counts).sum(axis=0)
         if (of_types == statistics.total).any():
             raise _nothing_else(statistics.labels[int(of_types.argmax())])
 
@@ -87,36 +86,27 @@ class BinaryTokenLabels(EntityLoss):
         return None
 
     def posterior_logits(self, logits: Logits) -> Logits:
-        """Log p(tag | text), up to a constant per token. *Shape:* ``(n, K)``."""
-        xp = get_array_module(logits)
-        # In double precision, for the sake of what is left of 1.
-        log_p, _ = self.log_problems(logits.astype("float64"))
-        outside = 1.0 - xp.exp(log_p).sum(axis=1, keepdims=True)
-        log_outside = xp.log(xp.maximum(outside, LEAST_OUTSIDE))
-        posterior = xp.concatenate((log_outside, log_p), axis=1)
-        return self._without_unseen(posterior.astype(logits.dtype))
+        """Log-probabilities of each tag in the problem of its type, and of O (``tags.problems``).
 
-    def log_problems(self, logits: Logits) -> tuple[LogProbs, LogProbs]:
-        """Log-probabilities of the binary problems, under the prior.
-
-        Returns:
-            Those of all tags but O, each in the problem of its type, *shape* ``(n, K - 1)``, and of
-            everything else in each problem, *shape* ``(n, K // 2)``.
+        Their softmax is p(tag | text) where a token has one tag. *Shape:* ``(n, K)``.
         """
         xp = get_array_module(logits)
-        ratios = logits[:, 1:] - logits[:, :1] + as_like(self._log_prior_odds(), logits)
+        # In double precision, for the sake of what is left of 1.
+        logits_64 = logits.astype("float64")
+        ratios = _planes(logits_64) - logits_64[:, :1]
+        ratios += as_like(self._log_prior_odds(), logits_64)[:, None]
         largest, _, total = _normalised(ratios)
-        log_total = largest + xp.log(total)
-        return ratios - xp.repeat(log_total, 2, axis=1), -log_total
+        log_p = xp.zeros_like(logits_64[:, 1:])
+        log_p[:, ::2], log_p[:, 1::2] = ratios - (largest + xp.log(total))
+        return self._without_unseen(with_outside(log_p).astype(logits.dtype))
 
     def _log_prior_odds(self) -> NDArray[np.float64]:
-        """Log pi_c / (1 - pi_m); -inf for what was never trained. *Shape:* ``(K - 1,)``."""
+        """Log pi_c / (1 - pi_m); -inf for what was never trained. *Shape:* ``(2, M)``."""
         odds = _odds(self.statistics.prior)
         if self.problems == "batch":
             drawn = self.statistics.type_odds
-            odds = np.where(False if drawn is None else drawn[1:] > 0, odds, 0.0)
-        with np.errstate(divide="ignore"):
-            return np.log(odds)
+            odds = np.where(False if drawn is None else _planes(drawn) > 0, odds, 0.0)
+        return _log(odds)
 
     def _gradient_and_loss(
         self,
@@ -126,54 +116,47 @@ class BinaryTokenLabels(EntityLoss):
         batch: BatchSampling | None,
     ) -> tuple[Logits, float]:
         xp = get_array_module(guesses)
-        types = self._types_of(batch)
-        odds = self._training_odds_of(types)
-        weights_own, weights_rest = self._pair_weights(_by_type(odds))
-        with np.errstate(divide="ignore"):
-            offsets = np.log(odds) + np.repeat(np.log(weights_own / weights_rest), 2)
+        first, last = self._types_of(batch)
+        odds = self._training_odds()[:, first : last + 1]
+        of_own, of_rest = self._pair_weights(odds.sum(axis=0))
         known = truths > MASKED if truths.ndim == 1 else (truths > MASKED).all(axis=1)
-        # One weight for all tags: those of the problems come below.
-        factors = self._token_scales(
-            xp.where(known, OUTSIDE, MASKED), lengths, np.ones(len(self.statistics.counts))
-        )
         rows = xp.nonzero(known)[0]
-        columns = xp.asarray(np.stack((2 * types + 1, 2 * types + 2), axis=1).ravel())
-        logits = guesses[rows]
-        ratios = logits[:, columns] - logits[:, :1] + as_like(offsets, guesses)
-        # Where gold has tags of the types, by row and column of these ratios.
-        gold = truths[rows] if truths.ndim == 2 else truths[rows][:, None]
-        position = np.full(len(self.statistics.counts), -1)
-        position[2 * types + 1] = 2 * np.arange(len(types))
-        position[2 * types + 2] = 2 * np.arange(len(types)) + 1
-        at = xp.asarray(position)[gold]
-        tagged, which = xp.nonzero(at >= 0)
-        tag = at[tagged, which]
-        kind = tag // 2
-
+        # Every tag weighs 1 here: the weights of the problems come below.
+        ones = np.ones(len(self.statistics.counts))
+        factors = self._token_scales(xp.where(known, OUTSIDE, MASKED), lengths, ones)
         factors = as_like(factors, guesses)[rows]
+        columns = slice(begin_id(first), inside_id(last) + 1)
+        ratios = _planes(guesses[rows], columns) - guesses[rows, :1]
+        ratios += as_like(_log(odds) + np.log(of_own / of_rest), guesses)[:, None]
         largest, exponentials, total = _normalised(ratios)
-        log_total = largest + xp.log(total)
-        weights = as_like(weights_rest, guesses) * factors[:, None]
-        own = as_like(weights_own, guesses)[kind] * factors[tagged]
-        weights[tagged, kind] = own
-        loss = (weights * log_total).sum() - (own * ratios[tagged, tag]).sum()
-        d_ratios = exponentials * xp.repeat(weights / total, 2, axis=1)
-        d_ratios[tagged, tag] -= own
+        weights = as_like(of_rest, guesses) * factors[:, None]
+        # The tags of these problems that gold has, by token, type and plane.
+        gold = truths[rows] if truths.ndim == 2 else truths[rows, None]
+        token, column = xp.nonzero((gold >= columns.start) & (gold < columns.stop))
+        tag = gold[token, column] - columns.start
+        of_type, plane = tag // 2, tag % 2
+        own = as_like(of_own, guesses)[of_type] * factors[token]
+        weights[token, of_type] = own
+        loss = (weights * (largest + xp.log(total))).sum()
+        loss -= (own * ratios[plane, token, of_type]).sum()
+        d_ratios = exponentials * (weights / total)
+        d_ratios[plane, token, of_type] -= own
+        d_logits = xp.zeros_like(guesses, shape=(len(rows), guesses.shape[1]))
+        d_logits[:, columns.start : columns.stop : 2] = d_ratios[0]
+        d_logits[:, columns.start + 1 : columns.stop : 2] = d_ratios[1]
+        d_logits[:, OUTSIDE] = -d_ratios.sum(axis=(0, 2))
         gradient = xp.zeros_like(guesses)
-        d_logits = xp.zeros_like(logits)
-        d_logits[:, columns] = d_ratios
-        d_logits[:, OUTSIDE] = -d_ratios.sum(axis=1)
         gradient[rows] = d_logits
         return gradient, float(loss)
 
-    def _types_of(self, batch: BatchSampling | None) -> NDArray[np.int64]:
-        """Indices of the types whose problems a batch trains."""
+    def _types_of(self, batch: BatchSampling | None) -> tuple[int, int]:
+        """Indices of the first and the last type whose problems a batch trains."""
         if self.problems == "all":
-            return np.arange(len(self.statistics.labels))
+            return 0, len(self.statistics.labels) - 1
         if batch is None or batch["type"] is None:
             raise ConfigError(
                 'BTL with problems = "batch" needs batches for one entity type: set '
-                "training.batcher to clinical_ner.batch_by_entity.v1, or problems = \"all\"."
+                'training.batcher to clinical_ner.batch_by_entity.v1, or problems = "all".'
             )
         label = batch["type"]
         if label not in self.statistics.labels:
@@ -182,69 +165,73 @@ class BinaryTokenLabels(EntityLoss):
                 f"BTL was given a batch for the entity type '{label}', which the corpus lacks. "
                 f"Its types are: {known}."
             )
-        return np.array([self.statistics.labels.index(label)])
+        index = self.statistics.labels.index(label)
+        return index, index
 
-    def _training_odds_of(self, types: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Odds of the tags of types in training, each against all but its type.
-
-        *Shape:* ``(2 len(types),)``.
-        """
+    def _training_odds(self) -> NDArray[np.float64]:
+        """Odds of the tags in training, each against all but its type. *Shape:* ``(2, M)``."""
         statistics = self.statistics
-        by_document = self.reduction == "documents"
         if self.problems == "batch":
+            by_document = self.reduction == "documents"
             odds = statistics.type_document_odds if by_document else statistics.type_odds
             assert odds is not None
-            odds = odds[1:]
-        else:
-            shares = super().training_odds()
-            odds = _odds(statistics.prior if shares is None else shares)
-        return odds.reshape(-1, 2)[types].ravel()
+            return _planes(odds)
+        shares = super().training_odds()
+        return _odds(statistics.prior if shares is None else shares)
 
     def _pair_weights(
         self, odds: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Weights of the tokens of each type, and of the rest, from the type's odds in training."""
+        """Weights of the tokens of types, and of the rest, from the types' odds in training."""
         ones = np.ones_like(odds)
-        if self.weights == "none":
-            return ones, ones
         # A type without a token has no gradient, and any weight.
         odds = np.where(odds > 0, odds, 1.0)
-        if self.weights == "power":
+        if self.power is not None:
             return odds**-self.power, ones
+        if self.weights == "none":
+            return ones, ones
         return 1.0 / (1.0 + odds), odds / (1.0 + odds)
 
 
-def _normalised(ratios: Logits) -> tuple[Logits, Logits, Logits]:
-    """Exponentials of log ratios to "everything else", and their sum with its 1, by problem.
+def _planes(values: Any, columns: slice = slice(1, None)) -> Any:
+    """Values of B, and those of I, of each type, by tag in the last axis.
 
-    Args:
-        ratios: of B and I of each of m types. *Shape:* ``(n, 2 m)``.
-
-    Returns:
-        A constant which was subtracted before, *shape* ``(n, m)``; the exponentials, *shape* ``(n,
-        2 m)``; their sums, *shape* ``(n, m)``.
+    *Shape:* ``(..., K)`` to ``(2, ..., M)``, for M types in the columns.
     """
-    xp = get_array_module(ratios)
-    largest = xp.maximum(xp.maximum(ratios[:, ::2], ratios[:, 1::2]), 0.0)
-    exponentials = xp.exp(ratios - xp.repeat(largest, 2, axis=1))
-    total = exponentials[:, ::2] + exponentials[:, 1::2]
-    total += xp.exp(-largest)
-    return largest, exponentials, total
-
-
-def _by_type(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums over B and I of each type, of values of all tags but O."""
-    return np.asarray(values.reshape(-1, 2).sum(axis=1))
+    xp = get_array_module(values)
+    values = values[..., columns]
+    return xp.stack((values[..., ::2], values[..., 1::2]))
 
 
 def _odds(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Odds of every tag but O against all but its type, from shares. *Shape:* ``(K - 1,)``."""
+    """Odds of every tag but O against all but its type, from shares. *Shape:* ``(2, M)``."""
+    planes: NDArray[np.float64] = _planes(shares)
+    return planes / (1.0 - planes.sum(axis=0))
+
+
+def _log(odds: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(divide="ignore"):
-        return shares[1:] / np.repeat(1.0 - _by_type(shares[1:]), 2)
+        return np.log(odds)
+
+
+def _normalised(ratios: Logits) -> tuple[Logits, Logits, Logits]:
+    """Exponentials of log ratios to everything else, and their sum with its 1, by problem.
+
+    Args:
+        ratios: of B and I of each type. *Shape:* ``(2, n, M)``.
+
+    Returns:
+        A constant that was subtracted before, *shape* ``(n, M)``; the exponentials, *shape* ``(2,
+        n, M)``; their sums, *shape* ``(n, M)``.
+    """
+    xp = get_array_module(ratios)
+    largest = xp.maximum(xp.maximum(ratios[0], ratios[1]), 0.0)
+    exponentials = xp.exp(ratios - largest)
+    return largest, exponentials, exponentials.sum(axis=0) + xp.exp(-largest)
 
 
 def _nothing_else(label: str) -> ConfigError:
     return ConfigError(
-        f"BTL cannot learn '{label}': all tokens that it is compared on are of that type. Leave the "
-        "type out of the corpus, or choose another loss."
+        f"BTL cannot learn '{label}': all tokens that it is compared on are of that type. Leave "
+        "the type out of the corpus, or choose another loss."
     )

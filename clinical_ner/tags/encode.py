@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..errors import InputError
@@ -70,14 +70,59 @@ def encode_example(
             continue
         prefix, label = tag.split("-", 1)
         if label not in label_index:
-            raise InputError(
-                f"Label '{label}' of document {document_id(example.reference)} is not among the "
-                f"labels of component '{name}'. Initialize the component with data, or a label "
-                "file, that holds every label."
-            )
+            raise _unknown_label(label, example.reference, name)
         index = label_index[label]
         ids[i] = begin_id(index) if prefix == "B" else inside_id(index)
     return ids
+
+
+def encode_overlapping(
+    example: Example, spans: Iterable[Span], label_index: Mapping[str, int], *, name: str
+) -> NDArray[np.int64]:
+    """Ids of the tags of spans that may overlap, in one column for each type.
+
+    A token is masked in all columns if gold is unknown there, or if it belongs to a span that
+    cannot be aligned.
+
+    Args:
+        example: the gold document and the tokens that the pipeline made.
+        spans: of the gold document; those of one label share no token.
+        label_index: see ``encode_example``.
+        name: see ``encode_example``.
+
+    Returns:
+        *Shape:* ``(len(example.predicted), len(label_index))``.
+
+    Raises:
+        ClinicalNerError: a span has a label that ``label_index`` lacks.
+    """
+    spans = list(spans)
+    carries_tag = taggable(example.predicted)
+    known = np.array([tag is not None for tag in gold_tags(example)], dtype=bool)
+    aligned = [example.get_aligned_spans_y2x([span], allow_overlap=True) for span in spans]
+    ids = np.full((len(example.predicted), len(label_index)), OUTSIDE, dtype=np.int64)
+    for span, found in zip(spans, aligned, strict=True):
+        if span.label_ not in label_index:
+            raise _unknown_label(span.label_, example.reference, name)
+        if not found:
+            touched = example.alignment.y2x[span.start : span.end].ravel()
+            known[touched] = False
+            continue
+        index = label_index[span.label_]
+        tokens = np.arange(found[0].start, found[0].end)
+        tokens = tokens[carries_tag[tokens]]
+        ids[tokens, index] = inside_id(index)
+        ids[tokens[:1], index] = begin_id(index)
+    ids[~known] = MASKED
+    return ids
+
+
+def _unknown_label(label: str, reference: Doc, name: str) -> InputError:
+    return InputError(
+        f"Label '{label}' of document {document_id(reference)} is not among the labels of "
+        f"component '{name}'. Initialize the component with data, or a label file, that holds "
+        "every label."
+    )
 
 
 def _to_bio(doc: Doc, tags: Sequence[str | None]) -> list[str | None]:

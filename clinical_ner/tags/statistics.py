@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batch_sampling import BatchSampling
-from .scheme import class_index, tag_names
+from .scheme import MASKED, OUTSIDE, class_index, tag_names
 
 #: Fields that hold what a sampling batcher does; None without one.
 SAMPLING = ("sampled_shares", "sampled_document_shares", "type_odds", "type_document_odds")
@@ -26,6 +26,8 @@ class TagStatistics:
     Attributes:
         labels: the entity types, in the order of their tags.
         counts: labelled (not masked) training tokens per tag. *Shape:* ``(K,)``.
+        tokens: their number N where a token may have tags of several types; None where N is the sum
+            of the counts.
         documents: training documents with at least one labelled token.
         document_shares: mean over these documents of each tag's share in the document, the prior
             under a loss that averages per document first. *Shape:* ``(K,)``.
@@ -39,6 +41,7 @@ class TagStatistics:
 
     labels: list[str] = field(default_factory=list)
     counts: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
+    tokens: int | None = None
     documents: int = 0
     document_shares: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
     sampled_shares: NDArray[np.float64] | None = None
@@ -54,7 +57,7 @@ class TagStatistics:
     @property
     def total(self) -> float:
         """Number N of labelled training tokens."""
-        return float(self.counts.sum())
+        return float(self.counts.sum() if self.tokens is None else self.tokens)
 
     @property
     def seen(self) -> NDArray[np.bool_]:
@@ -63,7 +66,7 @@ class TagStatistics:
 
     @property
     def prior(self) -> NDArray[np.float64]:
-        """Share pi of each tag among the labelled tokens; sums to 1. *Shape:* ``(K,)``."""
+        """Share pi of each tag among the labelled tokens. *Shape:* ``(K,)``."""
         return self.counts / max(self.total, 1.0)
 
     @property
@@ -88,20 +91,32 @@ class TagStatistics:
 
         Args:
             labels: the entity types.
-            documents: tag ids of each document, -1 where masked. *Shape of each:* ``(n,)``.
+            documents: tag ids of each document, -1 where masked. *Shape of each:* ``(n,)``, or
+                ``(n, len(labels))`` where a token may have tags of several types; O is then that
+                it has none.
         """
         n_tags = 1 + 2 * len(labels)
         counts = np.zeros(n_tags)
         shares = np.zeros(n_tags)
-        n_documents = 0
+        n_documents = n_tokens = 0
+        overlapping = False
         for ids in documents:
-            per_tag = np.bincount(ids[ids >= 0], minlength=n_tags)
-            if per_tag.sum():
+            if ids.ndim == 2:
+                overlapping = True
+                ids = ids[(ids > MASKED).all(axis=1)]
+                per_tag = np.bincount(ids[ids > OUTSIDE], minlength=n_tags)
+                per_tag[OUTSIDE] = (ids == OUTSIDE).all(axis=1).sum()
+            else:
+                ids = ids[ids > MASKED]
+                per_tag = np.bincount(ids, minlength=n_tags)
+            if len(ids):
                 counts += per_tag
-                shares += per_tag / per_tag.sum()
+                shares += per_tag / len(ids)
                 n_documents += 1
+                n_tokens += len(ids)
         self.labels = list(labels)
         self.counts = counts
+        self.tokens = n_tokens if overlapping else None
         self.documents = n_documents
         self.document_shares = shares / max(n_documents, 1)
         self.observe(None)
@@ -157,6 +172,7 @@ class TagStatistics:
         return {
             "labels": list(self.labels),
             "counts": [int(count) for count in self.counts],
+            **({} if self.tokens is None else {"tokens": self.tokens}),
             "documents": self.documents,
             "document_shares": [float(share) for share in self.document_shares],
             "sampling": {name: _as_list(getattr(self, name)) for name in SAMPLING},
@@ -166,6 +182,7 @@ class TagStatistics:
         """Take over what ``to_dict`` gave, in place."""
         self.labels = list(data["labels"])
         self.counts = np.asarray(data["counts"], dtype=np.float64)
+        self.tokens = data.get("tokens")
         self.documents = int(data["documents"])
         self.document_shares = np.asarray(data["document_shares"], dtype=np.float64)
         sampling = data.get("sampling", {})

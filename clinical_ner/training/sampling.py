@@ -7,7 +7,7 @@ batches that happened to be made would be a noisy copy of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,8 +128,8 @@ class CorpusCounts:
         pool = (self.type_counts[:, index] > 0).astype(np.float64)
         if not pool @ (self.counts.sum(axis=1) - self.type_counts[:, index]):
             raise ConfigError(
-                f"All labelled tokens of the documents that hold '{self.labels[index]}' are of that "
-                "type, so its batches would have nothing else. Add documents, or use "
+                f"All labelled tokens of the documents that hold '{self.labels[index]}' are of "
+                "that type, so its batches would have nothing else. Add documents, or use "
                 "clinical_ner.batch_balanced.v1."
             )
         shares = self._shares(pool)
