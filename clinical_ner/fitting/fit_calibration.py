@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..calibration.calibration import Calibration
 from ..calibration.entity_step import EntityCalibration
+from ..tags.scheme import MASKED
 from ..types import LogProbs, TagIds
 from .fit_entities import fit_entities
 from .fit_tokens import MIN_SUPPORT, TokenFit, fit_tokens
@@ -35,7 +36,7 @@ class HeldOutDocument(Protocol):
 
     @property
     def gold(self) -> TagIds:
-        """Tag ids, below 0 where masked. *Shape:* ``(n,)``."""
+        """Tag ids, below 0 where masked; see ``fit_tokens``."""
 
     def spans(self, log_probs: LogProbs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Probabilities of the spans decoded from calibrated tokens, and which are right.
@@ -131,8 +132,11 @@ def fit_calibration(
 
 
 def _can_be_fitted_on(document: HeldOutDocument) -> bool:
-    labelled = np.flatnonzero(document.gold >= 0)
-    return bool(np.isfinite(document.log_probs[labelled, document.gold[labelled]]).any())
+    gold = document.gold if document.gold.ndim == 2 else document.gold[:, None]
+    labelled = np.flatnonzero((gold > MASKED).all(axis=1))
+    # O and everything else are never impossible.
+    of_gold = document.log_probs[labelled[:, None], gold[labelled]]
+    return bool(np.isfinite(of_gold).all(axis=1).any())
 
 
 def _others(values: Sequence[T], fold: int) -> list[T]:

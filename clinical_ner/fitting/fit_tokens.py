@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..calibration.token_step import TokenCalibration
 from ..errors import InputError
-from ..tags.scheme import OUTSIDE
+from ..tags.problems import by_type, problem_tags
+from ..tags.scheme import MASKED, OUTSIDE
 from ..types import LogProbs, TagIds
 from .frequency import frequency_groups, merge_small_groups
 from .minimum import minimum
@@ -36,8 +37,9 @@ class TokenFit:
     Attributes:
         calibration: the temperature, and the biases.
         tokens: gold tokens that it was fitted on.
-        left_out: gold tokens whose tag has probability 0, which no calibration changes.
-        nll_before: mean of -log p(gold tag) of these tokens, in nats per token.
+        left_out: gold tokens with a tag of probability 0, which no calibration changes.
+        nll_before: mean over these tokens of -log p(gold tag), summed over the problems of tags
+            that may overlap, in nats per token.
         nll_after: the same, calibrated.
         own_biases: tags with a bias of their own.
         shared_biases: biases of groups of tags.
@@ -114,16 +116,16 @@ def fit_tokens(
 ) -> TokenFit:
     """Fit by maximum likelihood with normal priors, that is, the maximum a posteriori.
 
-    In 1 / T and the biases the likelihood is that of a softmax of linear functions, so it is
-    concave and has one maximum, whatever the start. A tag with enough gold tokens has a bias of
-    its own, drawn towards that of the tags about as common in training; the others have theirs. The
-    prior of 1 / T around 1 weighs as much as one token, and keeps a model that has every tag right
-    from a temperature of 0.
+    In 1 / T and the biases the likelihood is that of a softmax of linear functions, or of one for
+    each problem of tags that may overlap (``tags.problems``), so it is concave and has one maximum,
+    whatever the start. A tag with enough gold tokens has a bias of its own, drawn towards that of
+    the tags about as common in training; the others have theirs. The prior of 1 / T around 1 weighs
+    as much as one token, and keeps a model that has every tag right from a temperature of 0.
 
     Args:
         log_probs: log p of held-out tokens, by document. *Shape of each:* ``(n, K)``.
         gold: their tag ids, below 0 where masked, which leaves a token out. *Shape of each:*
-            ``(n,)``.
+            ``(n,)``, or ``(n, M)`` where tags of the M types may overlap.
         counts: training tokens by tag. *Shape:* ``(K,)``.
         min_support: gold tokens that a tag needs for a bias of its own, and a group for a shared
             one.
@@ -139,24 +141,31 @@ def fit_tokens(
             "No held-out token has a gold tag that the model gives a probability above 0, so "
             "nothing can be calibrated. Name documents annotated with the labels of the model."
         )
-    scores = np.concatenate([np.asarray(of, dtype=np.float64) for of in log_probs])
+    rows = np.concatenate([np.asarray(of, dtype=np.float64) for of in log_probs])
     ids = np.concatenate([np.asarray(of, dtype=np.int64) for of in gold])
-    scores, ids = scores[ids >= 0], ids[ids >= 0]
-    of_gold = scores[np.arange(len(ids)), ids]
+    n_tags = rows.shape[1]
+    # One problem with all tags, or one of three tags for each type.
+    if ids.ndim == 1:
+        tags, scores, ids = np.arange(n_tags)[None], rows[:, None], ids[:, None]
+    else:
+        tags, scores = problem_tags(ids.shape[1]), by_type(rows)
+    chosen = (ids[:, :, None] == tags).argmax(axis=2)
+    labelled = (ids > MASKED).all(axis=1)
+    scores, ids, chosen = scores[labelled], ids[labelled], chosen[labelled]
+    of_gold = np.take_along_axis(scores, chosen[:, :, None], axis=2)[:, :, 0].sum(axis=1)
     known = np.isfinite(of_gold)
     if not known.any():
         raise InputError(
             "No held-out token has a gold tag that the model gives a probability above 0, so "
             "nothing can be calibrated. Name documents annotated with the labels of the model."
         )
-    scores, ids = scores[known], ids[known]
-    n_tags = scores.shape[1]
+    scores, ids, chosen = scores[known], ids[known], chosen[known]
     terms = BiasTerms.none(n_tags)
     if biases:
-        support = np.bincount(ids, minlength=n_tags).astype(np.float64)
+        support = np.bincount(ids.ravel(), minlength=n_tags).astype(np.float64)
         terms = BiasTerms.by_support(counts, support, min_support=min_support)
     sds = np.r_[SHARPNESS_SD, np.full(terms.shared, group_sd), np.full(terms.own, own_sd)]
-    objective = Objective(scores, ids, terms.membership, sds)
+    objective = Objective(scores, chosen, terms.membership[tags], sds)
     found = minimum(
         objective,
         objective.means,
@@ -165,7 +174,7 @@ def fit_tokens(
     )
     return TokenFit(
         calibration=TokenCalibration(
-            1.0 / float(found[0]), tuple(objective.bias_of(found).tolist())
+            1.0 / float(found[0]), tuple((terms.membership @ found[1:]).tolist())
         ),
         tokens=len(ids),
         left_out=int((~known).sum()),
@@ -179,12 +188,13 @@ def fit_tokens(
 class Objective:
     """The mean negative log-likelihood with its priors, and its gradient; convex.
 
-    Its argument is 1 / T and then the terms of the biases. *Shape:* ``(1 + terms,)``.
+    Its argument is 1 / T and then the terms of the biases. *Shape:* ``(1 + terms,)``. A token has G
+    softmaxes over C tags: one over all tags, or one for each problem of tags that may overlap.
 
     Attributes:
-        scores: log p. *Shape:* ``(n, K)``.
-        gold: tag ids, each of positive probability. *Shape:* ``(n,)``.
-        membership: see ``BiasTerms``. *Shape:* ``(K, terms)``.
+        scores: log p. *Shape:* ``(n, G, C)``.
+        gold: which of the C tags, each of positive probability. *Shape:* ``(n, G)``.
+        membership: ``BiasTerms.membership`` of these tags. *Shape:* ``(G, C, terms)``.
         sds: standard deviation of the prior of every parameter. *Shape:* ``(1 + terms,)``.
     """
 
@@ -197,19 +207,20 @@ class Objective:
     ) -> None:
         self._possible = np.isfinite(scores)
         self._scores = np.where(self._possible, scores, 0.0)
-        self._gold = gold
-        self._of_gold = scores[np.arange(len(gold)), gold]
-        self._membership = membership
-        self._shares = np.bincount(gold, minlength=len(membership)) / len(gold)
+        self._shape = scores.shape[1:]
+        self._gold = np.arange(self._shape[0]), gold
+        self._tokens = len(gold)
+        of_gold = np.take_along_axis(scores, gold[:, :, None], axis=2)
+        self._of_gold = of_gold[:, :, 0]
+        self._membership = np.concatenate(membership)
+        # Gold tokens by problem and tag.
+        places = np.ravel_multi_index(np.broadcast_arrays(*self._gold), self._shape)
+        number = np.bincount(places.ravel(), minlength=len(self._membership))
+        self._shares = number / self._tokens
         #: Mean of the prior of every parameter: those that change no probability.
-        self.means = np.r_[1.0, np.zeros(membership.shape[1])]
+        self.means = np.r_[1.0, np.zeros(membership.shape[2])]
         # Per token, as the likelihood is.
-        self._precision = 1.0 / (sds**2 * len(gold))
-
-    def bias_of(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The bias of every tag. *Shape:* ``(K,)``."""
-        bias: NDArray[np.float64] = self._membership @ parameters[1:]
-        return bias
+        self._precision = 1.0 / (sds**2 * self._tokens)
 
     def nll(self, parameters: NDArray[np.float64]) -> float:
         """The mean negative log-likelihood alone, in nats per token."""
@@ -219,19 +230,23 @@ class Objective:
         """Value and gradient. *Shape of the gradient:* ``(1 + terms,)``."""
         nll, probabilities = self._nll(parameters)
         # As for every log-linear model, what is expected less what was seen.
-        by_tag = probabilities.mean(axis=0) - self._shares
-        sharpness = np.vdot(probabilities, self._scores) / len(self._gold) - self._of_gold.mean()
+        by_tag = probabilities.mean(axis=0).ravel() - self._shares
+        sharpness = np.vdot(probabilities, self._scores) / self._tokens - self._mean(self._of_gold)
         gradient = np.r_[sharpness, self._membership.T @ by_tag]
         away = parameters - self.means
         value = nll + 0.5 * float(self._precision @ away**2)
         return value, gradient + self._precision * away
 
     def _nll(self, parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        bias = self.bias_of(parameters)
+        bias = (self._membership @ parameters[1:]).reshape(self._shape)
         logits = np.where(self._possible, parameters[0] * self._scores + bias, -np.inf)
-        highest = logits.max(axis=1, keepdims=True)
+        highest = logits.max(axis=2, keepdims=True)
         weights = np.exp(logits - highest)
-        totals = weights.sum(axis=1, keepdims=True)
+        totals = weights.sum(axis=2, keepdims=True)
         of_gold = parameters[0] * self._of_gold + bias[self._gold]
-        nll = float((np.log(totals) + highest).mean() - of_gold.mean())
-        return nll, weights / totals
+        nll = self._mean((np.log(totals) + highest)[:, :, 0]) - self._mean(of_gold)
+        return float(nll), weights / totals
+
+    def _mean(self, values: NDArray[np.float64]) -> float:
+        """Mean over tokens of sums over problems. *Shape:* ``(n, G)`` to ``()``."""
+        return float(values.sum(axis=1).mean())

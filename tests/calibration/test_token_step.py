@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.optimize import approx_fprime, minimize_scalar
+from scipy.optimize import approx_fprime, minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
 from clinical_ner.calibration.token_step import TokenCalibration
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.fitting.fit_tokens import BiasTerms, Objective, fit_tokens
+from clinical_ner.tags.problems import of_problems
 
 Array = NDArray[np.float64]
 BIAS = (0.0, 0.7, -0.4, 1.1, 0.2)
@@ -82,16 +83,78 @@ def test_a_bias_out_of_range(bias: tuple[float, ...]) -> None:
 # The fit
 
 
-def test_the_gradient_agrees_with_finite_differences() -> None:
-    log_probs = random_log_probs(60)
-    log_probs[:, 4] = -np.inf
-    log_probs[3, 2] = -np.inf
-    gold = draw(log_softmax(log_probs, axis=1))
-    membership = np.array([[0, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]], dtype=float)
+def random_problems(n: int, *, seed: int = 0, n_types: int = 2) -> Array:
+    """Log-probabilities of everything else, B and I of each type."""
+    rng = np.random.default_rng(seed)
+    return log_softmax(rng.normal(scale=2.0, size=(n, n_types, 3)), axis=2)
+
+
+def draw_problems(problems: Array) -> NDArray[np.int64]:
+    """Gold ids by type that have exactly these probabilities, O for everything else."""
+    drawn = [draw(problems[:, m], seed=m + 1) for m in range(problems.shape[1])]
+    return np.stack([np.where(of, 2 * m + of, 0) for m, of in enumerate(drawn)], axis=1)
+
+
+@pytest.mark.parametrize("problems", [1, 3])
+def test_the_gradient_agrees_with_finite_differences(problems: int) -> None:
+    log_probs = np.stack([random_log_probs(60, seed=seed) for seed in range(problems)], axis=1)
+    log_probs[:, 0, 4] = -np.inf
+    log_probs[3, -1, 2] = -np.inf
+    log_probs = log_softmax(log_probs, axis=2)
+    gold = np.stack([draw(log_probs[:, g]) for g in range(problems)], axis=1)
+    rng = np.random.default_rng(4)
+    # In one problem some tags share a term, in several also those of different problems do.
+    membership = rng.integers(0, 2, size=(problems, 5, 3)).astype(float)
+    membership[:, 0] = 0
     objective = Objective(log_probs, gold, membership, np.array([1.0, 0.2, 0.1, 0.5]))
     for at in ([1.0, 0.0, 0.0, 0.0], [0.4, 0.3, -0.9, 1.2]):
         numeric = approx_fprime(np.array(at), lambda x: objective(x)[0], 1e-7)
         np.testing.assert_allclose(objective(np.array(at))[1], numeric, rtol=1e-4, atol=1e-6)
+
+
+def test_of_tags_that_overlap_it_is_the_optimum_of_a_search_without_gradient() -> None:
+    problems = random_problems(300)
+    gold = draw_problems(log_softmax(problems / 1.5 + [0.0, 0.6, -0.5], axis=2))
+    # So common that all share a term.
+    counts = np.array([9000.0, 500, 300, 400, 200])
+    fit = fit_tokens([of_problems(problems)], [gold], counts, min_support=10, own_sd=0.3)
+    assert (fit.shared_biases, fit.own_biases) == (1, 4)
+
+    def value(parameters: Array) -> float:
+        sharpness, shared, *own = parameters
+        nll = 0.0
+        for m in range(2):
+            bias = [0.0, shared + own[2 * m], shared + own[2 * m + 1]]
+            local = np.where(gold[:, m] > 0, gold[:, m] - 2 * m, 0)
+            logits = log_softmax(sharpness * problems[:, m] + bias, axis=1)
+            nll -= logits[np.arange(300), local].sum()
+        priors = (sharpness - 1) ** 2 + (shared / 0.2) ** 2 + sum((b / 0.3) ** 2 for b in own)
+        return nll + 0.5 * priors
+
+    options = {"xtol": 1e-9, "ftol": 1e-14}
+    best = minimize(value, [1.0] + [0.0] * 5, method="Powell", options=options)
+    sharpness, shared, *own = best.x
+    assert 1 / fit.calibration.temperature == pytest.approx(sharpness, abs=1e-4)
+    expected = [0.0, *(shared + of for of in own)]
+    np.testing.assert_allclose(fit.calibration.bias, expected, atol=1e-4)
+    assert fit.nll_after < fit.nll_before
+
+
+def test_of_tags_that_overlap_a_token_is_masked_for_all_types() -> None:
+    problems = random_problems(200)
+    gold = draw_problems(log_softmax(problems / 2, axis=2))
+    masked = gold.copy()
+    masked[::3, 1] = -1
+    kept = (masked >= 0).all(axis=1)
+    whole = of_problems(problems)
+    found = fit_tokens([whole[:50], whole[50:]], [masked[:50], masked[50:]], COUNTS)
+    assert found == fit_tokens([whole[kept]], [gold[kept]], COUNTS)
+    assert found.tokens == kept.sum()
+    # And left out for all types where that of one was never seen in training.
+    whole[:, 4] = -np.inf
+    unseen = fit_tokens([whole], [gold], COUNTS)
+    assert unseen.left_out == (gold[:, 1] == 4).sum() > 0
+    assert unseen.tokens == (gold[:, 1] != 4).sum()
 
 
 def test_without_biases_the_temperature_is_that_of_a_search_in_one_dimension() -> None:
@@ -126,7 +189,9 @@ def test_of_two_tags_it_is_a_logistic_regression_on_the_log_odds() -> None:
     gold = draw(log_softmax(log_probs / 1.4 + [0.0, 0.8], axis=1))
     log_odds = (log_probs[:, 1] - log_probs[:, 0])[:, None]
     expected = LogisticRegression(C=np.inf, tol=1e-10).fit(log_odds, gold)
-    found = Objective(log_probs, gold, np.array([[0.0], [1.0]]), np.array([np.inf, np.inf]))
+    found = Objective(
+        log_probs[:, None], gold[:, None], np.array([[[0.0], [1.0]]]), np.array([np.inf, np.inf])
+    )
     optimum = np.r_[expected.coef_[0], expected.intercept_]
     np.testing.assert_allclose(found(optimum)[1], 0.0, atol=1e-6)
 
