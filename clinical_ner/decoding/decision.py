@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ class Decoded(NamedTuple):
     """The entities of a document under a decision.
 
     Attributes:
-        spans: in the order of the text.
+        spans: in the order of the text: by start, then, where they may overlap, end and label.
         scores: the probability of each, None where the loss has no posterior.
     """
 
@@ -39,15 +39,45 @@ class Decision:
         prior_strength: s in [0, 1]; see ``decision_scores``.
         thresholds: by label, the smallest probability of an entity that is made.
         prior: the smoothed prior of the tags. *Shape:* ``(K,)``.
+        overlaps: whether entities of different types may overlap: each type is decoded by itself,
+            from log-probabilities as in ``tags.problems``.
     """
 
     prior_strength: float
     thresholds: Mapping[str, float]
     prior: NDArray[np.float64]
+    overlaps: bool = False
 
     def at(self, prior_strength: float) -> Decision:
         """All entities at another prior strength, without thresholds."""
         return replace(self, prior_strength=prior_strength, thresholds={})
+
+
+def flat_choice(spans: Sequence[EntityOffsets], scores: Sequence[float]) -> list[bool]:
+    """Which of spans that may overlap are made flat entities, as in ``doc.ents``.
+
+    The most probable first (ties: the earlier start, then the longer span, then the label), each
+    unless it shares a token with one chosen before.
+
+    Args:
+        spans: in any order.
+        scores: the probability of each.
+
+    Returns:
+        Whether each span is chosen.
+    """
+    order = sorted(
+        range(len(spans)),
+        key=lambda i: (-scores[i], spans[i][0], -spans[i][1], spans[i][2]),
+    )
+    chosen = [False] * len(spans)
+    taken = bytearray(max((end for _, end, _ in spans), default=0))
+    for i in order:
+        start, end, _ = spans[i]
+        if taken.find(1, start, end) < 0:
+            taken[start:end] = b"\x01" * (end - start)
+            chosen[i] = True
+    return chosen
 
 
 def check_prior_strength(value: float) -> float:
@@ -76,14 +106,19 @@ def decision_scores(log_probs: LogProbs, decision: Decision) -> LogProbs:
     changes no sequence's rank, so it is left out.
 
     Args:
-        log_probs: log p(tag | text). *Shape:* ``(n, K)``.
-        decision: gives s and pi'.
+        log_probs: log p(tag | text). *Shape:* ``(n, K)``, or, of problems, ``(n, 3, M)``.
+        decision: gives s and pi'. In the problem of a type, everything else has 1 minus the pi' of
+            its B and I.
 
     Returns:
-        *Shape:* ``(n, K)``.
+        *Shape:* that of ``log_probs``.
     """
     if decision.prior_strength == 1.0:
         return log_probs
+    prior = decision.prior
+    if decision.overlaps:
+        of_type = prior[1:].reshape(-1, 2).T
+        prior = np.concatenate((1.0 - of_type.sum(axis=0, keepdims=True), of_type))
     # Only a = 0 leaves a tag without prior; it has probability 0 and stays impossible.
-    log_prior = np.log(np.where(decision.prior > 0, decision.prior, 1.0))
+    log_prior = np.log(np.where(prior > 0, prior, 1.0))
     return log_probs - (1.0 - decision.prior_strength) * log_prior

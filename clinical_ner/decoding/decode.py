@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tags.problems import by_type
 from ..types import EntityOffsets, LogProbs, TokenMask
 from .decision import Decision, Decoded, decision_scores
 from .document_lattice import DocumentLattice
-from .lattice import Lattice, best_sequences, entities_of
+from .lattice import (
+    Lattice,
+    best_sequences,
+    best_sequences_of_problems,
+    entities_of,
+    entities_of_problems,
+)
 
 #: Most tokens that are decoded together, where a document is not alone. It bounds the memory of
 #: their lattices (20 MB with 40 types); twice as many were hardly faster.
@@ -45,7 +52,8 @@ def decode_all(
     """Entities of documents under a decision, and their probabilities.
 
     Args:
-        log_probs: log p(tag | text) of each document, on the CPU. *Shape of each:* ``(n, K)``.
+        log_probs: log p(tag | text) of each document, on the CPU; as in ``tags.problems`` where
+            entities may overlap. *Shape of each:* ``(n, K)``.
         tokens: True for the tokens that carry a tag. *Shape of each:* ``(n,)``.
         labels: the entity types, in the order of their tags.
         decision: which entities are made.
@@ -59,15 +67,23 @@ def decode_all(
     for part in _parts(tokens, MAX_TOKENS):
         masks = tokens[part]
         tagged = [rows[mask] for rows, mask in zip(log_probs[part], masks, strict=True)]
-        paths = best_sequences([decision_scores(rows, decision) for rows in tagged])
-        found = [
-            entities_of(path, list(labels), mask) for path, mask in zip(paths, masks, strict=True)
-        ]
+        if decision.overlaps:
+            # (n, 3, M): that the types are last makes numpy's loops long.
+            tagged = [by_type(rows).transpose(0, 2, 1) for rows in tagged]
+        scores = [decision_scores(rows, decision) for rows in tagged]
+        paths = best_sequences_of_problems(scores) if decision.overlaps else best_sequences(scores)
+        entities_in = entities_of_problems if decision.overlaps else entities_of
+        found = [entities_in(path, labels, mask) for path, mask in zip(paths, masks, strict=True)]
         if not scored:
             yield from (Decoded(entities, None) for entities in found)
             continue
-        for entities, mask, lattice in zip(found, masks, Lattice.of_all(tagged), strict=True):
-            document = DocumentLattice(mask, lattice, labels)
+        lattices: Iterable[Sequence[Lattice]] = (
+            Lattice.of_problems(tagged)
+            if decision.overlaps
+            else ([lattice] for lattice in Lattice.of_all(tagged))
+        )
+        for entities, mask, of_document in zip(found, masks, lattices, strict=True):
+            document = DocumentLattice(mask, of_document, labels)
             yield _scored(entities, document, decision, entity_step)
 
 

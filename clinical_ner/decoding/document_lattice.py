@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..tags.problems import by_type
 from ..types import LogProbs, TokenMask
 from .lattice import Lattice
 
@@ -32,12 +33,14 @@ class DocumentLattice:
 
     Attributes:
         tokens: True for the tokens that carry a tag. *Shape:* ``(n,)``.
-        lattice: that of these tokens.
+        lattices: of these tokens: one of all types, or, where entities may overlap, one for each.
         labels: the entity types, in the order of their tags.
     """
 
-    def __init__(self, tokens: TokenMask, lattice: Lattice, labels: Sequence[str]) -> None:
-        self._lattice = lattice
+    def __init__(
+        self, tokens: TokenMask, lattices: Sequence[Lattice], labels: Sequence[str]
+    ) -> None:
+        self._lattices = lattices
         self._tokens = np.flatnonzero(tokens).tolist()
         self._positions = {token: position for position, token in enumerate(self._tokens)}
         self._labels = labels
@@ -45,15 +48,29 @@ class DocumentLattice:
         self.length = len(tokens)
 
     @classmethod
-    def of(cls, tokens: TokenMask, log_probs: LogProbs, labels: Sequence[str]) -> DocumentLattice:
+    def of(
+        cls,
+        tokens: TokenMask,
+        log_probs: LogProbs,
+        labels: Sequence[str],
+        overlaps: bool = False,
+    ) -> DocumentLattice:
         """The lattice of a document from the probabilities of its tokens.
 
         Args:
             tokens: True for the tokens that carry a tag.
             log_probs: log p(tag | text), on the CPU. *Shape:* ``(n, K)``.
             labels: the entity types, in the order of their tags.
+            overlaps: whether entities of different types may overlap; ``log_probs`` are as in
+                ``tags.problems`` then.
         """
-        return cls(tokens, Lattice.of(log_probs[tokens]), labels)
+        rows = log_probs[tokens]
+        lattices = (
+            Lattice.of_problems([by_type(rows).transpose(0, 2, 1)])[0]
+            if overlaps
+            else [Lattice.of(rows)]
+        )
+        return cls(tokens, lattices, labels)
 
     def probability(self, start: int, end: int, label: str) -> float:
         """P(exactly this span is an entity with this label | text).
@@ -71,12 +88,19 @@ class DocumentLattice:
         index = self._indices.get(label)
         if first is None or last is None or index is None:
             return 0.0
-        return self._lattice.probability(first, last + 1, index)
+        if len(self._lattices) == 1:
+            return self._lattices[0].probability(first, last + 1, index)
+        return self._lattices[index].probability(first, last + 1, 0)
 
     def candidates(self, min_probability: float) -> list[Candidate]:
         """Every span with at least this probability, by start, then label, then end."""
         tokens = self._tokens
+        found = sorted(
+            (start, offset + index, end, probability)
+            for offset, lattice in enumerate(self._lattices)
+            for start, end, index, probability in lattice.candidates(min_probability)
+        )
         return [
             Candidate(tokens[start], tokens[end - 1] + 1, self._labels[index], probability)
-            for start, end, index, probability in self._lattice.candidates(min_probability)
+            for start, index, end, probability in found
         ]

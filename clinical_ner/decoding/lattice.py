@@ -3,6 +3,9 @@
 Tokens are rows, tags are columns in the order of ``labels.scheme``. An I tag continues an entity of
 its own type; everything else may follow anything, so a step needs one maximum (one sum) over all
 tags and one comparison (one addition) per type, not K x K of them.
+
+A text may hold P problems side by side, each with the same K tags: its arrays have a last axis of
+length P then, over which nothing is summed.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from .packing import Packing
 
 class Sums(NamedTuple):
     """Log masses of the tag sequences of a text of n tokens, for T types.
+
+    Every array has one more axis for the problems of the text, where it has several.
 
     Attributes:
         begin: log p of B and of I. *Shape:* ``(n, T)``.
@@ -78,6 +83,18 @@ class Lattice:
         """
         return [cls(sums) for sums in _sums(texts)]
 
+    @classmethod
+    def of_problems(cls, texts: Sequence[LogProbs]) -> list[list[Lattice]]:
+        """The lattices of the P problems of each text, computed side by side.
+
+        Args:
+            texts: see ``of_all``. *Shape of each:* ``(n, K, P)``.
+        """
+        return [
+            [cls(Sums(*(mass[..., problem] for mass in sums))) for problem in range(text.shape[2])]
+            for text, sums in zip(texts, _sums(texts), strict=True)
+        ]
+
     def probability(self, start: int, end: int, type_index: int) -> float:
         """P(exactly this span is an entity of exactly this type | text).
 
@@ -129,15 +146,15 @@ def _sums(texts: Sequence[LogProbs]) -> list[Sums]:
         return []
     packing = Packing([len(text) for text in texts])
     emissions = packing.pack(texts)
-    n, n_types = len(emissions), emissions.shape[1] // 2
+    n, n_types, problems = len(emissions), emissions.shape[1] // 2, emissions.shape[2:]
     # By type, and O in the last column, since numpy's calls are what a step of few texts costs.
     starting = np.concatenate((emissions[:, 1::2], emissions[:, [OUTSIDE]]), axis=1)
-    going_on = np.full((n, n_types + 1), -np.inf)
+    going_on = np.full((n, n_types + 1, *problems), -np.inf)
     going_on[:, :-1] = emissions[:, 2::2]
     del emissions
-    steps = np.empty(n)
+    steps = np.empty((n, *problems))
     # By text: what is in an entity of a type so far, or in none.
-    found_of_all = np.full((len(texts), n_types + 1), -np.inf)
+    found_of_all = np.full((len(texts), n_types + 1, *problems), -np.inf)
     with np.errstate(invalid="ignore"):
         for width, rows in zip(packing.widths, packing.steps, strict=True):
             found = found_of_all[:width]
@@ -153,8 +170,8 @@ def _sums(texts: Sequence[LogProbs]) -> list[Sums]:
     going_on -= rescaled[:, None]
     # By text, what may follow an entity that goes on, by type, and what may follow anything. It is
     # 0 at the end, where a shorter text comes in on the way back.
-    follows_of_all = np.zeros((len(texts), n_types + 1))
-    follows = np.empty((n, n_types + 1))
+    follows_of_all = np.zeros((len(texts), n_types + 1, *problems))
+    follows = np.empty((n, n_types + 1, *problems))
     for width, rows in zip(reversed(packing.widths), reversed(packing.steps), strict=True):
         found, after = found_of_all[:width], follows_of_all[:width]
         np.add(starting[rows], after, out=found)
@@ -165,7 +182,7 @@ def _sums(texts: Sequence[LogProbs]) -> list[Sums]:
         np.logaddexp(after, any_after, out=after)
         follows[rows] = after
     columns = (packing.unpack(column) for column in (starting, inside, steps, follows))
-    end = np.zeros((1, n_types + 1))
+    end = np.zeros((1, n_types + 1, *problems))
     made = []
     for text_starting, text_inside, text_steps, text_follows in zip(*columns, strict=True):
         after = np.concatenate((text_follows, end))
@@ -196,14 +213,54 @@ def best_sequences(texts: Sequence[LogProbs]) -> list[NDArray[np.int64]]:
     if not texts:
         return []
     packing = Packing([len(text) for text in texts])
-    emissions = packing.pack(texts)
-    n, n_tags = emissions.shape
-    # The best tag before each token, and, by type, whether an I before it beats a B.
-    origins = np.zeros(n, dtype=np.int64)
-    continues = np.zeros((n, n_tags // 2), dtype=bool)
+    origins, continues, last = _viterbi(packing, packing.pack(texts))
+    return [
+        _path(tag, *of_text)
+        for tag, *of_text in zip(
+            packing.unordered(last).tolist(),
+            packing.unpack(origins),
+            packing.unpack(continues),
+            strict=True,
+        )
+    ]
+
+
+def best_sequences_of_problems(texts: Sequence[LogProbs]) -> list[NDArray[np.int64]]:
+    """The best legal sequences of the problems of each text, which have one type each.
+
+    Args:
+        texts: see ``best_sequences``. *Shape of each:* ``(n, 3, P)``.
+
+    Returns:
+        Tag ids. *Shape of each:* ``(n, P)``.
+    """
+    if not texts:
+        return []
+    packing = Packing([len(text) for text in texts])
+    origins, continues, tags_of_all = _viterbi(packing, packing.pack(texts))
+    for width, rows in zip(reversed(packing.widths), reversed(packing.steps), strict=True):
+        tags = tags_of_all[:width]
+        before = np.where(tags == 2, 1 + continues[rows, 0], origins[rows])
+        origins[rows], tags[:] = tags, before
+    return packing.unpack(origins)
+
+
+def _viterbi(
+    packing: Packing, emissions: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+    """The forward recursion of Viterbi over packed texts.
+
+    Returns:
+        The best tag before each token; by type, whether an I before it beats a B; and, in the order
+        of the packing, the last tag of each text's best sequence.
+    """
+    n, n_tags, *problems = emissions.shape
+    n_texts = len(packing.lengths)
+    origins = np.zeros((n, *problems), dtype=np.int64)
+    continues = np.zeros((n, n_tags // 2, *problems), dtype=bool)
     # By text, the largest sum of a sequence that ends with a tag. Before the first token it is that
     # of O, from which no I follows.
-    best_of_all = np.full((len(texts), n_tags), -np.inf)
+    best_of_all = np.full((n_texts, n_tags, *problems), -np.inf)
     best_of_all[:, OUTSIDE] = 0.0
     for width, rows in zip(packing.widths, packing.steps, strict=True):
         best, arriving = best_of_all[:width], emissions[rows]
@@ -216,13 +273,7 @@ def best_sequences(texts: Sequence[LogProbs]) -> list[NDArray[np.int64]]:
         best.argmax(axis=1, out=origins[rows])
         np.add(arriving, np.maximum.reduce(best, axis=1, keepdims=True), out=best)
         best[:, 2::2] = goes_on
-    last = packing.unordered(best_of_all.argmax(axis=1))
-    return [
-        _path(tag, *of_text)
-        for tag, *of_text in zip(
-            last.tolist(), packing.unpack(origins), packing.unpack(continues), strict=True
-        )
-    ]
+    return origins, continues, best_of_all.argmax(axis=1)
 
 
 def _path(tag: int, origins: NDArray[np.int64], continues: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -239,7 +290,7 @@ def _path(tag: int, origins: NDArray[np.int64], continues: NDArray[np.bool_]) ->
 
 
 def entities_of(
-    path: NDArray[np.int64], labels: list[str], tokens: TokenMask
+    path: NDArray[np.int64], labels: Sequence[str], tokens: TokenMask
 ) -> list[EntityOffsets]:
     """Entities of a legal tag sequence over the taggable tokens of a document.
 
@@ -267,3 +318,29 @@ def entities_of(
     if start >= 0:
         entities.append((start, last + 1, label))
     return entities
+
+
+def entities_of_problems(
+    paths: NDArray[np.int64], labels: Sequence[str], tokens: TokenMask
+) -> list[EntityOffsets]:
+    """Entities of the legal tag sequences of a document's problems, one for each type.
+
+    Args:
+        paths: tag ids of the taggable tokens. *Shape:* ``(tokens.sum(), M)``.
+        labels: the entity types, in the order of their problems.
+        tokens: see ``entities_of``.
+
+    Returns:
+        (first token, one past the last, label), by start, then end, then label.
+    """
+    positions = np.flatnonzero(tokens)
+    goes_on = np.append(paths[1:] == 2, np.zeros_like(paths[:1], dtype=bool), axis=0)
+    # By type, then by position: each start has its end at the same place.
+    types, starts = np.nonzero((paths == 1).T)
+    _, lasts = np.nonzero(((paths > OUTSIDE) & ~goes_on).T)
+    return sorted(
+        (start, last + 1, labels[type_index])
+        for start, last, type_index in zip(
+            positions[starts].tolist(), positions[lasts].tolist(), types.tolist(), strict=True
+        )
+    )

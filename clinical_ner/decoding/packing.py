@@ -22,10 +22,10 @@ class Packing:
     """
 
     def __init__(self, lengths: Sequence[int]) -> None:
-        self._lengths = np.asarray(lengths, dtype=np.int64)
-        self._order = np.argsort(-self._lengths, kind="stable")
-        longest = int(self._lengths.max(initial=0))
-        at_least = np.bincount(self._lengths, minlength=longest + 1)[::-1].cumsum()[::-1]
+        self.lengths = np.asarray(lengths, dtype=np.int64)
+        self._order = np.argsort(-self.lengths, kind="stable")
+        longest = int(self.lengths.max(initial=0))
+        at_least = np.bincount(self.lengths, minlength=longest + 1)[::-1].cumsum()[::-1]
         #: The number of texts that have an i-th token, for every i.
         self.widths: list[int] = at_least[1:].tolist()
         self._starts = np.append(0, at_least[1:].cumsum())
@@ -60,4 +60,4 @@ class Packing:
         return texts
 
     def _rows(self, rank: int) -> NDArray[np.int64]:
-        return self._starts[: self._lengths[self._order[rank]]] + rank
+        return self._starts[: self.lengths[self._order[rank]]] + rank

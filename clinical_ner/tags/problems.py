@@ -36,7 +36,8 @@ def by_type(log_probs: LogProbs) -> LogProbs:
         In double precision; each row of a problem sums to 1. *Shape:* ``(n, M, 3)``.
     """
     xp = get_array_module(log_probs)
-    tags = log_probs[:, 1:].astype("float64").reshape(len(log_probs), -1, 2)
+    n, n_tags = log_probs.shape
+    tags = log_probs[:, 1:].astype("float64").reshape(n, n_tags // 2, 2)
     rest = xp.maximum(1.0 - xp.exp(tags).sum(axis=2, keepdims=True), LEAST_OUTSIDE)
     problems = xp.concatenate((xp.log(rest), tags), axis=2)
     return problems - xp.log(xp.exp(problems).sum(axis=2, keepdims=True))
@@ -59,4 +60,5 @@ def with_outside(log_p: LogProbs) -> LogProbs:
 
 def of_problems(problems: LogProbs) -> LogProbs:
     """The inverse of ``by_type``. *Shape:* ``(n, M, 3)`` to ``(n, K)``."""
-    return with_outside(problems[:, :, 1:].reshape(len(problems), -1))
+    n, n_types, _ = problems.shape
+    return with_outside(problems[:, :, 1:].reshape(n, 2 * n_types))
