@@ -1,6 +1,6 @@
-"""The matching of entities with gold, strict counts, and precision, recall and F1 of them.
+"""The matching of spans with gold, strict counts, and precision, recall and F1 of them.
 
-An entity counts as found if its label and both its boundaries agree with gold.
+A span, as that of an entity, counts as found if its label and both its boundaries agree with gold.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from spacy.tokens import Span
 from spacy.training import Example
 
 from ..types import EntityOffsets
@@ -22,13 +23,15 @@ KINDS = 3
 
 
 class GoldSpans:
-    """The gold entities of one document, against which spans of the predicted tokens are held.
+    """The gold spans of one document, against which spans of the predicted tokens are held.
 
     Attributes:
         example: gold, and the tokens of the prediction; its entities are ignored.
+        spans: of the gold document, which may overlap; by default its entities. Those that touch a
+            token of unknown entity status are left out.
     """
 
-    def __init__(self, example: Example) -> None:
+    def __init__(self, example: Example, spans: Iterable[Span] | None = None) -> None:
         gold = example.reference
         annotated = gold.has_annotation("ENT_IOB")
         alignment = example.alignment
@@ -37,26 +40,31 @@ class GoldSpans:
         unknown = [not annotated or token.ent_iob == 0 for token in gold]
         #: Number of tokens of unknown entity status before each. *Shape:* ``(n + 1,)``.
         self._unknown = np.concatenate([[0], np.cumsum(unknown, dtype=np.int64)]).tolist()
-        self._spans = {(e.start, e.end, e.label_) for e in gold.ents} if annotated else set()
+        #: The gold spans, in the tokens of gold.
+        self.spans: set[EntityOffsets] = {
+            (span.start, span.end, span.label_)
+            for span in (gold.ents if spans is None else spans)
+            if self._unknown[span.end] == self._unknown[span.start]
+        }
 
     @property
     def support(self) -> Counter[str]:
-        """Number of gold entities by label."""
-        return Counter(label for _, _, label in self._spans)
+        """Number of gold spans by label."""
+        return Counter(label for _, _, label in self.spans)
 
     def match(self, spans: Iterable[EntityOffsets]) -> tuple[list[bool | None], set[EntityOffsets]]:
-        """Hold spans against gold; a gold entity is found by the first span that agrees with it.
+        """Hold spans against gold; a gold span is found by the first one that agrees with it.
 
         Args:
-            spans: of the predicted tokens; the more probable of two that align with one gold entity
+            spans: of the predicted tokens; the more probable of two that align with one gold span
                 is to stand first.
 
         Returns:
             Whether each span is right, None for one that counts as neither, since it touches a
-            gold token of unknown entity status or aligns with no gold token. And the gold entities
-            that none of them finds.
+            gold token of unknown entity status or aligns with no gold token. And the gold spans
+            that none of them finds, in the tokens of gold.
         """
-        left = set(self._spans)
+        left = set(self.spans)
         verdicts: list[bool | None] = []
         for start, end, label in spans:
             aligned = _aligned(self._to_gold, start, end)
@@ -87,9 +95,9 @@ class GoldSpans:
         ]
 
     def missed(self, spans: Iterable[EntityOffsets]) -> list[EntityOffsets]:
-        """Gold entities that none of the spans finds, as spans of the predicted tokens, sorted.
+        """Gold spans that none of the spans finds, as spans of the predicted tokens, sorted.
 
-        A gold entity is left out if no span of the predicted tokens could find it, since they are
+        A gold span is left out if no span of the predicted tokens could find it, since they are
         cut otherwise.
         """
         aligned = []
@@ -99,6 +107,23 @@ class GoldSpans:
             if span is not None and _aligned(self._to_gold, *span) == (start, end):
                 aligned.append((*span, label))
         return sorted(aligned)
+
+    def count(self, spans: Sequence[EntityOffsets]) -> dict[str, list[int]]:
+        """Count spans of the predicted tokens per label.
+
+        Returns:
+            [true positives, false positives, false negatives] by label; a label whose spans are all
+            ignored is listed with zeros.
+        """
+        verdicts, missed = self.match(spans)
+        labels = {label for _, _, label in (*spans, *missed)}
+        counts: dict[str, list[int]] = {label: [0] * KINDS for label in labels}
+        for (_, _, label), right in zip(spans, verdicts, strict=True):
+            if right is not None:
+                counts[label][TP if right else FP] += 1
+        for _, _, label in missed:
+            counts[label][FN] += 1
+        return counts
 
 
 def count_spans(example: Example) -> dict[str, list[int]]:
@@ -110,21 +135,11 @@ def count_spans(example: Example) -> dict[str, list[int]]:
         example: predictions and gold, possibly tokenized differently.
 
     Returns:
-        [true positives, false positives, false negatives] by label; a label whose predictions are
-        all ignored is listed with zeros.
+        See ``GoldSpans.count``.
     """
     if not example.reference.has_annotation("ENT_IOB"):
         return {}
-    spans = [(ent.start, ent.end, ent.label_) for ent in example.predicted.ents]
-    verdicts, missed = GoldSpans(example).match(spans)
-    labels = {label for _, _, label in (*spans, *missed)}
-    counts: dict[str, list[int]] = {label: [0] * KINDS for label in labels}
-    for (_, _, label), right in zip(spans, verdicts, strict=True):
-        if right is not None:
-            counts[label][TP if right else FP] += 1
-    for _, _, label in missed:
-        counts[label][FN] += 1
-    return counts
+    return GoldSpans(example).count([(e.start, e.end, e.label_) for e in example.predicted.ents])
 
 
 def micro_scores(

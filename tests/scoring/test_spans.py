@@ -188,3 +188,37 @@ def test_a_document_without_annotation_judges_nothing() -> None:
     assert gold.match([(0, 1, "Age")])[0] == [None]
     assert gold.judge_scored([(0, 1, "Age")], [0.5]) == []
     assert gold.missed([]) == [] and not gold.support
+
+
+def nested(vocab: Vocab) -> Doc:
+    """Gold entities (0, 3, "Sign") and (4, 5, "Sex"), of which the first is around others."""
+    return make_doc(vocab, ["left", "lung", "cancer", "of", "man"], [(0, 3, "Sign"), (4, 5, "Sex")])
+
+
+def test_gold_spans_may_overlap() -> None:
+    vocab = Vocab()
+    gold = nested(vocab)
+    wanted = [(0, 3, "Sign"), (0, 2, "Site"), (1, 2, "Site"), (0, 3, "Age"), (4, 5, "Sex")]
+    # The second of the sites is there twice.
+    spans = [Span(gold, *of) for of in [*wanted, wanted[2]]]
+    found = GoldSpans(Example(make_doc(vocab, [t.text for t in gold], []), gold), spans)
+    assert found.support == {"Sign": 1, "Site": 2, "Age": 1, "Sex": 1}
+    predicted = [(0, 2, "Site"), (0, 3, "Site"), (0, 3, "Age"), (0, 3, "Age"), (2, 3, "Sign")]
+    assert found.match(predicted)[0] == [True, False, True, False, False]
+    assert found.missed(predicted) == [(0, 3, "Sign"), (1, 2, "Site"), (4, 5, "Sex")]
+    assert found.count(predicted) == {
+        "Sign": [0, 1, 1],
+        "Site": [1, 1, 1],
+        "Age": [1, 1, 0],
+        "Sex": [0, 0, 1],
+    }
+
+
+def test_gold_spans_on_unknown_tokens_are_left_out() -> None:
+    vocab = Vocab()
+    gold = nested(vocab)
+    gold.set_ents([gold.ents[1]], missing=[gold[0:1]], default="outside")
+    spans = [Span(gold, 0, 3, "Sign"), Span(gold, 1, 2, "Site")]
+    found = GoldSpans(Example(make_doc(vocab, [t.text for t in gold], []), gold), spans)
+    assert found.support == {"Site": 1}
+    assert found.count([(0, 3, "Sign")]) == {"Sign": [0, 0, 0], "Site": [0, 0, 1]}
