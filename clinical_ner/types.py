@@ -13,7 +13,8 @@ from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 Logits: TypeAlias = Any
 #: Log-probabilities p(tag | text), -inf where a tag is impossible. *Shape:* ``(n, K)``.
 LogProbs: TypeAlias = Any
-#: Gold tag ids, -1 where the gold tag is unknown (masked). *Shape:* ``(n,)``.
+#: Gold tag ids, -1 where the gold tag is unknown (masked). *Shape:* ``(n,)``, or ``(n, K // 2)``
+#: where a token may have tags of several types, a column for each.
 TagIds: TypeAlias = Any
 #: True where a token may carry a tag, that is, where it is not whitespace. *Shape:* ``(n,)``.
 TokenMask: TypeAlias = Any

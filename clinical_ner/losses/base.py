@@ -13,6 +13,7 @@ from thinc.util import get_array_module, to_numpy
 from ..arrays import as_like, log_softmax
 from ..errors import ConfigError, NotFittedError, check_numbers, number
 from ..tags.batch_sampling import BatchSampling
+from ..tags.scheme import MASKED, OUTSIDE
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
 
@@ -112,7 +113,8 @@ class EntityLoss(Loss):
 
         Args:
             guesses: logits. *Shape:* ``(n, K)``.
-            truths: gold tag ids, -1 where masked. *Shape:* ``(n,)``.
+            truths: gold tag ids, -1 where masked. *Shape:* ``(n,)``, or, where the loss allows it,
+                ``(n, K // 2)``: a column for each type.
             lengths: tokens per document, for losses that average per document. *Shape:* ``(D,)``.
             batch: what a sampling batcher said of the batch.
 
@@ -124,7 +126,11 @@ class EntityLoss(Loss):
         if guesses.shape[0] == 0:
             return xp.zeros_like(guesses), 0.0
         gold = xp.asarray(truths)
-        gold = xp.where(xp.asarray(self.statistics.seen)[gold], gold, -1)
+        seen = self.statistics.seen
+        if gold.ndim == 2:
+            # In a type's column O is everything else, not only the tokens of no type.
+            seen = seen | (np.arange(len(seen)) == OUTSIDE)
+        gold = xp.where(xp.asarray(seen)[gold], gold, MASKED)
         return self._gradient_and_loss(guesses, gold, lengths, batch)
 
     # On copies, so that what a loss keeps of the batches it was called on stays.
@@ -143,14 +149,6 @@ class EntityLoss(Loss):
             ClinicalNerError: the loss has no way back to the empirical probability.
         """
         raise self._no_posterior()
-
-    def backprop_posterior(self, logits: Logits, d_posterior: Logits) -> Logits:
-        """Gradient with respect to the logits, from that with respect to ``posterior_logits``.
-
-        Here for an inverse that only adds constants. *Shape of all:* ``(n, K)``.
-        """
-        xp = get_array_module(logits)
-        return xp.where(xp.asarray(self.statistics.seen), d_posterior, xp.zeros_like(d_posterior))
 
     @abstractmethod
     def _gradient_and_loss(
@@ -244,6 +242,14 @@ class TokenLoss(EntityLoss):
     def posterior_logits(self, logits: Logits) -> Logits:
         """What is trained, minus log w; see the base class. *Shape:* ``(n, K)``."""
         return self.trained(self._without_unseen(logits)) - self._log_weights(logits)
+
+    def backprop_posterior(self, logits: Logits, d_posterior: Logits) -> Logits:
+        """Gradient with respect to the logits, from that with respect to ``posterior_logits``.
+
+        Here for an inverse that only adds constants. *Shape of all:* ``(n, K)``.
+        """
+        xp = get_array_module(logits)
+        return xp.where(xp.asarray(self.statistics.seen), d_posterior, xp.zeros_like(d_posterior))
 
     def trained(self, logits: Logits) -> Logits:
         """Logits whose softmax is trained, here z itself. *Shape:* ``(n, K)``."""

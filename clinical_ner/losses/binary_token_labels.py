@@ -77,7 +77,7 @@ class BinaryTokenLabels(EntityLoss):
             ClinicalNerError: all tokens of the corpus are of one type.
         """
         super().initialize(statistics)
-        of_types = _planes(statistics.counts).sum(axis=0)
+        of_types = _pair_sums(statistics.counts[1:])
         if (of_types == statistics.total).any():
             raise _nothing_else(statistics.labels[int(of_types.argmax())])
 
@@ -90,23 +90,14 @@ class BinaryTokenLabels(EntityLoss):
 
         Their softmax is p(tag | text) where a token has one tag. *Shape:* ``(n, K)``.
         """
-        xp = get_array_module(logits)
         # In double precision, for the sake of what is left of 1.
         logits_64 = logits.astype("float64")
-        ratios = _planes(logits_64) - logits_64[:, :1]
-        ratios += as_like(self._log_prior_odds(), logits_64)[:, None]
-        largest, _, total = _normalised(ratios)
-        log_p = xp.zeros_like(logits_64[:, 1:])
-        log_p[:, ::2], log_p[:, 1::2] = ratios - (largest + xp.log(total))
+        log_p = logits_64[:, 1:] - logits_64[:, :1]
+        log_p += as_like(self._log_prior_odds()[1:], logits_64)
+        log_totals = _normalised(log_p)[2]
+        log_p[:, ::2] -= log_totals
+        log_p[:, 1::2] -= log_totals
         return self._without_unseen(with_outside(log_p).astype(logits.dtype))
-
-    def _log_prior_odds(self) -> NDArray[np.float64]:
-        """Log pi_c / (1 - pi_m); -inf for what was never trained. *Shape:* ``(2, M)``."""
-        odds = _odds(self.statistics.prior)
-        if self.problems == "batch":
-            drawn = self.statistics.type_odds
-            odds = np.where(False if drawn is None else _planes(drawn) > 0, odds, 0.0)
-        return _log(odds)
 
     def _gradient_and_loss(
         self,
@@ -116,43 +107,40 @@ class BinaryTokenLabels(EntityLoss):
         batch: BatchSampling | None,
     ) -> tuple[Logits, float]:
         xp = get_array_module(guesses)
-        first, last = self._types_of(batch)
-        odds = self._training_odds()[:, first : last + 1]
-        of_own, of_rest = self._pair_weights(odds.sum(axis=0))
+        columns = self._columns(batch)
+        odds = self._training_odds()[columns]
+        of_own, of_rest = self._pair_weights(_pair_sums(odds))
+        offsets = _log(odds) + np.repeat(np.log(of_own / of_rest), 2)
         known = truths > MASKED if truths.ndim == 1 else (truths > MASKED).all(axis=1)
-        rows = xp.nonzero(known)[0]
-        # Every tag weighs 1 here: the weights of the problems come below.
+        # Every tag weighs 1 here: the weights of the problems come below. What is masked weighs 0.
         ones = np.ones(len(self.statistics.counts))
         factors = self._token_scales(xp.where(known, OUTSIDE, MASKED), lengths, ones)
-        factors = as_like(factors, guesses)[rows]
-        columns = slice(begin_id(first), inside_id(last) + 1)
-        ratios = _planes(guesses[rows], columns) - guesses[rows, :1]
-        ratios += as_like(_log(odds) + np.log(of_own / of_rest), guesses)[:, None]
-        largest, exponentials, total = _normalised(ratios)
-        weights = as_like(of_rest, guesses) * factors[:, None]
-        # The tags of these problems that gold has, by token, type and plane.
-        gold = truths[rows] if truths.ndim == 2 else truths[rows, None]
-        token, column = xp.nonzero((gold >= columns.start) & (gold < columns.stop))
-        tag = gold[token, column] - columns.start
-        of_type, plane = tag // 2, tag % 2
-        own = as_like(of_own, guesses)[of_type] * factors[token]
-        weights[token, of_type] = own
-        loss = (weights * (largest + xp.log(total))).sum()
-        loss -= (own * ratios[plane, token, of_type]).sum()
-        d_ratios = exponentials * (weights / total)
-        d_ratios[plane, token, of_type] -= own
-        d_logits = xp.zeros_like(guesses, shape=(len(rows), guesses.shape[1]))
-        d_logits[:, columns.start : columns.stop : 2] = d_ratios[0]
-        d_logits[:, columns.start + 1 : columns.stop : 2] = d_ratios[1]
-        d_logits[:, OUTSIDE] = -d_ratios.sum(axis=(0, 2))
+        factors = as_like(factors, guesses)
+        ratios = guesses[:, columns] - guesses[:, :1]
+        ratios += as_like(offsets, guesses)
+        exponentials, totals, log_totals = _normalised(ratios)
+        weights = factors[:, None] * as_like(of_rest, guesses)
+        # The tags of these problems that gold has.
+        gold = truths if truths.ndim == 2 else truths[:, None]
+        token, position = xp.nonzero((gold >= columns.start) & (gold < columns.stop))
+        tag = gold[token, position] - columns.start
+        own = as_like(of_own, guesses)[tag // 2] * factors[token]
+        weights[token, tag // 2] = own
+        loss = (weights * log_totals).sum() - (own * ratios[token, tag]).sum()
+        weights /= totals
+        d_ratios = exponentials
+        d_ratios[:, ::2] *= weights
+        d_ratios[:, 1::2] *= weights
+        d_ratios[token, tag] -= own
         gradient = xp.zeros_like(guesses)
-        gradient[rows] = d_logits
+        gradient[:, columns] = d_ratios
+        gradient[:, OUTSIDE] = -d_ratios.sum(axis=1)
         return gradient, float(loss)
 
-    def _types_of(self, batch: BatchSampling | None) -> tuple[int, int]:
-        """Indices of the first and the last type whose problems a batch trains."""
+    def _columns(self, batch: BatchSampling | None) -> slice:
+        """Ids of the tags, but O, whose problems a batch trains."""
         if self.problems == "all":
-            return 0, len(self.statistics.labels) - 1
+            return slice(OUTSIDE + 1, len(self.statistics.counts))
         if batch is None or batch["type"] is None:
             raise ConfigError(
                 'BTL with problems = "batch" needs batches for one entity type: set '
@@ -166,18 +154,26 @@ class BinaryTokenLabels(EntityLoss):
                 f"Its types are: {known}."
             )
         index = self.statistics.labels.index(label)
-        return index, index
+        return slice(begin_id(index), inside_id(index) + 1)
 
     def _training_odds(self) -> NDArray[np.float64]:
-        """Odds of the tags in training, each against all but its type. *Shape:* ``(2, M)``."""
+        """Odds of each tag in training against all but its type; 1 for O. *Shape:* ``(K,)``."""
         statistics = self.statistics
         if self.problems == "batch":
             by_document = self.reduction == "documents"
             odds = statistics.type_document_odds if by_document else statistics.type_odds
             assert odds is not None
-            return _planes(odds)
+            return odds
         shares = super().training_odds()
         return _odds(statistics.prior if shares is None else shares)
+
+    def _log_prior_odds(self) -> NDArray[np.float64]:
+        """Log pi_c / (1 - pi_m); -inf for what was never trained. *Shape:* ``(K,)``."""
+        odds = _odds(self.statistics.prior)
+        if self.problems == "batch":
+            drawn = self.statistics.type_odds
+            odds = np.where(False if drawn is None else drawn > 0, odds, 0.0)
+        return _log(odds)
 
     def _pair_weights(
         self, odds: NDArray[np.float64]
@@ -193,20 +189,14 @@ class BinaryTokenLabels(EntityLoss):
         return 1.0 / (1.0 + odds), odds / (1.0 + odds)
 
 
-def _planes(values: Any, columns: slice = slice(1, None)) -> Any:
-    """Values of B, and those of I, of each type, by tag in the last axis.
-
-    *Shape:* ``(..., K)`` to ``(2, ..., M)``, for M types in the columns.
-    """
-    xp = get_array_module(values)
-    values = values[..., columns]
-    return xp.stack((values[..., ::2], values[..., 1::2]))
+def _pair_sums(of_tags: Any) -> Any:
+    """Sums over the two tags of each type. *Shape:* ``(..., 2 M)`` to ``(..., M)``."""
+    return of_tags[..., ::2] + of_tags[..., 1::2]
 
 
 def _odds(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Odds of every tag but O against all but its type, from shares. *Shape:* ``(2, M)``."""
-    planes: NDArray[np.float64] = _planes(shares)
-    return planes / (1.0 - planes.sum(axis=0))
+    """Odds of each tag against all but its type, from shares; 1 for O. *Shape:* ``(K,)``."""
+    return np.concatenate(([1.0], shares[1:] / (1.0 - np.repeat(_pair_sums(shares[1:]), 2))))
 
 
 def _log(odds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -215,19 +205,26 @@ def _log(odds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _normalised(ratios: Logits) -> tuple[Logits, Logits, Logits]:
-    """Exponentials of log ratios to everything else, and their sum with its 1, by problem.
+    """Exponentials of the log odds of B and I, and their sum with 1, that of everything else.
 
     Args:
-        ratios: of B and I of each type. *Shape:* ``(2, n, M)``.
+        ratios: log odds of both tags of each type. *Shape:* ``(n, 2 M)``.
 
     Returns:
-        A constant that was subtracted before, *shape* ``(n, M)``; the exponentials, *shape* ``(2,
-        n, M)``; their sums, *shape* ``(n, M)``.
+        The exponentials, *shape* ``(n, 2 M)``, and their sums, *shape* ``(n, M)``, both divided by
+        a factor for each token and type where they would overflow; and the logarithms of the sums
+        themselves, *shape* ``(n, M)``.
     """
     xp = get_array_module(ratios)
-    largest = xp.maximum(xp.maximum(ratios[0], ratios[1]), 0.0)
-    exponentials = xp.exp(ratios - largest)
-    return largest, exponentials, exponentials.sum(axis=0) + xp.exp(-largest)
+    # Up to here neither an exponential nor the sum of two overflows.
+    if not (ratios > 0.9 * np.log(xp.finfo(ratios.dtype).max)).any():
+        exponentials = xp.exp(ratios)
+        totals = _pair_sums(exponentials) + 1.0
+        return exponentials, totals, xp.log(totals)
+    largest = xp.maximum(xp.maximum(ratios[:, ::2], ratios[:, 1::2]), 0.0)
+    exponentials = xp.exp(ratios - xp.repeat(largest, 2, axis=1))
+    totals = _pair_sums(exponentials) + xp.exp(-largest)
+    return exponentials, totals, largest + xp.log(totals)
 
 
 def _nothing_else(label: str) -> ConfigError:

@@ -12,8 +12,7 @@ from ..errors import ConfigError, number
 from ..tags.batch_sampling import BatchSampling
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
-from .base import EntityLoss
-from .binary_token_labels import BinaryTokenLabels
+from .base import EntityLoss, TokenLoss
 from .log_space import LOG_ZERO
 
 
@@ -37,16 +36,17 @@ class PriorMatching(EntityLoss):
     divergence weigh as much as a nat of mean token loss.
 
     Attributes:
-        base: the loss, with a way back to the empirical probability; reduction and tokens_per_batch
-            are its settings.
+        base: the loss, a ``TokenLoss`` with a way back to the empirical probability; reduction and
+            tokens_per_batch are its settings.
         strength: the factor b >= 0.
         momentum: m in [0, 1).
 
     Raises:
-        ClinicalNerError: a base without posterior or BTL, or a number outside its range.
+        ClinicalNerError: a base that is not a ``TokenLoss`` or has no posterior, or a number
+            outside its range.
     """
 
-    base: EntityLoss
+    base: TokenLoss
     strength: float = number(0.1, least=0)
     momentum: float = number(0.9, least=0, below=1)
     reduction: str = field(init=False)
@@ -54,10 +54,11 @@ class PriorMatching(EntityLoss):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if isinstance(self.base, BinaryTokenLabels):
+        if not isinstance(self.base, TokenLoss):
             raise ConfigError(
-                "Prior matching cannot have BTL as its base, which compares one entity type with "
-                "O at a time, so that no batch has a prior over all tags: choose another base."
+                "Prior matching needs a base that is a sum over tokens of one loss over all tags, "
+                f"which '{type(self.base).__name__}' is not: choose another base, such as "
+                "clinical_ner.WeightedCrossEntropy.v1."
             )
         if not self.base.has_posterior:
             raise ConfigError(
@@ -82,10 +83,6 @@ class PriorMatching(EntityLoss):
     def posterior_logits(self, logits: Logits) -> Logits:
         """Those of the base. *Shape:* ``(n, K)``."""
         return self.base.posterior_logits(logits)
-
-    def backprop_posterior(self, logits: Logits, d_posterior: Logits) -> Logits:
-        """See the base class."""
-        return self.base.backprop_posterior(logits, d_posterior)
 
     def _gradient_and_loss(
         self,

@@ -62,3 +62,23 @@ def of_problems(problems: LogProbs) -> LogProbs:
     """The inverse of ``by_type``. *Shape:* ``(n, M, 3)`` to ``(n, K)``."""
     n, n_types, _ = problems.shape
     return with_outside(problems[:, :, 1:].reshape(n, 2 * n_types))
+
+
+def exceeds_one(log_probs: LogProbs) -> NDArray[np.bool_]:
+    """Whether the probabilities that a token is of each type sum to more than 1.
+
+    For tokens of one tag each, such probabilities contradict each other: p(O) was raised to
+    ``LEAST_OUTSIDE``, and the softmax of the log-probabilities lowers all of them. What single
+    precision makes of a sum of 1 does not count.
+
+    Args:
+        log_probs: of tags that may overlap, before any softmax. *Shape:* ``(n, K)``.
+
+    Returns:
+        *Shape:* ``(n,)``.
+    """
+    xp = get_array_module(log_probs)
+    exceeds: NDArray[np.bool_] = (
+        xp.exp(log_probs[:, 1:].astype("float64")).sum(axis=1) > 1.0 + LEAST_OUTSIDE
+    )
+    return exceeds
