@@ -19,6 +19,7 @@ from clinical_ner.losses.majority_or_minority import MajorityOrMinority
 from clinical_ner.losses.self_adjusting_dice import SelfAdjustingDice
 from clinical_ner.losses.soft_dice import SoftDice
 from clinical_ner.losses.vector_scaling import VectorScaling
+from clinical_ner.tags.scheme import begin_id, inside_id, tag_names
 from clinical_ner.tags.statistics import TagStatistics
 
 PRIOR = np.array([0.80, 0.12, 0.05, 0.02, 0.01])
@@ -27,6 +28,12 @@ DOCUMENTS = np.array(
     [[400, 30, 5, 0, 0], [250, 20, 15, 15, 8], [100, 60, 20, 0, 0], [50, 10, 10, 5, 2]]
 )
 REDUCTIONS = ("tokens", "documents", "classes", "weights")
+#: Settings of the weights of BTL.
+WEIGHTINGS = {
+    "paper": {},
+    "none": {"weights": "none"},
+    **{f"power-{a}": {"weights": "power", "power": a} for a in (0.0, 0.5, 1.0)},
+}
 
 
 def tags_of(counts) -> np.ndarray:
@@ -46,30 +53,65 @@ def corpus() -> tuple[TagStatistics, np.ndarray, np.ndarray]:
     return statistics_of(*DOCUMENTS), tags, DOCUMENTS.sum(axis=1)
 
 
-def batch_of(documents, label: str | None):
-    """What a batcher says that draws these documents alike, all of them for one type."""
-    documents = np.asarray(documents, dtype=float)
-    names = ["O", *(f"{p}-L{i}" for i in range((documents.shape[1] - 1) // 2) for p in "BI")]
+def overlapping_corpus() -> tuple[TagStatistics, list[np.ndarray], np.ndarray]:
+    """Statistics, the tags of documents in which a token may be of both types, and their numbers.
 
-    def mean_shares(counts):
-        return (counts / counts.sum(1, keepdims=True)).mean(0), counts.sum(0) / counts.sum()
+    The tags of a document by token and type; the numbers by document and tag, O being no type. The
+    types do not depend on each other; one document has none of the second.
+    """
+    generator = np.random.default_rng(7)
+    documents, counts = [], []
+    for n_tokens, *rates in ((400, 0.1, 0.0), (250, 0.3, 0.2), (180, 0.2, 0.05), (70, 0.4, 0.3)):
+        columns = [
+            generator.choice([0, begin_id(i), inside_id(i)], n_tokens, p=[1 - r, r / 3, r * 2 / 3])
+            for i, r in enumerate(rates)
+        ]
+        documents.append(np.stack(columns, axis=1))
+        numbers = np.bincount(documents[-1].ravel(), minlength=5)
+        counts.append([(documents[-1] == 0).all(axis=1).sum(), *numbers[1:]])
+    statistics = TagStatistics()
+    statistics.count(["L0", "L1"], documents)
+    return statistics, documents, np.array(counts)
 
-    by_document, by_token = mean_shares(documents)
-    odds = [{}, {}]
-    if label is not None:
-        own = [names.index(f"{p}-{label}") for p in "BI"]
-        for target, shares in zip(odds, mean_shares(documents[:, [0, *own]]), strict=True):
-            target.update({f"{p}-{label}": shares[i + 1] / shares[0] for i, p in enumerate("BI")})
-    shares = dict(zip(names, by_token, strict=True))
-    document_shares = dict(zip(names, by_document, strict=True))
+
+def per_type(tags: np.ndarray, n_tags: int) -> np.ndarray:
+    """Tags of one type at most, by token and type; -1 in all columns where masked."""
+    columns = [np.where((tags + 1) // 2 == i, tags, 0) for i in range(1, n_tags // 2 + 1)]
+    return np.where(tags[:, None] < 0, -1, np.stack(columns, axis=1))
+
+
+def mean_shares(documents, tokens=None) -> dict[str, np.ndarray]:
+    """Share of each tag, by the reduction of the loss that averages over it.
+
+    documents: tokens of each tag in each document; tokens: all of each, by default their sum.
+    """
+    counts = np.asarray(documents, dtype=float)
+    tokens = counts.sum(axis=1) if tokens is None else np.asarray(tokens)
+    in_document = counts / tokens[:, None]
+    return {"tokens": counts.sum(axis=0) / tokens.sum(), "documents": in_document.mean(axis=0)}
+
+
+def batch_of(documents, label: str | None, tokens=None):
+    """What a batcher says that draws these documents alike, all of them for one type.
+
+    Arguments: see ``mean_shares``.
+    """
+    shares = mean_shares(documents, tokens)
+    names = tag_names([f"L{i}" for i in range(len(shares["tokens"]) // 2)])
+    own = [] if label is None else [names.index(f"{prefix}-{label}") for prefix in "BI"]
+    odds = {
+        reduction: {names[tag]: of[tag] / (1 - of[own].sum()) for tag in own}
+        for reduction, of in shares.items()
+    }
+    by_name = {r: dict(zip(names, of.tolist(), strict=True)) for r, of in shares.items()}
     return {
         "type": label,
-        "shares": shares,
-        "document_shares": document_shares,
-        "batch_shares": shares,
-        "batch_document_shares": document_shares,
-        "type_odds": odds[1],
-        "type_document_odds": odds[0],
+        "shares": by_name["tokens"],
+        "document_shares": by_name["documents"],
+        "batch_shares": by_name["tokens"],
+        "batch_document_shares": by_name["documents"],
+        "type_odds": odds["tokens"],
+        "type_document_odds": odds["documents"],
     }
 
 

@@ -6,16 +6,23 @@ from what the loss averages over, must be the shares of the tags in the corpus.
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+from scipy.optimize import minimize, root
 
 from clinical_ner.arrays import log_softmax
 from clinical_ner.losses.binary_token_labels import BinaryTokenLabels
 from clinical_ner.losses.prior_matching import PriorMatching
 
-from .examples import DOCUMENTS, PRIOR, WITH_POSTERIOR, batch_of, corpus, tags_of
+from .examples import (
+    DOCUMENTS,
+    PRIOR,
+    WEIGHTINGS,
+    WITH_POSTERIOR,
+    batch_of,
+    corpus,
+    overlapping_corpus,
+    tags_of,
+)
 
-#: The documents that hold each type.
-POOLS = {"L0": DOCUMENTS, "L1": DOCUMENTS[[1, 3]]}
 BASES = ("ce-inverse", "adjusted-1.0", "scaling-0.2-1.0", "focal-2.0", "ldam-0.5-1.0")
 
 
@@ -111,29 +118,95 @@ def test_reductions_by_class_or_by_weight_lose_the_prior(name, reduction):
     assert abs(recovered(loss, optimum(calls)) - PRIOR).max() > 0.01
 
 
+class Drawing:
+    """Documents, the statistics of all of them, and the batches in which they are drawn.
+
+    sampling: plain; balanced, where some documents are drawn more often than others; or by entity,
+    where each type has batches of the documents that hold it.
+    """
+
+    def __init__(self, sampling, overlapping):
+        self.statistics, tags, counts = overlapping_corpus()
+        if not overlapping:
+            self.statistics, tags, counts = corpus()[0], list(map(tags_of, DOCUMENTS)), DOCUMENTS
+        tokens = np.array([len(of) for of in tags])
+        self.prior = counts.sum(axis=0) / tokens.sum()
+        pools = {None: [0, 1, 2, 3] if sampling == "plain" else [0, 1, 1, 2, 3, 3, 3]}
+        if sampling == "by entity":
+            pools = {f"L{i}": np.flatnonzero(counts[:, 2 * i + 1]) for i in range(2)}
+        drawn = np.concatenate(list(pools.values()))
+        self.calls = []
+        for label, pool in pools.items():
+            batch = None
+            if sampling != "plain":
+                shares = batch_of(counts[drawn], None, tokens[drawn])
+                batch = batch_of(counts[pool], label, tokens[pool])
+                batch |= {key: shares[key] for key in ("shares", "document_shares")}
+                self.statistics.observe(batch)
+            gold = np.concatenate([tags[row] for row in pool])
+            self.calls.append((gold, tokens[pool], batch))
+
+    def restored(self, **settings):
+        """What the optimum turns back to; of tags that may overlap, the share of each."""
+        loss = BinaryTokenLabels(**settings)
+        loss.initialize(self.statistics)
+        assert loss.has_posterior and loss.training_odds() is None
+
+        def gradient(biases):
+            """The slope in the biases of all tags but O, whose bias is 0."""
+            total = 0.0
+            for gold, lengths, batch in self.calls:
+                z = np.tile(np.concatenate(([0.0], biases)), (len(gold), 1))
+                total = total + loss.get_grad(z, gold, lengths, batch).sum(axis=0)
+            assert total.sum() == pytest.approx(0.0, abs=1e-12)
+            return total[1:]
+
+        # A sum of convex functions: where the slope is 0, the loss is least. Zero would be it.
+        found = root(gradient, [0.7, -0.4, 0.3, 0.9], tol=1e-13)
+        assert np.abs(found.fun).max() < 1e-11
+        return np.exp(loss.posterior_logits(np.concatenate(([0.0], found.x))[None]))[0]
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
 @pytest.mark.parametrize("reduction", ["tokens", "documents"])
-@pytest.mark.parametrize("weights", ["paper", "none"])
-@pytest.mark.parametrize("scale_types", [True, False])
-def test_binary_token_labels_turn_back_to_the_prior(weights, scale_types, reduction):
-    loss = BinaryTokenLabels(weights=weights, scale_types=scale_types, reduction=reduction)
-    assert loss.has_posterior
-    statistics, _, _ = corpus()
-    loss.initialize(statistics)
-    calls = []
-    # One optimum for both types: O is common, and two biases per type fit its odds.
-    for label, pool in POOLS.items():
-        batch = batch_of(pool, label)
-        statistics.observe(batch)
-        tags, lengths = np.concatenate([tags_of(counts) for counts in pool]), pool.sum(axis=1)
-        calls.append(
-            (lambda z, y=tags, n=lengths, b=batch: loss(z, y, n, b), len(tags)),
-        )
-    np.testing.assert_allclose(recovered(loss, optimum(calls)), PRIOR, atol=1e-4)
+@pytest.mark.parametrize("sampling", ["plain", "balanced", "by entity"])
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_binary_token_labels_turn_back_to_the_prior(weighting, sampling, reduction, overlapping):
+    drawing = Drawing(sampling, overlapping)
+    restored = drawing.restored(reduction=reduction, **WEIGHTINGS[weighting])
+    of_tags = slice(1 if overlapping else 0, None)
+    np.testing.assert_allclose(restored[of_tags], drawing.prior[of_tags], atol=1e-6)
 
 
-def test_binary_token_labels_need_the_sampling_shift():
-    """The control: documents with a type hold more of it than the corpus does."""
-    statistics, _, _ = corpus()
-    statistics.observe(batch_of(POOLS["L1"], "L1"))
-    corpus_odds = PRIOR[3] / PRIOR[0]
-    assert statistics.type_odds[3] > 2 * corpus_odds
+@pytest.mark.parametrize("overlapping", [False, True])
+@pytest.mark.parametrize("reduction", ["tokens", "documents"])
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_binary_token_labels_of_batches_turn_back_to_the_prior(weighting, reduction, overlapping):
+    drawing = Drawing("by entity", overlapping)
+    settings = {"problems": "batch", "reduction": reduction, **WEIGHTINGS[weighting]}
+    of_tags = slice(1 if overlapping else 0, None)
+    np.testing.assert_allclose(
+        drawing.restored(**settings)[of_tags], drawing.prior[of_tags], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("reduction", ["tokens", "documents"])
+def test_the_drawings_of_the_tests_above_move_the_odds(reduction):
+    """The control: without the inverse the odds would be far from those of the prior."""
+    statistics = Drawing("by entity", overlapping=True).statistics
+    by_document = reduction == "documents"
+    drawn = statistics.sampled_document_shares if by_document else statistics.sampled_shares
+    odds = statistics.type_document_odds if by_document else statistics.type_odds
+    assert drawn[3] > 1.25 * statistics.prior[3]
+    assert odds[3] > 1.25 * statistics.prior[3] / (1 - statistics.prior[3:].sum())
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_binary_token_labels_learn_the_shares_of_every_context(weighting):
+    """With signal, a context for each document, the optimum is the shares in each."""
+    loss = BinaryTokenLabels(**WEIGHTINGS[weighting])
+    loss.initialize(corpus()[0])
+    for counts in DOCUMENTS:
+        bias = optimum([(lambda z, y=tags_of(counts): loss(z, y), counts.sum())])
+        # What is not there has a probability as small as the bias was lowered.
+        np.testing.assert_allclose(recovered(loss, bias), counts / counts.sum(), atol=1e-4)

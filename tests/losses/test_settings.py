@@ -27,7 +27,8 @@ CLASSES = (
 
 
 def from_config(name, **settings):
-    config = {"loss": {"@losses": f"clinical_ner.{name}.v1", **settings}}
+    version = "v2" if name == "BinaryTokenLabels" else "v1"
+    config = {"loss": {"@losses": f"clinical_ner.{name}.{version}", **settings}}
     return registry.resolve(config)["loss"]
 
 
@@ -68,14 +69,25 @@ def from_config(name, **settings):
         (lambda: MajorityOrMinority(lam=1.1), "lam must be a number"),
         (
             lambda: BinaryTokenLabels(weights="inverse"),
-            "weights.*must be one of.*paper, none.*inverse",
+            "weights must be one of paper, none, power, got 'inverse'",
         ),
-        (lambda: BinaryTokenLabels(others="O"), "others.*must be one of.*masked, outside"),
+        (
+            lambda: BinaryTokenLabels(problems="each"),
+            "problems must be one of all, batch, got 'each'",
+        ),
+        (lambda: BinaryTokenLabels(weights="power"), "BTL has a power with weights = .*set both"),
+        (lambda: BinaryTokenLabels(power=0.5), "BTL has a power with weights = .*or neither"),
+        (lambda: BinaryTokenLabels(weights="power", power=1.1), "power must be a number"),
+        (lambda: BinaryTokenLabels(weights="power", power=-0.1), "power must be a number"),
+        (
+            lambda: BinaryTokenLabels(reduction="classes"),
+            "BinaryTokenLabels' cannot have the reduction 'classes'.*tokens, documents",
+        ),
         (lambda: PriorMatching(base=Focal(), strength=-1), "strength must be a number"),
         (lambda: PriorMatching(base=Focal(), momentum=1.0), "momentum must be a number"),
         (
             lambda: PriorMatching(base=SoftDice()),
-            "Prior matching needs a loss that leads back.*SoftDice",
+            "Prior matching needs a base that is a sum over tokens.*'SoftDice' is not",
         ),
         (
             lambda: PriorMatching(base=Focal(reduction="classes")),
@@ -87,7 +99,7 @@ def from_config(name, **settings):
         ),
         (
             lambda: PriorMatching(base=BinaryTokenLabels()),
-            "Prior matching cannot have BTL as its base",
+            "Prior matching needs a base that is.*over all tags, which 'BinaryTokenLabels' is not",
         ),
     ],
 )
@@ -130,6 +142,11 @@ def test_prior_matching_takes_its_base_from_a_nested_block():
     assert (loss.base.gamma, loss.reduction, loss.strength) == (1.5, "documents", 0.3)
 
 
+def test_binary_token_labels_take_their_settings_from_a_config():
+    loss = from_config("BinaryTokenLabels", problems="batch", weights="power", power=0.5)
+    assert (loss.problems, loss.weights, loss.power) == ("batch", "power", 0.5)
+
+
 def test_prior_matching_needs_a_base():
     with pytest.raises(ConfigValidationError, match="base"):
         from_config("PriorMatching")
@@ -153,12 +170,7 @@ def test_a_loss_without_statistics_says_so(loss_class):
 
 @pytest.mark.parametrize(
     "loss",
-    [
-        SoftDice(),
-        SelfAdjustingDice(),
-        Asymmetric(margin=0.05),
-        BinaryTokenLabels(others="outside"),
-    ],
+    [SoftDice(), SelfAdjustingDice(), Asymmetric(margin=0.05)],
     ids=lambda loss: type(loss).__name__,
 )
 def test_a_loss_without_a_way_back_says_so(loss):
