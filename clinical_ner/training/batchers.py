@@ -145,7 +145,7 @@ class EntityBatcher(SamplingBatcher):
 
     Raises:
         ClinicalNerError: a setting outside its range; when called, no entity in the data, or a type
-            whose documents have no token outside entities.
+            whose documents have no other token.
     """
 
     registered_name: ClassVar[str] = "clinical_ner.batch_by_entity.v1"

@@ -302,11 +302,18 @@ def test_a_corpus_without_entities_is_an_error(
             next(batcher(examples))
 
 
-def test_a_type_without_any_token_outside_is_an_error_that_names_it() -> None:
+def test_a_type_whose_documents_have_nothing_else_is_an_error_that_names_it() -> None:
     examples = [make_example(10, [(0, 1, "Sign")]), make_example(2, [(0, 2, "Mass")])]
-    with pytest.raises(ClinicalNerError, match=r"'Mass'.*belong to entities, so its batches would"):
+    with pytest.raises(ClinicalNerError, match=r"'Mass' are of that type, so its batches would"):
         next(configure_batch_by_entity(size=SIZE)(examples))
     assert list(configure_batch_balanced(size=SIZE)(examples))
+
+
+def test_another_type_is_enough_to_hold_a_type_against() -> None:
+    examples = [make_example(3, [(0, 2, "Mass"), (2, 3, "Sign")]) for _ in range(2)]
+    expected = {"Mass": {"B-Mass": 1.0, "I-Mass": 1.0}, "Sign": {"B-Sign": 0.5, "I-Sign": 0.0}}
+    for sampling, _ in islice(endless(configure_batch_by_entity(size=3), examples), 4):
+        assert sampling["type_odds"] == pytest.approx(expected[str(sampling["type"])])
 
 
 def test_a_refused_corpus_leaves_a_usable_batcher() -> None:
@@ -315,7 +322,7 @@ def test_a_refused_corpus_leaves_a_usable_batcher() -> None:
     batcher = configure_batch_by_entity(size=SIZE)
     for _ in range(2):
         assert names(batcher(good)) == [["good"]]
-        with pytest.raises(ClinicalNerError, match="' belong to entities, so its batches would"):
+        with pytest.raises(ClinicalNerError, match="' are of that type, so its batches would"):
             next(batcher(bad))
 
 
