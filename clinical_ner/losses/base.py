@@ -92,10 +92,10 @@ class EntityLoss(Loss):
         self._statistics = statistics
 
     def training_odds(self) -> NDArray[np.float64] | None:
-        """Frequencies of the tags in what the loss averages over, None where they are the prior.
+        """Shares of the tags in what the loss averages over, None where nothing is left to undo.
 
-        Only their ratios count: they are shares, or odds against O. The component shifts the
-        probabilities learned under them back to the prior. *Shape:* ``(K,)``.
+        The component shifts the probabilities learned under them back to the prior. *Shape:*
+        ``(K,)``.
         """
         if self.reduction == "documents":
             sampled = self.statistics.sampled_document_shares

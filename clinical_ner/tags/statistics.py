@@ -150,7 +150,7 @@ class TagStatistics:
         constant that the softmax takes away.
 
         Args:
-            shares: shares, or odds against O, of the tags in training. *Shape:* ``(K,)``.
+            shares: of the tags in training. *Shape:* ``(K,)``.
 
         Returns:
             -inf for tags that were never drawn. *Shape:* ``(K,)``.
