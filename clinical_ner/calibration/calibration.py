@@ -32,8 +32,9 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
+        tokens = {"temperature": self.tokens.temperature, "bias": list(self.tokens.bias)}
         return {
-            "tokens": {"temperature": self.tokens.temperature, "bias": list(self.tokens.bias)},
+            "tokens": tokens | ({"overlaps": True} if self.tokens.overlaps else {}),
             "entities": None if self.entities is None else asdict(self.entities),
         }
 
@@ -48,7 +49,9 @@ class Calibration:
             tokens, entities = data["tokens"], data["entities"]
             return cls(
                 TokenCalibration(
-                    float(tokens["temperature"]), tuple(float(value) for value in tokens["bias"])
+                    float(tokens["temperature"]),
+                    tuple(float(value) for value in tokens["bias"]),
+                    overlaps=bool(tokens.get("overlaps", False)),
                 ),
                 None
                 if entities is None

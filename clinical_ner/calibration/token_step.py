@@ -5,7 +5,8 @@
 One temperature T for how sure the model is (Guo et al. 2017, On Calibration of Modern Neural
 Networks, section 4.2), and a bias per tag for how much mass it gives each (Alexandari, Kundaje and
 Shrikumar 2020, Maximum Likelihood with Bias-Corrected Calibration is Hard-To-Beat at Label Shift
-Adaptation, section 3).
+Adaptation, section 3). Where tags may overlap, the same holds in the problem of each type, with a
+bias of 0 for everything else.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from ..arrays import as_like, log_softmax
 from ..errors import NotFittedError, check_number
+from ..tags.problems import by_type, of_problems, problem_tags
 from ..tags.scheme import OUTSIDE
 from ..types import LogProbs
 
@@ -28,6 +30,7 @@ class TokenCalibration:
         temperature: T > 0; above 1 for a model that was too sure.
         bias: b of each tag, in nats; 0 for O, against which the others are measured. *Shape:*
             ``(K,)``.
+        overlaps: whether it is of tags that may overlap (``tags.problems``).
 
     Raises:
         ClinicalNerError: a number outside its range.
@@ -35,6 +38,7 @@ class TokenCalibration:
 
     temperature: float
     bias: tuple[float, ...]
+    overlaps: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -54,8 +58,20 @@ class TokenCalibration:
         Returns:
             In the dtype of ``log_probs``. *Shape:* ``(n, K)``.
         """
+        if self.overlaps:
+            problems = by_type(log_probs)
+            problems = log_softmax(problems / self.temperature + self._problem_bias(problems))
+            return of_problems(problems).astype(log_probs.dtype)
         return log_softmax(log_probs / self.temperature + as_like(self.bias, log_probs))
 
     def undo(self, log_probs: LogProbs) -> LogProbs:
         """The log-probabilities from which ``apply`` made these. *Shape:* ``(n, K)``."""
+        if self.overlaps:
+            problems = by_type(log_probs)
+            problems = log_softmax((problems - self._problem_bias(problems)) * self.temperature)
+            return of_problems(problems).astype(log_probs.dtype)
         return log_softmax((log_probs - as_like(self.bias, log_probs)) * self.temperature)
+
+    def _problem_bias(self, like: LogProbs) -> LogProbs:
+        """Biases of the tags of every problem. *Shape:* ``(M, 3)``."""
+        return as_like(np.asarray(self.bias)[problem_tags(len(self.bias) // 2)], like)

@@ -16,6 +16,7 @@ from spacy.tokens import Doc, Span, SpanGroup
 from spacy.vocab import Vocab
 
 from ..errors import InputError
+from ..tags.encode import document_id
 from .flattening import Candidate, FlatRules, align, choose, has_text, trimmed
 from .formats.docbin import DOCUMENT_ID, read_docbin
 from .mentions import Mention
@@ -105,16 +106,18 @@ def overlapping_gold(doc: Doc) -> list[Span]:
     start, then end.
 
     Raises:
-        ClinicalNerError: the document has no ``doc.spans["gold_all"]``.
+        ClinicalNerError: the document has no ``doc.spans["gold_all"]``, and is not empty.
     """
+    if len(doc) == 0:
+        return []
     if GOLD_ALL not in doc.spans:
         raise InputError(
-            f"Document {doc.user_data.get(DOCUMENT_ID, '?')} has no doc.spans['{GOLD_ALL}'], which "
+            f"Document {document_id(doc)} has no doc.spans['{GOLD_ALL}'], which "
             "holds the mentions that overlap. Write the corpus again with clinical-ner convert, or "
             "set overlaps = false."
         )
     rules = FlatRules(**doc.spans[GOLD_ALL].attrs.get("rules", {}))
-    text, document = doc.text, str(doc.user_data.get(DOCUMENT_ID, "?"))
+    text, document = doc.text, document_id(doc)
     of_labels: dict[str, list[Candidate]] = defaultdict(list)
     for index, mention in enumerate(get_gold(doc)):
         candidate = align(doc, text, mention, index, rules, document=document)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from spacy.tokens import Doc, Span
+from spacy.tokens import Doc, Span, SpanGroup
 
-from ..decoding.decision import Decoded
-from ..errors import ConfigError
+from ..decoding.decision import Decoded, flat_choice
+from ..errors import ConfigError, InputError
+from ..tags.encode import document_id
 from ..types import EntityOffsets
 from .entity_group import CharOffsets, EntityGroup, char_offsets
 
@@ -48,7 +49,7 @@ class Annotator:
         Args:
             doc: the document.
             decoded: the entities, in the order of the text, and their probabilities. The group
-                holds all of them.
+                holds all of them; of those that overlap, ``doc.ents`` gets the most probable.
         """
         earlier = self._forget(doc)
         others = [
@@ -60,6 +61,11 @@ class Annotator:
         taken = {*blocked, *(i for ent in others for i in range(ent.start, ent.end))}
         spans = [Span(doc, start, end, label=label) for start, end, label in decoded.spans]
         fits = [taken.isdisjoint(range(span.start, span.end)) for span in spans]
+        if decoded.scores is not None:
+            free = [i for i, in_ents in enumerate(fits) if in_ents]
+            of_free = [decoded.spans[i] for i in free], [decoded.scores[i] for i in free]
+            for i, chosen in zip(free, flat_choice(*of_free), strict=True):
+                fits[i] = chosen
         ours = [span for span, in_ents in zip(spans, fits, strict=True) if in_ents]
         doc.set_ents(others + ours, blocked=[doc[i : i + 1] for i in blocked], default="outside")
         attributes: dict[str, Any] = {
@@ -81,13 +87,26 @@ class Annotator:
 
     def made(self, doc: Doc) -> Decoded:
         """The entities that the component put into ``doc.ents``, with their probabilities."""
-        group = doc.spans[next(key for key in doc.spans if self._owns(doc, key))]
-        kept = [i for i, in_ents in enumerate(group.attrs[IN_ENTS]) if in_ents]
-        spans: list[EntityOffsets] = [(of.start, of.end, of.label_) for of in group]
-        scores = group.attrs.get("scores")
+        spans, scores = self.found(doc)
+        kept = [i for i, in_ents in enumerate(self._group(doc).attrs[IN_ENTS]) if in_ents]
         return Decoded(
             [spans[i] for i in kept], None if scores is None else [scores[i] for i in kept]
         )
+
+    def found(self, doc: Doc) -> Decoded:
+        """All entities of the component's group, with their probabilities."""
+        group = self._group(doc)
+        spans: list[EntityOffsets] = [(of.start, of.end, of.label_) for of in group]
+        return Decoded(spans, group.attrs.get("scores"))
+
+    def _group(self, doc: Doc) -> SpanGroup:
+        group = next((of for key, of in doc.spans.items() if self._owns(doc, key)), None)
+        if group is None:
+            raise InputError(
+                f"Document {document_id(doc)} has no entities of component '{self.name}': run the "
+                "pipeline on it first."
+            )
+        return group
 
     def _forget(self, doc: Doc) -> set[CharOffsets]:
         """Remove what an earlier call left, and return what it put into ``doc.ents``."""

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from spacy.language import Language
 from spacy.pipeline.trainable_pipe import TrainablePipe
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example, validate_examples, validate_get_examples
 from thinc.api import Config, Model, Optimizer, set_dropout_rate
 from thinc.types import Floats2d
 
 from ..arrays import log_softmax
 from ..calibration.calibration import Calibration
+from ..data.gold import overlapping_gold
 from ..decoding.decision import (
     Decision,
     Decoded,
@@ -38,13 +39,14 @@ from ..errors import (
     no_posterior,
     not_initialized,
 )
+from ..losses.binary_token_labels import BinaryTokenLabels
 from ..neighbours.mixing import Neighbours
 from ..scoring.scorers import score_entities
 from ..tags.batch_sampling import BATCH_SAMPLING, BatchSampling
-from ..tags.encode import encode_example, taggable
+from ..tags.encode import encode_example, encode_overlapping, taggable
 from ..tags.scheme import tag_names
 from ..tags.statistics import TagStatistics
-from ..types import LogProbs, TagLoss
+from ..types import EntityOffsets, LogProbs, TagIds, TagLoss
 from .annotation import Annotator, ProbabilityAttribute
 from .document_access import DocumentAccess, release_inputs
 from .finite import check_loss, check_probabilities, check_rows
@@ -62,6 +64,7 @@ from .serialization import (
 DEFAULT_CONFIG = Config().from_str(
     """
 [clinical_ner]
+overlaps = false
 learn_rate_factor = 1.0
 prior_strength = 1.0
 prior_smoothing = 10.0
@@ -115,6 +118,7 @@ def make_clinical_ner(
     name: str,
     model: Model[list[Doc], list[Floats2d]],
     loss: TagLoss,
+    overlaps: bool,
     learn_rate_factor: float,
     prior_strength: float,
     prior_smoothing: float,
@@ -132,6 +136,7 @@ def make_clinical_ner(
         model,
         name,
         loss=loss,
+        overlaps=overlaps,
         learn_rate_factor=learn_rate_factor,
         prior_strength=prior_strength,
         prior_smoothing=prior_smoothing,
@@ -150,7 +155,7 @@ class ClinicalNer(TrainablePipe):
 
     The loss may favour rare types in training; its inverse turns the logits back into the empirical
     p(tag | text). Entities are the best legal tag sequence; ``prior_strength`` says how much of
-    the prior that choice keeps.
+    the prior that choice keeps. With ``overlaps``, that holds for each type by itself.
     """
 
     def __init__(
@@ -160,6 +165,7 @@ class ClinicalNer(TrainablePipe):
         name: str = "ner",
         *,
         loss: TagLoss,
+        overlaps: bool = False,
         learn_rate_factor: float = 1.0,
         prior_strength: float = 1.0,
         prior_smoothing: float = 10.0,
@@ -180,6 +186,10 @@ class ClinicalNer(TrainablePipe):
                 ``build_token_classifier``.
             name: the instance name, the key of its loss in training.
             loss: the training loss and its inverse, which gives the probability.
+            overlaps: whether mentions of different types may share tokens. They are learned from
+                ``doc.spans["gold_all"]``, not from ``doc.ents``, and all that are found are in the
+                group; ``doc.ents`` has the most probable ones that do not overlap. It needs the
+                loss BinaryTokenLabels with problems = "all", and cannot be changed after training.
             learn_rate_factor: the head learns at this multiple (> 0) of the optimizer's rate.
             prior_strength: s in [0, 1]; 1 decodes the empirical probability, 0 treats all tags
                 alike.
@@ -199,8 +209,9 @@ class ClinicalNer(TrainablePipe):
             scorer: the scoring function.
 
         Raises:
-            ClinicalNerError: a number outside its range, prior_strength < 1 or thresholds with a
-                loss that has no posterior, or an attribute of ``span._`` that is taken.
+            ClinicalNerError: a number outside its range, overlaps with another loss, prior_strength
+                < 1 or thresholds with a loss that has no posterior, or an attribute of ``span._``
+                that is taken.
         """
         self.vocab = nlp.vocab
         self.model = model
@@ -214,6 +225,14 @@ class ClinicalNer(TrainablePipe):
         self._neighbours: Neighbours | None = None
         self._calibration: Calibration | None = None
         self._updates = 0
+        # The other losses compare the types with each other.
+        if overlaps and not (isinstance(loss, BinaryTokenLabels) and loss.problems == "all"):
+            raise ConfigError(
+                f"overlaps = true of component '{name}' needs a loss that learns each type by "
+                "itself: set its loss to clinical_ner.BinaryTokenLabels.v2 with problems = "
+                '"all", or overlaps = false.'
+            )
+        self._overlaps = bool(overlaps)
         check_number("learn_rate_factor", learn_rate_factor, above=0)
         self.learn_rate_factor = learn_rate_factor
         self.prior_strength = prior_strength
@@ -247,6 +266,11 @@ class ClinicalNer(TrainablePipe):
     def labels(self) -> tuple[str, ...]:
         """The entity types, in the order of their tags."""
         return tuple(self.cfg["labels"])
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether mentions of different types may share tokens."""
+        return self._overlaps
 
     @property
     def is_initialized(self) -> bool:
@@ -294,7 +318,8 @@ class ClinicalNer(TrainablePipe):
         """Log-probabilities log p(tag | text) of each document's tokens, calibrated if possible.
 
         Returns:
-            One array per document. *Shape of each:* ``(len(doc), K)``.
+            One array per document; with ``overlaps`` they are as ``tags.problems`` says. *Shape of
+            each:* ``(len(doc), K)``.
 
         Raises:
             ClinicalNerError: the component is not initialized.
@@ -423,11 +448,35 @@ class ClinicalNer(TrainablePipe):
         batch = self._sampling(examples)
         # Before the loss, which may weigh by what is drawn.
         self.statistics.observe(batch)
-        truths = [encode_example(eg, index, name=self.name) for eg in examples]
+        truths = [self._gold_ids(eg, index) for eg in examples]
         lengths = np.asarray([len(ids) for ids in truths])
         gold = ops.xp.asarray(np.concatenate(truths))
         gradient, loss = self.loss(ops.flatten(scores), gold, lengths, batch)
         return loss, ops.unflatten(gradient, ops.asarray1i(lengths.tolist()))
+
+    def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
+        """Score predictions against gold with ``scorer``.
+
+        With ``overlaps`` it is also given ``mentions``, which returns all gold spans of an example
+        and all that this component found, the most probable first.
+
+        Args:
+            examples: predictions and gold.
+            kwargs: further settings for the scorer.
+
+        Returns:
+            The scores by name.
+
+        Raises:
+            ClinicalNerError: with ``overlaps``, a gold document without all its mentions.
+        """
+        if self.overlaps:
+            kwargs["mentions"] = self._mentions
+        return super().score(examples, **kwargs)
+
+    def _mentions(self, example: Example) -> tuple[Sequence[Span], list[EntityOffsets]]:
+        found, _ = self.annotator.found(example.predicted).most_probable_first()
+        return self._gold_spans(example.reference), found
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Apply the gradients; the head's rate is multiplied by ``learn_rate_factor``.
@@ -474,8 +523,9 @@ class ClinicalNer(TrainablePipe):
                 sorted.
 
         Raises:
-            ClinicalNerError: no entity in the data, a label that ``labels`` lacks, or a model that
-                was built for another number of tags.
+            ClinicalNerError: no entity in the data, a label that ``labels`` lacks, a model that was
+                built for another number of tags, or, with ``overlaps``, a document without all its
+                mentions.
         """
         validate_get_examples(get_examples, "ClinicalNer.initialize")
         self.calibration = None
@@ -486,7 +536,9 @@ class ClinicalNer(TrainablePipe):
             self.cfg["labels"] = []
             names: Iterable[str] = labels
         else:
-            names = sorted({ent.label_ for eg in get_examples() for ent in eg.reference.ents})
+            names = sorted(
+                {span.label_ for eg in get_examples() for span in self._gold_spans(eg.reference)}
+            )
         for label in names:
             self.add_label(label)
         # Checked again, since only now the labels are known.
@@ -508,7 +560,9 @@ class ClinicalNer(TrainablePipe):
         """The present decision."""
         prior = self.statistics.smoothed_prior(self.prior_smoothing)
         of_all = dict.fromkeys(self.labels, self.threshold) if self.threshold else {}
-        return Decision(self.prior_strength, {**of_all, **self.thresholds}, prior)
+        return Decision(
+            self.prior_strength, {**of_all, **self.thresholds}, prior, overlaps=self.overlaps
+        )
 
     @property
     def annotator(self) -> Annotator:
@@ -622,14 +676,19 @@ class ClinicalNer(TrainablePipe):
         others drops it, with a warning.
 
         Raises:
-            ClinicalNerError: set with a loss that has no posterior to mix with, or to a datastore
-                of other tags or of vectors of another width.
+            ClinicalNerError: set with ``overlaps``, with a loss that has no posterior to mix with,
+                or to a datastore of other tags or of vectors of another width.
         """
         return self._neighbours
 
     @neighbours.setter
     def neighbours(self, value: Neighbours | None) -> None:
         if value is not None:
+            if self.overlaps:
+                raise ConfigError(
+                    f"Component '{self.name}' has overlaps = true, and a datastore of neighbours "
+                    "holds one tag per token: train with overlaps = false to have neighbours."
+                )
             if not self.loss.has_posterior:
                 raise ConfigError(
                     f"Loss '{type(self.loss).__name__}' does not lead back to the empirical "
@@ -673,6 +732,11 @@ class ClinicalNer(TrainablePipe):
                     f"The calibration of component '{self.name}' was fitted for {found} tags, but "
                     f"it has {expected}: run clinical-ner calibrate on this pipeline."
                 )
+            if value.tokens.overlaps != self.overlaps:
+                raise NotFittedError(
+                    f"The calibration of component '{self.name}' was not fitted for overlaps = "
+                    f"{str(self.overlaps).lower()}: run clinical-ner calibrate on this pipeline."
+                )
         if value is None:
             self._access.drop_meta("calibration", self.name)
         self._calibration = value
@@ -709,8 +773,9 @@ class ClinicalNer(TrainablePipe):
     def candidates(self, doc: Doc, min_probability: float = 0.05) -> list[Candidate]:
         """Every span with at least this probability, whether it was made an entity or not.
 
-        Spans of the list may overlap; the probabilities of those that share a token sum to at most
-        1. See ``span_probability`` for what they are, and for documents.
+        Spans of the list may overlap; the probabilities of those that share a token, with
+        ``overlaps`` of those of one label, sum to at most 1. See ``span_probability`` for what they
+        are, and for documents.
 
         Args:
             doc: the document.
@@ -732,7 +797,7 @@ class ClinicalNer(TrainablePipe):
         if lattice is None:
             (log_probs,) = self.predict([self._access.complete(doc, self)])
             on_cpu = self.model.ops.to_numpy(log_probs)
-            lattice = DocumentLattice.of(taggable(doc), on_cpu, self.labels)
+            lattice = DocumentLattice.of(taggable(doc), on_cpu, self.labels, overlaps=self.overlaps)
             self._access.keep(doc, lattice)
         return lattice
 
@@ -745,6 +810,9 @@ class ClinicalNer(TrainablePipe):
             possible = logits.copy()
             possible[:, xp.asarray(~self.statistics.seen)] = -np.inf
             return log_softmax(possible)
+        if self.overlaps:
+            # Each type's are normalised by themselves.
+            return self.loss.posterior_logits(logits)
         log_probs = log_softmax(self.loss.posterior_logits(logits))
         shares = self.loss.training_odds()
         if shares is None:
@@ -816,6 +884,18 @@ class ClinicalNer(TrainablePipe):
     def _label_index(self) -> dict[str, int]:
         return {label: i for i, label in enumerate(self.labels)}
 
+    def _gold_spans(self, reference: Doc) -> Sequence[Span]:
+        """The spans of a gold document that are learned."""
+        return overlapping_gold(reference) if self.overlaps else reference.ents
+
+    def _gold_ids(self, example: Example, index: Mapping[str, int]) -> TagIds:
+        """Gold tag ids. *Shape:* ``(n,)``, with ``overlaps`` ``(n, len(labels))``."""
+        if not self.overlaps:
+            return encode_example(example, index, name=self.name)
+        return encode_overlapping(
+            example, self._gold_spans(example.reference), index, name=self.name
+        )
+
     def _sampling(self, examples: list[Example]) -> BatchSampling | None:
         """What a sampling batcher left in the gold documents of a batch."""
         found = [example.reference.user_data.get(BATCH_SAMPLING) for example in examples]
@@ -823,6 +903,11 @@ class ClinicalNer(TrainablePipe):
             raise ConfigError(
                 f"Component '{self.name}' was given a batch whose documents were drawn in "
                 "different ways: let one batcher make all batches."
+            )
+        if self.overlaps and found[0] is not None:
+            raise ConfigError(
+                f"Component '{self.name}' has overlaps = true, but its batches are drawn by shares "
+                "of entities that do not overlap: set training.batcher to spacy.batch_by_words.v1."
             )
         return found[0]
 
@@ -841,8 +926,9 @@ class ClinicalNer(TrainablePipe):
         documents = []
         masked_tokens = masked_documents = 0
         for example in get_examples():
-            ids = encode_example(example, index, name=self.name)
-            n_masked = int(((ids < 0) & taggable(example.predicted)).sum())
+            ids = self._gold_ids(example, index)
+            masked = ids < 0 if ids.ndim == 1 else (ids < 0).any(axis=1)
+            n_masked = int((masked & taggable(example.predicted)).sum())
             masked_tokens += n_masked
             masked_documents += n_masked > 0
             documents.append(ids)

@@ -12,7 +12,7 @@ import srsly
 from spacy import util
 
 from ..calibration.calibration import Calibration
-from ..errors import ClinicalNerError
+from ..errors import ClinicalNerError, ConfigError
 from ..neighbours.mixing import Neighbours
 
 if TYPE_CHECKING:
@@ -59,12 +59,24 @@ def write_cfg(component: ClinicalNer, configured: Mapping[str, Any]) -> None:
 
 
 def read_cfg(component: ClinicalNer, configured: Mapping[str, Any]) -> None:
-    """Take from ``cfg`` all but the calibration, and initialize the loss; see ``write_cfg``."""
+    """Take from ``cfg`` all but the calibration, and initialize the loss; see ``write_cfg``.
+
+    Raises:
+        ClinicalNerError: the component was trained with another value of ``overlaps``.
+    """
     statistics = component.cfg.pop("statistics", None)
     stored = component.cfg.pop("decision", None)
     if statistics is not None:
         component.statistics.update_from_dict(statistics)
     if component.is_initialized:
+        # Only of tags that may overlap the tokens are counted apart.
+        trained = component.statistics.tokens is not None
+        if trained != component.overlaps:
+            raise ConfigError(
+                f"Component '{component.name}' was trained with overlaps = {str(trained).lower()}, "
+                "which cannot be changed when it is loaded: leave the setting as it is, or train "
+                "again."
+            )
         component.loss.initialize(component.statistics)
     if stored is not None:
         decision = json.loads(stored)

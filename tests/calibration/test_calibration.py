@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -56,9 +56,14 @@ def token_step(docs: list[Tokens], *, biases: bool = True) -> TokenCalibration:
 # The data
 
 
-@pytest.mark.parametrize("calibration", [BOTH, Calibration(BOTH.tokens)])
+@pytest.mark.parametrize(
+    "calibration",
+    [BOTH, Calibration(BOTH.tokens), Calibration(replace(BOTH.tokens, overlaps=True))],
+)
 def test_json_and_back(calibration: Calibration) -> None:
-    assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict()))) == calibration
+    data = json.loads(json.dumps(calibration.to_dict()))
+    assert Calibration.from_dict(data) == calibration
+    assert ("overlaps" in data["tokens"]) == calibration.tokens.overlaps
 
 
 @pytest.mark.parametrize(

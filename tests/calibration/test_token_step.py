@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from clinical_ner.calibration.token_step import TokenCalibration
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.fitting.fit_tokens import BiasTerms, Objective, fit_tokens
-from clinical_ner.tags.problems import of_problems
+from clinical_ner.tags.problems import LEAST_OUTSIDE, by_type, of_problems
 
 Array = NDArray[np.float64]
 BIAS = (0.0, 0.7, -0.4, 1.1, 0.2)
@@ -66,6 +66,50 @@ def test_an_impossible_tag_stays_so_and_rows_stay_normalised() -> None:
     np.testing.assert_array_equal(np.isneginf(found), np.isneginf(log_probs))
     np.testing.assert_allclose(np.exp(found).sum(axis=1), 1.0, rtol=1e-6)
     assert found.dtype == np.float32
+
+
+def test_of_tags_that_overlap_each_problem_is_a_softmax_of_its_own() -> None:
+    problems = random_problems(7)
+    found = TokenCalibration(1.7, BIAS, overlaps=True).apply(of_problems(problems))
+    for index, bias in enumerate([(0.0, 0.7, -0.4), (0.0, 1.1, 0.2)]):
+        weights = np.exp(problems[:, index]) ** (1 / 1.7) * np.exp(bias)
+        expected = (weights / weights.sum(axis=1, keepdims=True))[:, 1:]
+        np.testing.assert_allclose(
+            np.exp(found[:, 1 + 2 * index : 3 + 2 * index]), expected, rtol=1e-10
+        )
+    # What is left of 1, at least a little.
+    left = 1.0 - np.exp(found[:, 1:]).sum(axis=1)
+    np.testing.assert_allclose(np.exp(found[:, 0]), np.maximum(left, LEAST_OUTSIDE), rtol=1e-10)
+
+
+def test_of_tags_that_overlap_undo_inverts_it() -> None:
+    log_probs = of_problems(random_problems(50))
+    log_probs[:, 3] = -np.inf
+    log_probs = of_problems(by_type(log_probs))
+    step = TokenCalibration(0.6, BIAS, overlaps=True)
+    np.testing.assert_allclose(step.undo(step.apply(log_probs)), log_probs, atol=1e-9)
+    np.testing.assert_allclose(step.apply(step.undo(log_probs)), log_probs, atol=1e-9)
+    unchanged = TokenCalibration(1.0, (0.0,) * 5, overlaps=True)
+    np.testing.assert_allclose(unchanged.apply(log_probs), log_probs, atol=1e-12)
+
+
+def test_of_tags_that_overlap_a_higher_temperature_is_less_sure_of_each_problem() -> None:
+    log_probs = of_problems(random_problems(50))
+    steps = [TokenCalibration(t, (0.0,) * 5, overlaps=True) for t in (0.5, 0.8, 1.0, 1.3, 2.0)]
+    surest = [by_type(step.apply(log_probs)).max(axis=2) for step in steps]
+    assert (np.diff(surest, axis=0) < 0).all()
+
+
+def test_of_tags_that_overlap_an_impossible_one_stays_so() -> None:
+    log_probs = of_problems(random_problems(4)).astype(np.float32)
+    log_probs[:, 1:3] = -np.inf
+    for step in (
+        TokenCalibration(2.0, BIAS, overlaps=True).apply,
+        TokenCalibration(2.0, BIAS, overlaps=True).undo,
+    ):
+        found = step(log_probs)
+        np.testing.assert_array_equal(np.isneginf(found), np.isneginf(log_probs))
+        assert found.dtype == np.float32 and np.isfinite(found[:, [0, 3, 4]]).all()
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, np.nan, np.inf])

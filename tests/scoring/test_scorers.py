@@ -8,7 +8,7 @@ import pytest
 import spacy
 from spacy.cli.evaluate import evaluate as spacy_evaluate
 from spacy.scorer import get_ner_prf
-from spacy.tokens import DocBin
+from spacy.tokens import DocBin, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
@@ -57,6 +57,35 @@ def test_per_type_numbers_add_up(examples: list[Example]) -> None:
     assert scores["ents_p"] == pytest.approx(
         found / sum(of["predicted"] for of in per_type.values())
     )
+
+
+def test_mentions_that_overlap_are_scored_beside_the_entities(examples: list[Example]) -> None:
+    assert not [name for name in score_entities(examples) if name.startswith("spans_")]
+
+    def as_entities(example: Example) -> tuple[list[Span], list[tuple[int, int, str]]]:
+        found = [(ent.start, ent.end, ent.label_) for ent in example.predicted.ents]
+        return list(example.reference.ents), found
+
+    scores = score_entities(examples, mentions=as_entities)
+    assert {name: scores[name] for name in score_entities(examples)} == score_entities(examples)
+    for name in ("p", "r", "f", "macro_f"):
+        assert scores[f"spans_{name}"] == scores[f"ents_{name}"]
+
+    def of_nested(example: Example) -> tuple[list[Span], list[tuple[int, int, str]]]:
+        gold = example.reference
+        return [Span(gold, 0, 3, "Sign"), Span(gold, 0, 1, "Age"), Span(gold, 2, 3, "Age")], [
+            *[(0, 3, "Sign"), (0, 1, "Age"), (1, 3, "Age")]
+        ]
+
+    words = ["Man", "in", "fever"]
+    vocab = examples[0].predicted.vocab
+    nested = Example(make_doc(vocab, words, []), make_doc(vocab, words, [(0, 3, "Sign")]))
+    scores = score_entities([nested], mentions=of_nested)
+    # Of Age one of two is found, with one that is wrong.
+    assert [scores[f"spans_{name}"] for name in ("p", "r", "f", "macro_f")] == pytest.approx(
+        [2 / 3, 2 / 3, 2 / 3, (1 + 1 / 2) / 2]
+    )
+    assert scores["ents_f"] == 0.0
 
 
 def test_scores_are_plain_numbers(examples: list[Example]) -> None:
