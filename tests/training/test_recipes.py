@@ -191,10 +191,9 @@ def test_paper_is_the_recipe_of_the_paper() -> None:
     biobert = read_recipe("biobert", MINILM).config
     assert biobert == expected
     expected["components"]["ner"]["loss"] = {
-        "@losses": "clinical_ner.BinaryTokenLabels.v1",
+        "@losses": "clinical_ner.BinaryTokenLabels.v2",
         "weights": "paper",
-        "scale_types": False,
-        "others": "masked",
+        "problems": "batch",
         "reduction": "tokens",
         "tokens_per_batch": "${variables.words_per_batch}",
     }
