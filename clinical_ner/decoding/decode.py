@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -21,7 +21,8 @@ from .lattice import (
 )
 
 #: Most tokens that are decoded together, where a document is not alone. It bounds the memory of
-#: their lattices (20 MB with 40 types); twice as many were hardly faster.
+#: their lattices (20 MB with 40 types, 45 MB where they may overlap); twice as many were hardly
+#: faster.
 MAX_TOKENS = 8192
 
 #: From lattice probabilities of decoded spans to calibrated ones. *Shape of both:* ``(m,)``.
@@ -68,23 +69,37 @@ def decode_all(
         masks = tokens[part]
         tagged = [rows[mask] for rows, mask in zip(log_probs[part], masks, strict=True)]
         if decision.overlaps:
-            # (n, 3, M): that the types are last makes numpy's loops long.
+            # That the types are last, (n, 3, M), makes numpy's loops long.
             tagged = [by_type(rows).transpose(0, 2, 1) for rows in tagged]
-        scores = [decision_scores(rows, decision) for rows in tagged]
-        paths = best_sequences_of_problems(scores) if decision.overlaps else best_sequences(scores)
-        entities_in = entities_of_problems if decision.overlaps else entities_of
-        found = [entities_in(path, labels, mask) for path, mask in zip(paths, masks, strict=True)]
+        found = _entities(tagged, masks, labels, decision)
         if not scored:
             yield from (Decoded(entities, None) for entities in found)
             continue
-        lattices: Iterable[Sequence[Lattice]] = (
-            Lattice.of_problems(tagged)
-            if decision.overlaps
-            else ([lattice] for lattice in Lattice.of_all(tagged))
-        )
-        for entities, mask, of_document in zip(found, masks, lattices, strict=True):
-            document = DocumentLattice(mask, of_document, labels)
+        for entities, mask, lattices in zip(found, masks, _lattices(tagged, decision), strict=True):
+            document = DocumentLattice(mask, lattices, labels)
             yield _scored(entities, document, decision, entity_step)
+
+
+def _entities(
+    tagged: Sequence[LogProbs],
+    masks: Sequence[TokenMask],
+    labels: Sequence[str],
+    decision: Decision,
+) -> list[list[EntityOffsets]]:
+    scores = [decision_scores(rows, decision) for rows in tagged]
+    best, entities_in = (
+        (best_sequences_of_problems, entities_of_problems)
+        if decision.overlaps
+        else (best_sequences, entities_of)
+    )
+    return [entities_in(path, labels, mask) for path, mask in zip(best(scores), masks, strict=True)]
+
+
+def _lattices(tagged: Sequence[LogProbs], decision: Decision) -> list[list[Lattice]]:
+    """The lattices of each document: one of all types, or one for each."""
+    if decision.overlaps:
+        return Lattice.of_all_problems(tagged)
+    return [[lattice] for lattice in Lattice.of_all(tagged)]
 
 
 def _scored(

@@ -66,7 +66,7 @@ class DocumentLattice:
         """
         rows = log_probs[tokens]
         lattices = (
-            Lattice.of_problems([by_type(rows).transpose(0, 2, 1)])[0]
+            Lattice.of_all_problems([by_type(rows).transpose(0, 2, 1)])[0]
             if overlaps
             else [Lattice.of(rows)]
         )

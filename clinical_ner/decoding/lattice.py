@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tags.problems import BEGIN, INSIDE
 from ..tags.scheme import OUTSIDE
 from ..types import EntityOffsets, LogProbs, TokenMask
 from .packing import Packing
@@ -84,7 +85,7 @@ class Lattice:
         return [cls(sums) for sums in _sums(texts)]
 
     @classmethod
-    def of_problems(cls, texts: Sequence[LogProbs]) -> list[list[Lattice]]:
+    def of_all_problems(cls, texts: Sequence[LogProbs]) -> list[list[Lattice]]:
         """The lattices of the P problems of each text, computed side by side.
 
         Args:
@@ -160,7 +161,7 @@ def _sums(texts: Sequence[LogProbs]) -> list[Sums]:
             found = found_of_all[:width]
             np.add(found, going_on[rows], out=found)
             np.logaddexp(starting[rows], found, out=found)
-            step = np.logaddexp.reduce(found, axis=1, out=steps[rows])
+            step = _log_sum(found, steps[rows])
             # No number from here on for a text that has become impossible.
             np.subtract(found, step[:, None], out=found)
     possible = np.isfinite(steps)
@@ -175,12 +176,13 @@ def _sums(texts: Sequence[LogProbs]) -> list[Sums]:
     for width, rows in zip(reversed(packing.widths), reversed(packing.steps), strict=True):
         found, after = found_of_all[:width], follows_of_all[:width]
         np.add(starting[rows], after, out=found)
-        any_after = np.logaddexp.reduce(found, axis=1, keepdims=True)
+        any_after = _log_sum(found)[:, None]
         any_after -= rescaled[rows, None]
         # The last column has no entity to go on with, so it becomes what follows anything.
         np.add(after, going_on[rows], out=after)
         np.logaddexp(after, any_after, out=after)
         follows[rows] = after
+    del going_on, rescaled, possible
     columns = (packing.unpack(column) for column in (starting, inside, steps, follows))
     end = np.zeros((1, n_types + 1, *problems))
     made = []
@@ -190,6 +192,15 @@ def _sums(texts: Sequence[LogProbs]) -> list[Sums]:
             Sums(text_starting[:, :-1], text_inside, text_steps, after[:, -1], after[:, :-1])
         )
     return made
+
+
+def _log_sum(
+    columns: NDArray[np.float64], out: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """``logaddexp`` over the columns; of two, in one step and not in the two that reduce takes."""
+    if columns.shape[1] == 2:
+        return np.logaddexp(columns[:, 0], columns[:, 1], out=out)
+    return np.logaddexp.reduce(columns, axis=1, out=out)
 
 
 def best_sequence(scores: LogProbs) -> NDArray[np.int64]:
@@ -240,7 +251,8 @@ def best_sequences_of_problems(texts: Sequence[LogProbs]) -> list[NDArray[np.int
     origins, continues, tags_of_all = _viterbi(packing, packing.pack(texts))
     for width, rows in zip(reversed(packing.widths), reversed(packing.steps), strict=True):
         tags = tags_of_all[:width]
-        before = np.where(tags == 2, 1 + continues[rows, 0], origins[rows])
+        before = np.where(tags == INSIDE, BEGIN + continues[rows, 0], origins[rows])
+        # The path takes the place of what led to it.
         origins[rows], tags[:] = tags, before
     return packing.unpack(origins)
 
@@ -334,9 +346,9 @@ def entities_of_problems(
         (first token, one past the last, label), by start, then end, then label.
     """
     positions = np.flatnonzero(tokens)
-    goes_on = np.append(paths[1:] == 2, np.zeros_like(paths[:1], dtype=bool), axis=0)
+    goes_on = np.append(paths[1:] == INSIDE, np.zeros_like(paths[:1], dtype=bool), axis=0)
     # By type, then by position: each start has its end at the same place.
-    types, starts = np.nonzero((paths == 1).T)
+    types, starts = np.nonzero((paths == BEGIN).T)
     _, lasts = np.nonzero(((paths > OUTSIDE) & ~goes_on).T)
     return sorted(
         (start, last + 1, labels[type_index])

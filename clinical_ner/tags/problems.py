@@ -38,9 +38,12 @@ def by_type(log_probs: LogProbs) -> LogProbs:
     xp = get_array_module(log_probs)
     n, n_tags = log_probs.shape
     tags = log_probs[:, 1:].astype("float64").reshape(n, n_tags // 2, 2)
-    rest = xp.maximum(1.0 - xp.exp(tags).sum(axis=2, keepdims=True), LEAST_OUTSIDE)
+    of_tags = xp.exp(tags)
+    of_type = of_tags[:, :, :1] + of_tags[:, :, 1:]
+    rest = xp.maximum(1.0 - of_type, LEAST_OUTSIDE)
     problems = xp.concatenate((xp.log(rest), tags), axis=2)
-    return problems - xp.log(xp.exp(problems).sum(axis=2, keepdims=True))
+    problems -= xp.log(rest + of_type)
+    return problems
 
 
 def with_outside(log_p: LogProbs) -> LogProbs:
