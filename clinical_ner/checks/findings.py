@@ -65,6 +65,9 @@ KINDS: dict[str, Kind] = {
     "C062": Kind("info", "mentions", "nested in a longer one"),
     "C063": Kind("info", "mentions", "that cross another"),
     "C064": Kind("info", "mentions", "in several pieces"),
+    "C065": Kind(
+        "warning", "documents", "with flat entities only, beside others with all their mentions"
+    ),
     "C070": Kind("info", "documents", "longer than the encoder's window: to be read in several"),
     "C071": Kind("warning", "checks", "not made: the lengths of documents in wordpieces"),
     "C080": Kind("warning", "labels", "with few mentions to learn from"),

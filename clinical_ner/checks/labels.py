@@ -10,6 +10,7 @@ from statistics import median
 
 from .corpus import TRAIN, Part, all_documents, count_words, mention_text
 from .findings import Finding, Place, found
+from .overlaps import held
 
 #: Documents that a label needs so that each of train, dev and test can have one.
 SPLIT_PARTS = 3
@@ -22,12 +23,16 @@ class LabelCounts:
     Attributes:
         documents: that hold it.
         by_part: mentions in each part.
+        flat: mentions that flat entities hold; overlapping: those that a pipeline with overlaps
+            learns (overlaps.held).
         median_words: of the lengths of its mentions in words.
     """
 
     mentions: int
     documents: int
     by_part: dict[str, int]
+    flat: int
+    overlapping: int
     median_words: float
     max_words: int
 
@@ -42,16 +47,22 @@ def count_labels(parts: Sequence[Part]) -> dict[str, LabelCounts]:
     by_part: dict[str, Counter[str]] = defaultdict(Counter)
     lengths: dict[str, list[int]] = defaultdict(list)
     documents: Counter[str] = Counter()
+    flat: Counter[str] = Counter()
+    overlapping: Counter[str] = Counter()
     for part, document in all_documents(parts):
         documents.update({mention.label for mention in document.mentions})
         for mention in document.mentions:
             by_part[mention.label][part.name] += 1
             lengths[mention.label].append(count_words(mention_text(document.text, mention)))
+        for number, indices in zip((flat, overlapping), held(document), strict=True):
+            number.update(document.mentions[index].label for index in indices)
     return {
         label: LabelCounts(
             mentions=len(lengths[label]),
             documents=documents[label],
             by_part={part.name: by_part[label][part.name] for part in parts},
+            flat=flat[label],
+            overlapping=overlapping[label],
             median_words=median(lengths[label]),
             max_words=max(lengths[label]),
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ..data.flattening import joined
+from ..data.flattening import joined, trimmed
+from ..data.gold import GOLD_ALL
 from ..data.mentions import AnnotatedText
 from .corpus import Part, all_documents
-from .findings import Finding, Place, found, mention_place
+from .findings import Finding, Place, document_place, found, mention_place
 
 Span = tuple[tuple[int, int], ...]
 
@@ -19,14 +20,56 @@ def find_overlaps(parts: Sequence[Part]) -> list[Finding]:
     Of several mentions with one span all but the first count. A mention is nested if all of its
     pieces lie in another's, whose span is longer; it crosses another if they share text and neither
     is nested in the other. Fragments that only whitespace separates are one piece.
+
+    Documents with flat entities only are found beside those of the same format with all mentions.
     """
     places: dict[str, list[Place]] = defaultdict(list)
+    kept: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     number = 0
+    flat_documents = [document_place(*of) for of in all_documents(parts) if of[1].only_flat]
+    documents = sum(len(part.documents) for part in parts)
     for part, document in all_documents(parts):
         number += len(document.mentions)
+        holders = held(document)
         for code, index, note in overlaps(document):
             places[code].append(mention_place(part, document, document.mentions[index], note))
-    return found(places, of=number)
+            for holder, indices in enumerate(holders):
+                kept[code][holder] += index in indices
+    details = {
+        code: f"flat entities hold {flat}, overlaps = true {all_}"
+        for code, (flat, all_) in kept.items()
+        if code != "C064"
+    }
+    findings = found(places, of=number, details=details)
+    if 0 < len(flat_documents) < documents:
+        detail = f"no doc.spans['{GOLD_ALL}'], or changed entities"
+        findings += found({"C065": flat_documents}, of=documents, details={"C065": detail})
+    return findings
+
+
+def held(document: AnnotatedText) -> tuple[set[int], set[int]]:
+    """Indices of the mentions that flat entities hold, and of those that overlapping ones do.
+
+    As `convert` chooses by default, with lengths in characters: of a mention in pieces its longest,
+    and of those that share text the longest; with overlaps, of those of one label.
+    """
+    spans = []
+    for index, mention in enumerate(document.mentions):
+        pieces = [trimmed(document.text, *of) for of in joined(document.text, mention.fragments)]
+        start, end = max(pieces, key=lambda piece: piece[1] - piece[0])
+        if start < end:
+            spans.append((start - end, start, index, mention.label))
+    flat: set[int] = set()
+    overlapping: set[int] = set()
+    taken = bytearray(len(document.text))
+    taken_by = {label: bytearray(len(document.text)) for *_, label in spans}
+    for minus_length, start, index, label in sorted(spans):
+        for chosen, where in ((flat, taken), (overlapping, taken_by[label])):
+            end = start - minus_length
+            if not any(where[start:end]):
+                where[start:end] = b"\1" * (end - start)
+                chosen.add(index)
+    return flat, overlapping
 
 
 def overlaps(document: AnnotatedText) -> list[tuple[str, int, str]]:

@@ -176,6 +176,7 @@ def _content(report: Report, *, places: int, texts: Texts | None) -> Iterator[Re
     yield _part_table(report)
     if report.labels:
         yield _label_table(report)
+        yield from _overlap_table(report)
     yield from map(Text, (*_imbalance_lines(report.imbalance), *report.recommendation))
     yield f"{report.number('error')} errors, {report.number('warning')} warnings"
 
@@ -232,6 +233,19 @@ def _label_table(report: Report) -> Table:
     parts = "parts: their share of the mentions; " if has_parts else ""
     table.caption = f"{parts}words: median to longest mention"
     return table
+
+
+def _overlap_table(report: Report) -> Iterator[Table]:
+    """Of labels that flat entities lose mentions of, those that they and overlapping ones hold."""
+    rows = {of: counts for of, counts in report.labels.items() if counts.flat != counts.overlapping}
+    if not rows:
+        return
+    table = Table("label", title="Mentions that can be found", title_justify="left")
+    for header in ("mentions", "as flat entities", "with overlaps = true"):
+        table.add_column(header, justify="right")
+    for label, counts in rows.items():
+        table.add_row(Text(label), *map(str, (counts.mentions, counts.flat, counts.overlapping)))
+    yield table
 
 
 def _imbalance_lines(imbalance: Imbalance) -> Iterator[str]:

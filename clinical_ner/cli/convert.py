@@ -27,6 +27,9 @@ from ..errors import close_matches
 from ._app import app
 from ._shared import one_of, print_content, usage, warn
 
+#: Labels that the line on overlaps names.
+LABELS = 5
+
 
 def _limit(value: str | None) -> str | None:
     """Check --max-dropped."""
@@ -284,6 +287,8 @@ def _content(
     yield _by_label(counts, names)
     if counts.reasons:
         yield _by_reason(counts)
+    if counts.overlapping:
+        yield _overlapping_line(counts)
     documents = counts.documents
     dropped = {code: documents[code] for code in DROPPED_DOCUMENTS if documents[code]}
     reasons = ", ".join(f"{code} {number}" for code, number in dropped.items())
@@ -320,6 +325,20 @@ def _by_label(counts: ConversionCounts, names: Mapping[str, str | None] | None) 
             cells.append(Text(names.get(label, label) or "(dropped)"))
         table.add_row(*cells, *(str(getattr(row, column)) for column in columns))
     return table
+
+
+def _overlapping_line(counts: ConversionCounts) -> str:
+    """How many mentions overlaps cost, and the labels that lose the largest share of theirs."""
+    read = {label: counts.labels[label].read for label in counts.overlapping}
+    lost = counts.overlapping
+    worst = sorted(read, key=lambda label: (-lost[label] / read[label], -read[label], label))
+    labels = [f"{label} {lost[label]} of {read[label]}" for label in worst[:LABELS]]
+    more = ", ..." if len(worst) > LABELS else ""
+    return (
+        f"{lost.total()} of {counts.total.read} mentions overlap others, and cannot be flat "
+        f"entities ({', '.join(labels)}{more}). .spacy files keep them beside the entities: train "
+        "with the recipe overlaps to find them."
+    )
 
 
 def _by_reason(counts: ConversionCounts) -> Table:

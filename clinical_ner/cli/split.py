@@ -43,6 +43,9 @@ def split_cli(
         help="Keep documents together whose ids give the same first capture group, or without one "
         "the same match, as in '^(patient\\d+)_'.",
     ),
+    overlaps: bool = typer.Option(
+        False, "--overlaps", help="Count all mentions, not the flat entities chosen from them."
+    ),
 ) -> None:
     """Divide annotated documents into train, dev and test.
 
@@ -56,6 +59,7 @@ def split_cli(
     \b
     Examples:
       clinical-ner split corpus/all.spacy corpus --dev 0.1 --test 0.2 --seed 0
+      clinical-ner split corpus/all.spacy corpus --overlaps
       clinical-ner split corpus/all.spacy folds --folds 5 --group-by '^(patient\\d+)_'
     """
     if folds is not None and test is not None:
@@ -66,10 +70,14 @@ def split_cli(
     with usage("'--group-by'"):
         pattern = None if group_by is None else compiled(group_by)
     if folds is None:
-        report = split(source, out_dir, dev=dev, test=share, seed=seed, group_by=pattern)
+        report = split(
+            source, out_dir, dev=dev, test=share, seed=seed, group_by=pattern, overlaps=overlaps
+        )
         print_content(_content(report))
     else:
-        reports = split_folds(source, out_dir, folds=folds, dev=dev, seed=seed, group_by=pattern)
+        reports = split_folds(
+            source, out_dir, folds=folds, dev=dev, seed=seed, group_by=pattern, overlaps=overlaps
+        )
         print_content(_content_of_folds(reports))
 
 

@@ -15,7 +15,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from ..errors import InputError
-from .flattening import CHANGES, DROPS, Candidate, FlatRules, align, choose
+from .flattening import CHANGES, DROPS, Candidate, FlatRules, align, choose, choose_by_label
 from .formats.docbin import DOCUMENT_ID, LANGUAGE
 from .gold import set_gold
 from .mentions import FAULTY, UNUSABLE, Mention
@@ -41,6 +41,8 @@ DROPPED = {
 DROPPED_DOCUMENTS = {EMPTY_DOCUMENT: "nothing but whitespace", **UNUSABLE}
 #: Codes of mentions that nobody wanted kept: no gold is lost with them.
 UNWANTED = (LABEL_DROPPED, *(code for code in UNUSABLE if code != FAULTY))
+#: Codes of mentions that flat entities cannot hold, and a pipeline with ``overlaps`` can.
+OVERLAPPING = ("conflict", "overlap")
 _MERGES = {"joined", "discontinuous", "bridged"}
 
 
@@ -117,6 +119,7 @@ class ConversionCounts:
         labels: counts per label read.
         new_labels: mentions that are written, per label written.
         reasons: mentions per key of CHANGED and DROPPED; a changed mention may have several.
+        overlapping: mentions dropped for a code of OVERLAPPING, per label read.
         other_lines: what else the annotation holds (relations, attributes, ...), per kind.
         faults: annotations at fault that were left out, and one for each document "faulty".
     """
@@ -125,6 +128,7 @@ class ConversionCounts:
     labels: dict[str, OutcomeCounts] = field(default_factory=dict)
     new_labels: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    overlapping: Counter[str] = field(default_factory=Counter)
     other_lines: Counter[str] = field(default_factory=Counter)
     faults: int = 0
 
@@ -154,6 +158,8 @@ class ConversionCounts:
         for row in rows:
             self.labels.setdefault(row.label, OutcomeCounts()).add(row.outcome)
             self.reasons.update(row.codes)
+            if row.codes and row.codes[0] in OVERLAPPING:
+                self.overlapping[row.label] += 1
             if row.action != "dropped" and row.new_label is not None:
                 self.new_labels[row.new_label] += 1
 
@@ -208,7 +214,12 @@ def to_flat_doc(
         align(doc, text, mention, index, rules, document=document)
         for index, mention in enumerate(mentions)
     ]
-    chosen, dropped = choose((item for item in aligned if isinstance(item, Candidate)), rules)
+    candidates = [item for item in aligned if isinstance(item, Candidate)]
+    chosen, dropped = choose(candidates, rules)
+    if dropped:
+        # Those that a pipeline with overlaps would not learn either have that as their reason.
+        repeated = choose_by_label(candidates)[1]
+        dropped |= {index: code for index, code in repeated.items() if index in dropped}
     dropped |= {index: item for index, item in enumerate(aligned) if isinstance(item, str)}
     entities = [candidate.span for candidate in chosen.values()]
     taken = {token.i for entity in entities for token in entity}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -31,6 +32,7 @@ DROPS = {
     "misaligned": "its edges lie inside tokens",
     "duplicate": "same span, same label as an earlier",
     "conflict": "same span, other label than an earlier",
+    "same_label": "overlaps a longer one of its label",
     "overlap": "shares a token with a preferred one",
 }
 
@@ -165,6 +167,25 @@ def choose(
             dropped[candidate.index] = "overlap"
         else:
             dropped[candidate.index] = "duplicate" if rival.label == span.label else "conflict"
+    return chosen, dropped
+
+
+def choose_by_label(
+    candidates: Iterable[Candidate],
+) -> tuple[dict[int, Candidate], dict[int, str]]:
+    """Choose candidates of which no two of one label share a token; the longest are preferred.
+
+    Returns those chosen, and "duplicate" or "same_label" for each of the others, by their index.
+    """
+    of_labels: dict[int, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        of_labels[candidate.span.label].append(candidate)
+    chosen: dict[int, Candidate] = {}
+    dropped: dict[int, str] = {}
+    for of_label in of_labels.values():
+        longest, others = choose(of_label, FlatRules())
+        chosen |= longest
+        dropped |= {i: "same_label" if of == "overlap" else of for i, of in others.items()}
     return chosen, dropped
 
 

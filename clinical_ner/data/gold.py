@@ -7,7 +7,7 @@ and its exact offsets: what was read can be written again, to the character.
 from __future__ import annotations
 
 import zlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from spacy.vocab import Vocab
 
 from ..errors import InputError
 from ..tags.encode import document_id
-from .flattening import Candidate, FlatRules, align, choose, has_text, trimmed
+from .flattening import Candidate, FlatRules, align, choose_by_label, has_text, trimmed
 from .formats.docbin import DOCUMENT_ID, read_docbin
 from .mentions import Mention
 
@@ -118,12 +118,12 @@ def overlapping_gold(doc: Doc) -> list[Span]:
         )
     rules = FlatRules(**doc.spans[GOLD_ALL].attrs.get("rules", {}))
     text, document = doc.text, document_id(doc)
-    of_labels: dict[str, list[Candidate]] = defaultdict(list)
-    for index, mention in enumerate(get_gold(doc)):
-        candidate = align(doc, text, mention, index, rules, document=document)
-        if isinstance(candidate, Candidate):
-            of_labels[mention.label].append(candidate)
-    spans = [c.span for of in of_labels.values() for c in choose(of, FlatRules())[0].values()]
+    aligned = [
+        align(doc, text, mention, index, rules, document=document)
+        for index, mention in enumerate(get_gold(doc))
+    ]
+    chosen, _ = choose_by_label(item for item in aligned if isinstance(item, Candidate))
+    spans = [candidate.span for candidate in chosen.values()]
     return sorted(spans, key=lambda span: (span.start, span.end, span.label_))
 
 

@@ -81,6 +81,8 @@ class AnnotatedText:
             is at fault.
         sentences: where sentences start, in code points over `text`; empty if it is unknown.
         unknown: where it is unknown whether there is a mention, as (start, end) in code points.
+        only_flat: whether the mentions are those that flat entities hold, of a .spacy document
+            without others, or whose entities were changed since.
         faults: what is wrong with the annotations that are left out, each with its place; of a
             "faulty" text, what is wrong with its record.
     """
@@ -93,6 +95,7 @@ class AnnotatedText:
     sentences: tuple[int, ...] = ()
     faults: tuple[ClinicalNerError, ...] = ()
     unknown: tuple[tuple[int, int], ...] = ()
+    only_flat: bool = False
 
 
 class DocumentIds:

@@ -7,7 +7,7 @@ from clinical_ner.checks.findings import Finding
 from clinical_ner.data.mentions import AnnotatedText, Mention
 
 
-def document(id: str, text: str, *mentions: tuple[object, ...], **fields: str) -> AnnotatedText:
+def document(id: str, text: str, *mentions: tuple[object, ...], **fields: object) -> AnnotatedText:
     """A document with mentions, each ("words of it", label) or (start, end, ..., label)."""
     made = []
     for number, (*place, label) in enumerate(mentions, start=1):

@@ -37,6 +37,14 @@ def test_a_label_is_counted_over_parts() -> None:
     assert sign.shares == {"train": 0.75, "dev": 0.25}
     assert (sign.median_words, sign.max_words) == (1.5, 3)
     assert counts["Skin"].by_part == {"train": 0, "dev": 1}
+    assert (sign.flat, sign.overlapping) == (4, 4)
+
+
+def test_what_flat_entities_lose_is_counted_by_label() -> None:
+    marked = document("a", TEXT, ("fever cough", "Sign"), ("fever", "Heat"), ("cough", "Sign"))
+    counts = count_labels([part("train", marked)])
+    held = {label: (of.mentions, of.flat, of.overlapping) for label, of in counts.items()}
+    assert held == {"Sign": (2, 1, 1), "Heat": (1, 0, 1)}
 
 
 def test_labels_are_compared_between_parts() -> None:

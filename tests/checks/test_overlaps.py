@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import random
+
 import pytest
-from hypothesis import given
+import spacy
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clinical_ner.checks.overlaps import find_overlaps, overlaps
+from clinical_ner.checks.overlaps import find_overlaps, held, overlaps
+from clinical_ner.data.conversion import to_flat_doc
+from clinical_ner.data.gold import overlapping_gold
+from clinical_ner.data.mentions import AnnotatedText, Mention
 
 from .examples import counts, document, notes, part
 
@@ -59,3 +65,42 @@ def test_the_other_label_and_the_pieces_are_said() -> None:
     assert notes(findings, "C061") == ["also A", "also A"]
     assert notes(findings, "C064") == ["2 pieces", "2 pieces"]
     assert {finding.of for finding in findings} == {6}
+
+
+def test_what_flat_entities_and_overlaps_hold_is_said() -> None:
+    marked = document(
+        "a", TEXT, (0, 8, "A"), (1, 3, "B"), (1, 3, "B"), (1, 3, "C"), (4, 5, "A"), (7, 9, "B")
+    )
+    details = {finding.code: finding.detail for finding in find_overlaps([part("x", marked)])}
+    assert details == {
+        "C060": "flat entities hold 0, overlaps = true 0",
+        "C061": "flat entities hold 0, overlaps = true 1",
+        "C062": "flat entities hold 0, overlaps = true 2",
+        "C063": "flat entities hold 1, overlaps = true 2",
+    }
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_what_is_held_is_what_conversion_chooses(seed: int) -> None:
+    # Words of one letter, so that lengths in characters and in tokens are in one order.
+    words = " ".join("abcdefghij")
+    rng = random.Random(seed)
+    mentions = []
+    for number in range(8):
+        start, end = sorted(rng.sample(range(11), 2))
+        mentions.append(Mention(f"T{number}", rng.choice("AB"), ((2 * start, 2 * end - 1),)))
+    doc, rows = to_flat_doc(words, mentions, spacy.blank("xx"), document="a")
+    flat, overlapping = held(AnnotatedText("a", words, tuple(mentions)))
+    assert flat == {index for index, row in enumerate(rows) if row.action != "dropped"}
+    found = [(mentions[i].start, mentions[i].end, mentions[i].label) for i in overlapping]
+    expected = [(of.start_char, of.end_char, of.label_) for of in overlapping_gold(doc)]
+    assert sorted(found) == sorted(expected)
+
+
+def test_documents_with_flat_entities_only_are_found_beside_others() -> None:
+    whole, flat = document("a", TEXT, (0, 3, "A")), document("b", TEXT, only_flat=True)
+    [finding] = find_overlaps([part("train", whole, flat)])
+    assert (finding.code, finding.count, finding.of) == ("C065", 1, 2)
+    assert [place.document for place in finding.places] == ["b"]
+    assert find_overlaps([part("train", whole)]) == find_overlaps([part("train", flat)]) == []

@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
-from clinical_ner.data.formats.docbin import DOCUMENT_ID, write_docbin
+from clinical_ner.data.convert import convert
+from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
+from clinical_ner.data.gold import GOLD_ALL
 
 NOTE = "Fever and chest pain for three days, then a cough."
 
@@ -59,6 +62,33 @@ def test_errors_make_the_exit_code_1(
     assert lines[-1].startswith("1 errors, ")
     assert "  test z, as a of train" in lines
     assert captured.err == ""
+
+
+def test_what_flat_entities_lose_has_columns_where_they_lose_any(
+    train: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(train, "--encoder", "none")
+    assert "overlaps" not in capsys.readouterr().out
+    write(train, "d", "High fever.", "T1\tSign 0 10\tHigh fever", "T2\tDegree 0 4\tHigh")
+    run(train, "--encoder", "none")
+    out = capsys.readouterr().out
+    rows = [line.replace("│", " ").split() for line in out.splitlines()]
+    assert ["Degree", "1", "0", "1"] in rows
+    assert "Sign" not in [row[0] for row in rows[-6:] if len(row) == 4]
+    assert "flat entities hold 0, overlaps = true 1" in " ".join(out.replace("│", " ").split())
+
+
+def test_documents_without_all_mentions_are_found(
+    train: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    convert(train, train.parent / "train.spacy")
+    docs = read_docbin(train.parent / "train.spacy", Vocab())
+    del docs[1].spans[GOLD_ALL]
+    write_docbin(docs, train.parent / "train.spacy")
+    run(train.parent / "train.spacy", "--encoder", "none", "--json")
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    [finding] = [of for of in findings if of["code"] == "C065"]
+    assert [place["document"] for place in finding["places"]] == ["b"]
 
 
 def test_no_text_is_shown_unless_asked_for(

@@ -9,6 +9,7 @@ from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin
+from clinical_ner.data.gold import overlapping_gold
 
 
 def _write(folder: Path, name: str, text: str, *lines: str) -> None:
@@ -78,7 +79,7 @@ def test_prints_the_table(folder: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert rows["[bold]Severity"] == ["1", "1", "0", "0", "0"]
     assert rows["total"] == ["4", "2", "0", "1", "1"]
     reasons = re.findall(r"(?:changed|dropped) [│|] (\w+) .* (\d+) \W*\n", captured.out)
-    assert dict(reasons) == {"trimmed": "1", "overlap": "1"}
+    assert dict(reasons) == {"trimmed": "1", "same_label": "1"}
     assert "Documents: 2 read, 1 kept, 1 dropped (empty_document 1)." in captured.out
     assert "Omitted, not mentions: 2 (# 1, E 1)." in captured.out
     assert captured.err == ""
@@ -93,6 +94,34 @@ def test_without_a_reason_there_is_no_table_of_reasons(
 
     out = capsys.readouterr().out
     assert "Mentions" in out and "Reasons" not in out and "trimmed" not in out
+
+
+def test_what_overlaps_cost_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "a 71-year-old white woman with fever"
+    labels = [[0, 25, "Subject"], [2, 13, "Age"], [14, 19, "Race"], [20, 25, "Gender"]]
+    # Of one label, the shorter is lost to overlapping mentions too.
+    records = [
+        {"id": "a", "text": text, "label": [*labels, [31, 36, "Sign"], [14, 25, "Subject"]]},
+        {"id": "b", "text": "a woman", "label": [[2, 7, "Gender"]]},
+        {"id": "c", "text": "fever", "label": [[0, 5, "Sign"], [0, 5, "[b]Effect"]]},
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+
+    assert _run(tmp_path / "a.jsonl", tmp_path / "a.spacy") == 0
+
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if "recipe overlaps" in line] == [
+        "4 of 9 mentions overlap others, and cannot be flat entities (Age 1 of 1, Race 1 of 1, "
+        "[b]Effect 1 of 1, Gender 1 of 2). .spacy files keep them beside the entities: train with "
+        "the recipe overlaps to find them."
+    ]
+    docs = read_docbin(tmp_path / "a.spacy", Vocab())
+    gained = sum(len(overlapping_gold(doc)) - len(doc.ents) for doc in docs)
+    assert gained == 4
+    # Without one there is no such line.
+    (tmp_path / "a.jsonl").write_text(json.dumps(records[1]), encoding="utf-8")
+    assert _run(tmp_path / "a.jsonl", tmp_path / "a.spacy") == 0
+    assert "overlap" not in capsys.readouterr().out
 
 
 def test_a_refused_conversion_prints_its_reasons(
@@ -120,7 +149,7 @@ def test_report_accounts_for_every_document_and_mention(
         ("document", "a", "dropped", ["empty_document"]),
         ("document", "b", "kept", []),
         ("mention", "b", "kept", []),
-        ("mention", "b", "dropped", ["overlap"]),
+        ("mention", "b", "dropped", ["same_label"]),
         ("mention", "b", "changed", ["trimmed"]),
         ("mention", "b", "kept", []),
     ]

@@ -120,7 +120,7 @@ def test_columns_are_told_of_what_they_cannot_hold(
         ("note-1", "T1"): ("kept", []),
         ("note-1", "T2"): ("dropped", ["overlap"]),
         ("note-1", "T3"): ("changed", ["discontinuous"]),
-        ("note-1", "T4"): ("dropped", ["overlap"]),
+        ("note-1", "T4"): ("dropped", ["same_label"]),
         ("note-2", "T1"): ("kept", []),
     }
     assert "chest" not in report.read_text("utf-8") + capsys.readouterr().out

@@ -10,7 +10,9 @@ from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
+from clinical_ner.data.convert import convert
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
+from clinical_ner.data.gold import GOLD_ALL
 from clinical_ner.data.split.split import split, split_folds
 from clinical_ner.data.split.stratify import PARTS
 from clinical_ner.errors import ClinicalNerError, ConfigError
@@ -384,6 +386,59 @@ def test_folds_of_an_earlier_division_are_not_mixed_in(source: Path, tmp_path: P
         split_folds(source, out, folds=2, dev=0.1, seed=0)
     split_folds(source, out, folds=3, dev=0.1, seed=1)
     assert json.loads((out / "fold-3" / "split.json").read_text())["seed"] == 1
+
+
+def nested(id_: str, *, race: bool) -> Doc:
+    """A document whose Age, and Race if it has one, lie in a longer mention."""
+    doc = Doc(Vocab(), words=["old", "white", "woman"])
+    doc.set_ents([Span(doc, 0, 3, "Subject")], default="outside")
+    labels = ["Subject", "Age"] + ["Race"] * race
+    places = [(0, 3), (0, 1), (1, 2)]
+    doc.spans[GOLD_ALL] = [Span(doc, *at, of) for of, at in zip(labels, places, strict=False)]
+    doc.user_data[DOCUMENT_ID] = id_
+    return doc
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_with_overlaps_types_that_are_only_nested_have_their_share(
+    tmp_path: Path, seed: int
+) -> None:
+    docs = [nested(f"n{i}", race=i % 10 == 0) for i in range(100)]
+    source, out = write(tmp_path / "all.spacy", docs), tmp_path / "out"
+    assert run("split", source, out, "--overlaps", "--seed", seed) == 0
+    report = json.loads((out / "split.json").read_text())
+    assert report["overlaps"] is True
+    assert report["entities"]["Race"] == {"train": 7, "dev": 1, "test": 2}
+    assert report["entities"]["Age"] == {"train": 70, "dev": 10, "test": 20}
+    assert report["not_in_every_part"] == []
+    for fold in split_folds(source, tmp_path / "folds", folds=5, seed=seed, overlaps=True):
+        assert fold["overlaps"] and fold["entities"]["Race"]["test"] == 2
+    # Otherwise only entities count.
+    report = split(source, tmp_path / "flat", seed=seed)
+    assert list(report["entities"]) == ["Subject"] and "overlaps" not in report
+
+
+def test_with_overlaps_a_corpus_without_is_divided_alike(tmp_path: Path) -> None:
+    records = [
+        {"id": f"n{i}", "text": "fever cough", "label": [[0, 5, f"S{i % 7}"], [6, 11, f"T{i % 3}"]]}
+        for i in range(40)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
+    convert(tmp_path / "a.jsonl", tmp_path / "all.spacy")
+    plain = split(tmp_path / "all.spacy", tmp_path / "plain")
+    assert split(tmp_path / "all.spacy", tmp_path / "with", overlaps=True) == {
+        **plain,
+        "overlaps": True,
+    }
+
+
+def test_with_overlaps_flat_documents_are_an_error(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("split", source, tmp_path / "out", "--overlaps") == 1
+    err = capsys.readouterr().err
+    assert "case-20 has no doc.spans['gold_all']" in err and err.count("\n") == 1
+    assert names_in(tmp_path / "out") == []
 
 
 def test_a_fold_that_cannot_be_written_leaves_none(source: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from spacy.vocab import Vocab
 from clinical_ner.data.conversion import (
     CHANGED,
     DROPPED,
+    OVERLAPPING,
     ConversionCounts,
     ConversionRow,
     OutcomeCounts,
@@ -252,11 +253,19 @@ def test_random_mentions_end_as_one_row_each_and_the_choice_is_stable(
     kept = {int(row.annotation[1:]) - 1 for row in survivors}
     for index, row in enumerate(rows):
         assert (row.codes == ("empty",)) == (index not in spans)
-        if row.codes in [("overlap",), ("conflict",), ("duplicate",)]:
+        if row.codes in [("overlap",), ("conflict",), ("duplicate",), ("same_label",)]:
             start, end = spans[index]
             rivals = [i for i in kept if spans[i][0] < end and start < spans[i][1]]
             best = min((spans[i][0] - spans[i][1], spans[i][0], i) for i in rivals)
             assert best < (start - end, start, index)
+    # Alone with the others of its label, a loser is kept unless that is why it lost.
+    for label in "ABC":
+        of_label = [mention for mention in mentions if mention.label == label]
+        _, alone = to_flat_doc(text, of_label, nlp, document="note")
+        for row in alone:
+            if rows[int(row.annotation[1:]) - 1].action == "dropped":
+                codes = rows[int(row.annotation[1:]) - 1].codes
+                assert (row.action != "dropped") == (codes[0] in OVERLAPPING)
 
 
 def _alone(doc: Doc, nlp: Language, mentions: Sequence[Mention]) -> dict[int, tuple[int, int]]:
@@ -319,6 +328,7 @@ def test_counts_add_up() -> None:
     assert counts.labels["Y"] == OutcomeCounts(dropped=1)
     assert (counts.total.read, counts.total.changed, counts.total.dropped) == (6, 3, 1)
     assert counts.new_labels == {"X": 5}
+    assert counts.overlapping == {"Y": 1}
     assert counts.reasons == {
         "trimmed": 1, "expanded": 2, "relabelled": 2, "joined": 1, "conflict": 1
     }  # fmt: skip

@@ -40,18 +40,21 @@ def _codes(rows: list[ConversionRow]) -> list[tuple[str, tuple[str, ...]]]:
 
 
 @pytest.mark.parametrize(
-    ("rules", "kept"),
+    ("rules", "kept", "reasons"),
     [
-        ({"overlap": "longest"}, [("pain and fever", "Sign"), ("chest", "Body")]),
-        ({"overlap": "first"}, [("chest pain", "Sign")]),
+        ({"overlap": "longest"}, [("pain and fever", "Sign"), ("chest", "Body")], ["same_label"]),
+        ({"overlap": "first"}, [("chest pain", "Sign")], ["overlap", "overlap"]),
         (
             {"overlap": "priority", "priority": ("Body",)},
             [("chest", "Body"), ("pain and fever", "Sign")],
+            ["same_label"],
         ),
     ],
     ids=lambda value: value.get("overlap") if isinstance(value, dict) else None,
 )
-def test_overlap(nlp: Language, rules: dict[str, Any], kept: list[tuple[str, str]]) -> None:
+def test_overlap(
+    nlp: Language, rules: dict[str, Any], kept: list[tuple[str, str]], reasons: list[str]
+) -> None:
     text = "chest pain and fever"
     mentions = [("Sign", [(0, 10)]), ("Body", [(0, 5)]), ("Sign", [(6, 20)])]
 
@@ -59,7 +62,7 @@ def test_overlap(nlp: Language, rules: dict[str, Any], kept: list[tuple[str, str
 
     assert sorted(entities) == sorted(kept)
     dropped = [row.codes for row in rows if row.action == "dropped"]
-    assert dropped == [("overlap",)] * (3 - len(kept))
+    assert dropped == [(reason,) for reason in reasons]
 
 
 def test_labels_without_priority_follow_those_with_it(nlp: Language) -> None:

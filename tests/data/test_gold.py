@@ -1,25 +1,32 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
 from clinical_ner.checks.check import check
 from clinical_ner.data.conversion import to_flat_doc
 from clinical_ner.data.convert import convert
+from clinical_ner.data.flattening import FlatRules
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
 from clinical_ner.data.formats.reading import read_texts
-from clinical_ner.data.gold import GOLD_ALL, get_gold, read_gold, set_gold
+from clinical_ner.data.gold import GOLD_ALL, get_gold, overlapping_gold, read_gold, set_gold
 from clinical_ner.data.mentions import Mention
 from clinical_ner.errors import ClinicalNerError, ClinicalNerWarning
 from clinical_ner.evaluation.gold_mentions import has_all_mentions
 from clinical_ner.training.train import train
 
 from ..conftest import ROOT
+from .formats.examples import document
 
 
 def _doc() -> Doc:
@@ -198,6 +205,109 @@ class TestEntitiesThatWereChanged:
     def test_an_evaluation_knows_no_longer_all_mentions(self, converted: Path) -> None:
         assert has_all_mentions(read_docbin(converted, Vocab()))
         assert not has_all_mentions(self.changed(converted, [(1, 2, "SYMPTOM")]))
+
+
+def tuples(spans: Iterable[Span]) -> list[tuple[int, int, str]]:
+    return [(span.start, span.end, span.label_) for span in spans]
+
+
+def stored(doc: Doc, folder: Path) -> Doc:
+    """A document as it is read again."""
+    write_docbin([doc], folder / "one.spacy")
+    return read_docbin(folder / "one.spacy", Vocab())[0]
+
+
+class TestOverlappingGold:
+    """What a pipeline with overlaps learns."""
+
+    TEXT = "a 71-year-old white woman with chest and back pain"
+    SUBJECT = Mention("T1", "Subject", ((0, 25),))
+    AGE = Mention("T2", "Age", ((2, 13),))
+    RACE = Mention("T3", "Race", ((14, 19),))
+
+    def convert(self, *mentions: Mention, **rules: Any) -> Doc:
+        nlp = spacy.blank("en")
+        doc, _ = to_flat_doc(self.TEXT, mentions, nlp, document="n", rules=FlatRules(**rules))
+        return doc
+
+    def test_nested_mentions_and_those_of_one_span_are_there(self, tmp_path: Path) -> None:
+        effect, sign = (Mention(of, of, ((31, 36),)) for of in ("Effect", "Sign"))
+        doc = self.convert(self.AGE, self.RACE, self.SUBJECT, sign, effect)
+
+        assert [ent.label_ for ent in doc.ents] == ["Subject", "Sign"]
+        found = overlapping_gold(stored(doc, tmp_path))
+        assert [(span.text, span.label_) for span in found] == [
+            ("a 71-year-old white woman", "Subject"),
+            ("71-year-old", "Age"),
+            ("white", "Race"),
+            ("chest", "Effect"),
+            ("chest", "Sign"),
+        ]
+
+    @pytest.mark.parametrize("overlap", ["longest", "first"])
+    def test_of_one_label_the_longest_is_kept(self, overlap: str) -> None:
+        inner = Mention("T4", "Subject", ((14, 25),))
+        crossing = Mention("T5", "Subject", ((20, 36),))
+        doc = self.convert(inner, crossing, self.SUBJECT, self.AGE, overlap=overlap)
+
+        expected = [("a 71-year-old white woman", "Subject"), ("71-year-old", "Age")]
+        assert [(span.text, span.label_) for span in overlapping_gold(doc)] == expected
+
+    @pytest.mark.parametrize(
+        ("discontinuous", "expected"),
+        [
+            ("longest", "chest"),
+            ("span", "chest and back pain"),
+            ("merge-wrapped", None),
+            ("drop", None),
+        ],
+    )
+    def test_mentions_in_pieces_follow_the_rule_of_the_conversion(
+        self, discontinuous: str, expected: str | None, tmp_path: Path
+    ) -> None:
+        sign = Mention("T4", "Sign", ((31, 36), (46, 50)))
+        doc = stored(self.convert(self.AGE, sign, discontinuous=discontinuous), tmp_path)
+
+        assert [span.text for span in overlapping_gold(doc) if span.label_ == "Sign"] == (
+            [] if expected is None else [expected]
+        )
+
+    def test_a_cut_word_follows_the_rule_of_the_conversion(self, tmp_path: Path) -> None:
+        cut = Mention("T4", "Sign", ((31, 34),))
+        doc = stored(self.convert(self.AGE, cut, misaligned="drop"), tmp_path)
+        assert [span.label_ for span in overlapping_gold(doc)] == ["Age"]
+
+    def test_entities_that_were_changed_are_what_is_learned(self, tmp_path: Path) -> None:
+        doc = stored(self.convert(self.SUBJECT, self.AGE, self.RACE), tmp_path)
+        doc.ents = [Span(doc, 0, 2, "Subject")]
+        assert tuples(overlapping_gold(stored(doc, tmp_path))) == [(0, 2, "Subject")]
+
+    def test_a_group_made_elsewhere_needs_no_attributes(self, tmp_path: Path) -> None:
+        doc = _doc()
+        spans = [Span(doc, 0, 4, "Body"), Span(doc, 2, 4, "Part"), Span(doc, 3, 4, "Body")]
+        doc.spans[GOLD_ALL] = spans
+        assert tuples(overlapping_gold(stored(doc, tmp_path))) == tuples(spans[:2])
+
+    def test_a_document_without_the_group_is_one_line(self) -> None:
+        doc = _doc()
+        doc.user_data[DOCUMENT_ID] = "note-7"
+        doc.set_ents([Span(doc, 2, 4, "Body")])
+        with pytest.raises(ClinicalNerError, match=r"note-7 has no doc.spans\['gold_all'\]") as of:
+            overlapping_gold(doc)
+        assert "clinical-ner convert" in str(of.value) and "\n" not in str(of.value)
+
+    @settings(max_examples=60, deadline=None)
+    @given(seed=st.integers(0, 10_000), discontinuous=st.sampled_from(["longest", "span", "drop"]))
+    def test_they_are_the_entities_of_each_label_alone(self, seed: int, discontinuous: str) -> None:
+        nlp, note = spacy.blank("en"), document(random.Random(seed), "note")
+        rules = FlatRules(discontinuous=discontinuous)  # type: ignore[arg-type]
+        expected = []
+        for label in {mention.label for mention in note.mentions}:
+            of_label = [mention for mention in note.mentions if mention.label == label]
+            alone, _ = to_flat_doc(note.text, of_label, nlp, document="note", rules=rules)
+            expected += tuples(alone.ents)
+        doc, _ = to_flat_doc(note.text, note.mentions, nlp, document="note", rules=rules)
+        assert tuples(overlapping_gold(doc)) == sorted(expected)
 
 
 class TestUnknownGold:

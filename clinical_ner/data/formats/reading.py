@@ -181,7 +181,12 @@ def _read_docbin(path: Path) -> Iterator[_Placed]:
         sentences = tuple(starts) if doc.has_annotation("SENT_START") else ()
         changed += GOLD_ALL in doc.spans and not has_gold(doc)
         document = AnnotatedText(
-            id, doc.text, get_gold(doc), sentences=sentences, unknown=unknown_gold(doc)
+            id,
+            doc.text,
+            get_gold(doc),
+            sentences=sentences,
+            unknown=unknown_gold(doc),
+            only_flat=not has_gold(doc),
         )
         yield f"{path}, document {number}", document
     if changed:

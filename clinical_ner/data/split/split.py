@@ -17,6 +17,7 @@ from ...errors import ConfigError, InputError, check_number, not_a_folder
 from ...files import corpus_files, leaving_no_empty_folder, replacing
 from ..formats.detect import SUFFIXES
 from ..formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
+from ..gold import overlapping_gold
 from ..mentions import DocumentIds
 from .split_report import Corpus
 from .stratify import PARTS, fold_documents, split_documents, split_shares
@@ -35,6 +36,7 @@ def split(
     test: float = TEST,
     seed: int = 0,
     group_by: str | re.Pattern[str] | None = None,
+    overlaps: bool = False,
 ) -> dict[str, Any]:
     """Divide annotated documents into train, dev and test, and write the parts, all or none.
 
@@ -49,14 +51,17 @@ def split(
         seed: Seed of the stratification.
         group_by: Regex that names each document's group by its id: its first capture group, or
             without one the whole match. A group goes to one part.
+        overlaps: Count all mentions in place of the flat entities (see `overlapping_gold`), as a
+            pipeline with ``overlaps`` learns them.
 
     Returns:
-        What split.json holds: ``seed``, ``shares``, what `Corpus.report` returns, and
-        ``not_in_every_part``, see `Corpus.gaps`.
+        What split.json holds: ``seed``, ``shares``, ``overlaps`` if set, what `Corpus.report`
+        returns, and ``not_in_every_part``, see `Corpus.gaps`.
 
     Raises:
         InputError: A file cannot be read or written, or would overwrite the input; two documents
-            have one id, an id has no group, or there are too few documents or groups.
+            have one id, an id has no group, or there are too few documents or groups; or with
+            `overlaps`, a document has only flat entities.
         ConfigError: A share or the seed is out of range, or `group_by` is not a regex.
     """
     _check_seed(seed)
@@ -67,7 +72,7 @@ def split(
             "next time. Choose another output folder."
         )
     _check_output(source, out_dir)
-    corpus = _read(source, group_by)
+    corpus = _read(source, group_by, overlaps)
     shares = split_shares(dev=dev, test=test)
     parts = split_documents(
         corpus.presence, dev=dev, test=test, seed=seed, source=str(source), groups=corpus.groups
@@ -75,6 +80,7 @@ def split(
     report = {
         "seed": seed,
         "shares": shares,
+        **({"overlaps": True} if overlaps else {}),
         **corpus.report(parts),
         "not_in_every_part": corpus.gaps(parts),
     }
@@ -91,6 +97,7 @@ def split_folds(
     dev: float = 0.1,
     seed: int = 0,
     group_by: str | re.Pattern[str] | None = None,
+    overlaps: bool = False,
 ) -> list[dict[str, Any]]:
     """Divide annotated documents for a cross-validation and write the folds, all or none.
 
@@ -102,6 +109,7 @@ def split_folds(
         dev: Share of the documents that are not in the test of a fold, in [0, 1).
         seed: As in `split`.
         group_by: As in `split`.
+        overlaps: As in `split`.
 
     Returns:
         By fold, what its split.json holds: as in `split`, with ``fold``, ``folds`` and ``dev``
@@ -125,7 +133,7 @@ def split_folds(
                 f"{others[0]}: is of another division, since there are to be {folds} folds. "
                 "Remove it, or choose another output folder."
             )
-    corpus = _read(source, group_by)
+    corpus = _read(source, group_by, overlaps)
     divided = fold_documents(
         corpus.presence, folds=folds, dev=dev, seed=seed, source=str(source), groups=corpus.groups
     )
@@ -137,6 +145,7 @@ def split_folds(
             "fold": fold,
             "folds": folds,
             "dev": dev,
+            **({"overlaps": True} if overlaps else {}),
             **corpus.report(parts),
             "not_in_every_part": [
                 *({**gap, "missing": ["test"]} for gap in tests if name in gap["missing"]),
@@ -178,7 +187,7 @@ def compiled(group_by: str | re.Pattern[str]) -> re.Pattern[str]:
         raise ConfigError(f"group_by is not a regex: {error}") from error
 
 
-def _read(source: Path, group_by: str | re.Pattern[str] | None) -> Corpus:
+def _read(source: Path, group_by: str | re.Pattern[str] | None, overlaps: bool) -> Corpus:
     pattern = None if group_by is None else compiled(group_by)
     vocab, known = Vocab(), DocumentIds()
     docs: list[Doc] = []
@@ -189,7 +198,8 @@ def _read(source: Path, group_by: str | re.Pattern[str] | None) -> Corpus:
             known.add(id_, f"{file}, document {number}")
             docs.append(doc)
             ids.append(id_)
-    entities = [Counter(entity.label_ for entity in doc.ents) for doc in docs]
+    gold = (overlapping_gold(doc) if overlaps else doc.ents for doc in docs)
+    entities = [Counter(span.label_ for span in spans) for spans in gold]
     labels = sorted({label for counts in entities for label in counts})
     if pattern is None:
         return Corpus(docs, ids, labels, entities)
