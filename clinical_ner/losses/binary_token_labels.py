@@ -79,7 +79,11 @@ class BinaryTokenLabels(EntityLoss):
         super().initialize(statistics)
         of_types = _pair_sums(statistics.counts[1:])
         if (of_types == statistics.total).any():
-            raise _nothing_else(statistics.labels[int(of_types.argmax())])
+            label = statistics.labels[int(of_types.argmax())]
+            raise ConfigError(
+                f"BTL cannot learn '{label}': all labelled tokens of the corpus are of that type. "
+                "Leave the type out of the corpus, or choose another loss."
+            )
 
     def training_odds(self) -> NDArray[np.float64] | None:
         """None: ``posterior_logits`` undoes the sampling, whose shift differs by problem."""
@@ -111,17 +115,15 @@ class BinaryTokenLabels(EntityLoss):
         odds = self._training_odds()[columns]
         of_own, of_rest = self._pair_weights(_pair_sums(odds))
         offsets = _log(odds) + np.repeat(np.log(of_own / of_rest), 2)
-        known = truths > MASKED if truths.ndim == 1 else (truths > MASKED).all(axis=1)
-        # Every tag weighs 1 here: the weights of the problems come below. What is masked weighs 0.
-        ones = np.ones(len(self.statistics.counts))
-        factors = self._token_scales(xp.where(known, OUTSIDE, MASKED), lengths, ones)
-        factors = as_like(factors, guesses)
+        gold = truths if truths.ndim == 2 else truths[:, None]
+        # All that is not masked is O here, and weighs 1: the weights of the problems come below.
+        known = xp.where((gold > MASKED).all(axis=1), OUTSIDE, MASKED)
+        factors = as_like(self._token_scales(known, lengths, np.ones(1)), guesses)
         ratios = guesses[:, columns] - guesses[:, :1]
         ratios += as_like(offsets, guesses)
         exponentials, totals, log_totals = _normalised(ratios)
         weights = factors[:, None] * as_like(of_rest, guesses)
         # The tags of these problems that gold has.
-        gold = truths if truths.ndim == 2 else truths[:, None]
         token, position = xp.nonzero((gold >= columns.start) & (gold < columns.stop))
         tag = gold[token, position] - columns.start
         own = as_like(of_own, guesses)[tag // 2] * factors[token]
@@ -225,10 +227,3 @@ def _normalised(ratios: Logits) -> tuple[Logits, Logits, Logits]:
     exponentials = xp.exp(ratios - xp.repeat(largest, 2, axis=1))
     totals = _pair_sums(exponentials) + xp.exp(-largest)
     return exponentials, totals, largest + xp.log(totals)
-
-
-def _nothing_else(label: str) -> ConfigError:
-    return ConfigError(
-        f"BTL cannot learn '{label}': all tokens that it is compared on are of that type. Leave "
-        "the type out of the corpus, or choose another loss."
-    )

@@ -290,9 +290,13 @@ def test_an_unknown_type_is_refused():
 @pytest.mark.parametrize("problems", ["all", "batch"])
 def test_a_corpus_of_one_type_is_refused(problems):
     loss = BinaryTokenLabels(problems=problems)
-    with pytest.raises(ClinicalNerError, match="BTL cannot learn 'L1': all tokens.*Leave the type"):
+    with pytest.raises(
+        ClinicalNerError, match="BTL cannot learn 'L1': all labelled tokens.*Leave the type"
+    ):
         loss.initialize(statistics_of([0, 0, 0, 3, 3]))
     overlapping = TagStatistics()
     overlapping.count(["L0", "L1"], [np.array([[1, 3], [0, 4]])])
-    with pytest.raises(ClinicalNerError, match="BTL cannot learn 'L1': all tokens.*Leave the type"):
+    with pytest.raises(
+        ClinicalNerError, match="BTL cannot learn 'L1': all labelled tokens.*Leave the type"
+    ):
         loss.initialize(overlapping)
