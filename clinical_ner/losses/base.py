@@ -130,7 +130,8 @@ class EntityLoss(Loss):
         if gold.ndim == 2:
             # In a type's column O is everything else, not only the tokens of no type.
             seen = seen | (np.arange(len(seen)) == OUTSIDE)
-        gold = xp.where(xp.asarray(seen)[gold], gold, MASKED)
+        if not seen.all():
+            gold = xp.where(xp.asarray(seen)[gold], gold, MASKED)
         return self._gradient_and_loss(guesses, gold, lengths, batch)
 
     # On copies, so that what a loss keeps of the batches it was called on stays.

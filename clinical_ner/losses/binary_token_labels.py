@@ -117,15 +117,15 @@ class BinaryTokenLabels(EntityLoss):
         offsets = _log(odds) + np.repeat(np.log(of_own / of_rest), 2)
         gold = truths if truths.ndim == 2 else truths[:, None]
         # All that is not masked is O here, and weighs 1: the weights of the problems come below.
-        known = xp.where((gold > MASKED).all(axis=1), OUTSIDE, MASKED)
+        known = xp.where(gold.min(axis=1) > MASKED, OUTSIDE, MASKED)
         factors = as_like(self._token_scales(known, lengths, np.ones(1)), guesses)
         ratios = guesses[:, columns] - guesses[:, :1]
         ratios += as_like(offsets, guesses)
         exponentials, totals, log_totals = _normalised(ratios)
         weights = factors[:, None] * as_like(of_rest, guesses)
         # The tags of these problems that gold has.
-        token, position = xp.nonzero((gold >= columns.start) & (gold < columns.stop))
-        tag = gold[token, position] - columns.start
+        position = xp.flatnonzero((gold >= columns.start) & (gold < columns.stop))
+        token, tag = position // gold.shape[1], gold.ravel()[position] - columns.start
         own = as_like(of_own, guesses)[tag // 2] * factors[token]
         weights[token, tag // 2] = own
         loss = (weights * log_totals).sum() - (own * ratios[token, tag]).sum()
