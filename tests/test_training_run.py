@@ -121,10 +121,14 @@ def leaves(config: dict[str, Any], path: str = "") -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("is_split", [False, True], ids=["no corpus", "corpus"])
 @pytest.mark.parametrize("name", ["minilm", "tok2vec"])
 def test_fill_config_keeps_every_setting_and_leaves_nothing_to_fill(
-    name: str, tmp_path: Path
+    name: str, is_split: bool, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The recipes' paths are relative: here they name files that are there, or not.
+    monkeypatch.chdir(run.corpus.parent if is_split else tmp_path)
+    assert Path("corpus/train.spacy").exists() == is_split
     filled = tmp_path / f"{name}.cfg"
     fill_config(filled, CONFIGS / f"{name}.cfg", silent=True)
     found = spacy.util.load_config(filled, interpolate=False)

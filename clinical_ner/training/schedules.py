@@ -30,6 +30,8 @@ N_EPOCHS = 20
 N_EPOCHS_SHORTEST = 200
 #: Register name of the schedule that counts its steps on the training corpus.
 EPOCHS_SCHEDULE = "clinical_ner.warmup_linear_epochs.v1"
+#: That of the schedule for a number of steps, which a trained pipeline has in its place.
+STEPS_SCHEDULE = "clinical_ner.warmup_linear.v1"
 #: That of batches by words, unless a config says otherwise.
 TOLERANCE = 0.2
 

@@ -28,11 +28,13 @@ from ..errors import ClinicalNerError, ClinicalNerWarning, ConfigError, InputErr
 from ..files import write_text
 from ..model.gpu import use_gpu
 from .recipes import BASE, Recipe, problems, read_recipe
-from .schedules import document_lengths
+from .schedules import STEPS_SCHEDULE, document_lengths
 from .training_run import RECORD, TrainingRun
 
 #: Sections of which a config uses what it refers to, and nothing else.
 VARIABLES = ("paths", "variables", "system")
+#: Setting of a learning rate that is planned in steps.
+STEPS = "training.optimizer.learn_rate.total_steps"
 #: Errors of a config, whatever they say.
 OF_CONFIG = (ConfigValidationError, ConfigParserError, RegistryError, UnicodeDecodeError)
 
@@ -137,6 +139,7 @@ def initialize(recipe: Recipe, settings: dict[str, Any], *, gpu_id: int = -1) ->
         for path in (settings["paths.train"], settings["paths.dev"]):
             _check_language(Path(path), config.get("nlp", {}).get("lang"))
         _check_frozen_are_sourced(config.interpolate())
+        _check_epochs_reach_the_rate(config, settings)
         nlp = init_nlp(config, use_gpu=gpu_id)
         _check_frozen_annotate(nlp)
         return nlp
@@ -237,6 +240,19 @@ def _check_settings(recipe: Recipe, settings: dict[str, Any]) -> None:
                 f"{recipe.path}: the recipe has no setting '{key}', so giving it would do nothing; "
                 f"settings of [{section}]: {', '.join(known) or 'none'}."
             )
+
+
+def _check_epochs_reach_the_rate(config: Config, settings: dict[str, Any]) -> None:
+    """Raise ConfigError for other epochs than those that a learning rate in steps was made for."""
+    optimizer = config.get("training", {}).get("optimizer")
+    rate = optimizer.get("learn_rate") if isinstance(optimizer, dict) else None
+    in_steps = isinstance(rate, dict) and rate.get("@schedules") == STEPS_SCHEDULE
+    if in_steps and "variables.epochs" in settings and STEPS not in settings:
+        raise ConfigError(
+            "The learning rate is planned in steps, as in the config of a trained model, and does "
+            "not follow variables.epochs. Train the recipe that the model was made with, or give "
+            f"--{STEPS} as well."
+        )
 
 
 @contextmanager

@@ -297,6 +297,23 @@ def test_a_setting_that_would_do_nothing(
     )
 
 
+@pytest.mark.slow
+def test_other_epochs_for_a_rate_whose_steps_are_counted_already(
+    tmp_path: Path, data: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    counted = {
+        "@schedules": "clinical_ner.warmup_linear.v1",
+        "initial_rate": 0.002,
+        "warmup_steps": 9,
+        "total_steps": 94,
+    }
+    own = recipe(tmp_path / "own.cfg", {"training.optimizer.learn_rate": counted})
+    assert run(own, tmp_path / "out", *data, "--epochs", 4) == 1
+    assert_one_line(capsys, "does not follow variables.epochs", "own.cfg", output=tmp_path / "out")
+    steps = ["--training.optimizer.learn_rate.total_steps", 8]
+    assert run(own, tmp_path / "out", *data, "--epochs", 1, *steps) == 0
+
+
 def test_an_encoder_for_a_recipe_without_one(
     tmp_path: Path, data: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:

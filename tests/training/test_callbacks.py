@@ -1,4 +1,4 @@
-"""What a recipe does to its pipeline when it is made, and again when it is loaded."""
+"""What a recipe does to its pipeline when it is made, loaded, and before it is initialized."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 from spacy.util import load_model_from_config, registry
 from spacy.vocab import Vocab
+from thinc.api import Adam
 
-from clinical_ner.errors import ConfigError
-from clinical_ner.training.callbacks import prepare_pipeline
+from clinical_ner.errors import ConfigError, InputError
+from clinical_ner.training.callbacks import plan_learn_rate, prepare_pipeline
 from clinical_ner.training.recipes import list_recipes, read_recipe
 
 from ..conftest import ROOT, Trained
 
-CALLBACK = {"@callbacks": "clinical_ner.prepare_pipeline.v1"}
 #: A character more than spaCy's own limit.
 LONG = "fever and cough \n" * 58_823 + "aspirin at night."
 LIMIT = 10_000_000
@@ -80,60 +80,119 @@ def test_what_is_no_length_is_refused(value: Any) -> None:
         prepare_pipeline(max_length=value)
 
 
-def test_the_learning_rate_in_numbers_is_the_same_and_needs_no_corpus(tmp_path: Path) -> None:
+RATE = {
+    "@schedules": "clinical_ner.warmup_linear_epochs.v1",
+    "path": "${paths.train}",
+    "epochs": "${variables.epochs}",
+    "warmup": 0.2,
+    "words_per_batch": 500,
+    "initial_rate": "${variables.learn_rate}",
+}
+VARIABLES = {"epochs": 7, "learn_rate": 0.004}
+
+
+def with_rate(rate: Any, path: Path, **optimizer: Any) -> Language:
+    """A pipeline without components that plans its learning rate, before initialization."""
+    config = {
+        "paths": {"train": str(path)},
+        "variables": VARIABLES,
+        "nlp": {"lang": "en"},
+        "training": {"optimizer": {"learn_rate": rate, **optimizer}},
+        "initialize": {"before_init": {"@callbacks": "clinical_ner.plan_learn_rate.v1"}},
+    }
+    return load_model_from_config(Config(config), auto_fill=True)
+
+
+def optimizer_of(nlp: Language) -> dict[str, Any]:
+    return dict(nlp.config["training"]["optimizer"])
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
     lengths = [150, 450, 300, 90, 510, 420, 60, 330, 480, 210]
     vocab = Vocab()
     docs = [Doc(vocab, words=["word"] * length) for length in lengths]
     path = tmp_path / "train.spacy"
     DocBin(docs=docs).to_disk(path)
-    batcher = {
-        "@batchers": "spacy.batch_by_words.v1",
-        "size": 40,
-        "tolerance": 0.1,
-        "discard_oversize": False,
-    }
-    for further in ({}, {"tolerance": 0.3}, {"batcher": batcher}):
-        rate = {
-            "@schedules": "clinical_ner.warmup_linear_epochs.v1",
-            "path": "${paths.train}",
-            "epochs": 7,
-            "warmup": 0.2,
-            "words_per_batch": 500,
-            "initial_rate": 0.004,
-            **further,
-        }
-        nlp = planned(rate, str(path))
-        numbers = nlp.config["training"]["optimizer"]["learn_rate"]
-        assert numbers["@schedules"] == "clinical_ner.warmup_linear.v1"
-        expected = registry.resolve({"of": {**rate, "path": str(path)}})["of"]
-        first, second = (
-            list(islice(rates, 100))
-            for rates in (expected, registry.resolve({"of": numbers})["of"])
-        )
-        assert first == second and 0 < sum(rate > 0 for rate in first) < 100
-        assert nlp.create_optimizer().schedules["learn_rate"] is not None
+    return path
 
 
-def test_without_the_corpus_the_config_stays() -> None:
-    rate = {
-        "@schedules": "clinical_ner.warmup_linear_epochs.v1",
-        "path": "${paths.train}",
-        "epochs": 7,
-        "warmup": 0.2,
-        "words_per_batch": 10,
-        "initial_rate": 0.004,
-    }
-    found = planned(rate, "nowhere.spacy").config["training"]["optimizer"]["learn_rate"]
-    assert {key: found[key] for key in rate} == rate
-
-
-def planned(rate: dict[str, Any], path: str) -> Language:
-    config = {
-        "paths": {"train": path},
-        "nlp": {
-            "lang": "en",
-            "after_pipeline_creation": {**CALLBACK, "max_length": 7},
+@pytest.mark.parametrize(
+    "further",
+    [
+        {},
+        {"tolerance": 0.3},
+        {
+            "batcher": {
+                "@batchers": "spacy.batch_by_words.v1",
+                "size": 40,
+                "tolerance": 0.1,
+                "discard_oversize": False,
+                "get_length": None,
+            }
         },
-        "training": {"optimizer": {"learn_rate": rate}},
+    ],
+    ids=["default", "tolerance", "batcher"],
+)
+def test_the_learning_rate_in_numbers_is_the_same_and_needs_no_corpus(
+    further: dict[str, Any], corpus: Path
+) -> None:
+    rate = {**RATE, **further}
+    nlp = with_rate(rate, corpus)
+    made = optimizer_of(nlp)["learn_rate"]
+    assert {key: made[key] for key in rate} == rate
+    by_hand = {**rate, "path": str(corpus), "epochs": 7, "initial_rate": 0.004}
+    expected = list(islice(registry.resolve({"of": by_hand})["of"], 100))
+    # spaCy makes the optimizer, of the numbers already.
+    first = nlp.initialize().schedules["learn_rate"]
+    corpus.unlink()
+    numbers = optimizer_of(nlp)["learn_rate"]
+    assert numbers["@schedules"] == "clinical_ner.warmup_linear.v1"
+    assert list(islice(registry.resolve({"of": numbers})["of"], 100)) == expected
+    # An optimizer has taken the first rate.
+    assert list(islice(first, 99)) == expected[1:]
+    assert 0 < sum(rate > 0 for rate in expected) < 100
+    nlp.initialize()
+    assert optimizer_of(nlp)["learn_rate"] == numbers
+
+
+def test_without_the_corpus_the_error_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere.spacy"
+    nlp = with_rate(RATE, path)
+    with pytest.raises(InputError, match=r"nowhere\.spacy: no such file"):
+        nlp.initialize()
+    own = Adam(0.1)
+    assert nlp.initialize(sgd=own) is own
+
+
+def test_an_optimizer_resolves_without_the_variables(tmp_path: Path) -> None:
+    nlp = with_rate("${variables.learn_rate}", tmp_path / "nowhere.spacy", L2="${variables.epochs}")
+    nlp.initialize()
+    nlp.to_disk(tmp_path / "model")
+    optimizer = spacy.load(tmp_path / "model").resume_training()
+    assert optimizer.learn_rate == VARIABLES["learn_rate"]
+    assert VARIABLES["epochs"] == optimizer.L2
+
+
+def test_another_callback_is_called_with_the_numbers_there(corpus: Path) -> None:
+    seen: list[str] = []
+
+    def then(nlp: Language) -> Language:
+        seen.append(optimizer_of(nlp)["learn_rate"]["@schedules"])
+        return nlp
+
+    nlp = with_rate(RATE, corpus)
+    assert plan_learn_rate(then=then)(nlp) is nlp
+    assert seen == ["clinical_ner.warmup_linear.v1"]
+
+
+def test_an_overlay_replaces_the_other_callback_alone(tmp_path: Path) -> None:
+    path = tmp_path / "own.cfg"
+    path.write_text(
+        '[initialize.before_init.then]\n@callbacks = "clinical_ner.restore_encoder_name.v1"\n',
+        encoding="utf-8",
+    )
+    assert of_recipe(str(path)).config["initialize"]["before_init"] == {
+        "@callbacks": "clinical_ner.plan_learn_rate.v1",
+        "then": {"@callbacks": "clinical_ner.restore_encoder_name.v1"},
     }
-    return spacy.util.load_model_from_config(config, auto_fill=True)
