@@ -111,6 +111,11 @@ tau = 1.0
         "token_unweighted_accuracy": 0.0,
         # Not 0: spaCy's log would have two columns with one head, "TOKEN_UNWE...".
         "token_unweighted_accuracy_no_o": None,
+        # Only with overlaps.
+        "spans_f": None,
+        "spans_macro_f": None,
+        "spans_p": None,
+        "spans_r": None,
     },
 )
 def make_clinical_ner(

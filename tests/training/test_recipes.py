@@ -110,6 +110,7 @@ def test_an_unknown_key_is_named_with_what_is_near_it(
         "[components.transformer.model.tokenizer_config]\nmodel_max_length = 256",
         '[training.before_update]\n@callbacks = "clinical_ner.restore_encoder_name.v1"',
         '[initialize.components.ner]\nlabels = ["Mass"]',
+        "[components.ner]\noverlaps = true\n\n[training.score_weights]\nspans_f = 1.0",
         "[training]\neval_frequency = 100",
     ],
 )
