@@ -142,6 +142,7 @@ def initialize(recipe: Recipe, settings: dict[str, Any], *, gpu_id: int = -1) ->
         _check_epochs_reach_the_rate(config, settings)
         nlp = init_nlp(config, use_gpu=gpu_id)
         _check_frozen_annotate(nlp)
+        _check_scores(nlp)
         return nlp
 
 
@@ -178,6 +179,24 @@ def _check_frozen_annotate(nlp: Language) -> None:
                 f"training.frozen_components names '{name}', whose vectors {', '.join(learning)} "
                 f"learns from: set training.annotating_components = {both}, so that it runs in "
                 "training."
+            )
+
+
+def _check_scores(nlp: Language) -> None:
+    """Raise ConfigError for a weight of all mentions' scores where only entities are scored.
+
+    spaCy leaves out the weight of a score that there is not; without another one every model would
+    be as good as the first.
+    """
+    weights = nlp.config.interpolate()["training"]["score_weights"]
+    overlaps = [pipe.overlaps for _, pipe in nlp.pipeline if hasattr(pipe, "overlaps")]
+    if not overlaps or any(overlaps):
+        return
+    for score in ("spans_f", "spans_macro_f", "spans_p", "spans_r"):
+        if weights.get(score):
+            raise ConfigError(
+                f"training.score_weights weighs {score}, which only a component with overlaps = "
+                f"true gives: set overlaps = true, or weigh ents{score.removeprefix('spans')}."
             )
 
 

@@ -292,6 +292,16 @@ def test_probabilities_go_with_copies_and_changed_tokens(trained: Language) -> N
         assert {span.text for span in group} == {words for words, _ in CORPUS[0][1]}
 
 
+def test_probabilities_go_with_joined_documents_and_json(trained: Language) -> None:
+    def probabilities(*docs: Doc) -> list[tuple[str, str, float | None]]:
+        return [(of.text, of.label_, of._.probability) for doc in docs for of in doc.spans["ner"]]
+
+    docs = [trained(TEXT), trained("the man rests")]
+    assert probabilities(Doc.from_docs(docs)) == probabilities(*docs)
+    data = docs[1].to_json(underscore=["probability"])
+    assert probabilities(Doc(trained.vocab).from_json(data)) == probabilities(docs[1])
+
+
 # Saving
 
 
