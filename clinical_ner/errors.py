@@ -122,6 +122,14 @@ def no_posterior(loss: str) -> ConfigError:
     )
 
 
+def one_tag_per_token(name: str) -> ConfigError:
+    """Neighbours, asked for a component whose tokens may have several tags."""
+    return ConfigError(
+        f"Component '{name}' has overlaps = true, and a datastore of neighbours holds one tag per "
+        "token: train with overlaps = false to have neighbours."
+    )
+
+
 def missing_extra(what: str, package: str, extra: str) -> InputError:
     """A package of an extra of clinical-ner, which a command or action needs."""
     return InputError(f"{what} needs {package}: pip install 'clinical-ner[{extra}]'.")

@@ -41,6 +41,9 @@ def calibrate_cli(
     entities: a monotone map of the probability of a span, which is too large since the entity was
     chosen for it. A calibration that MODEL has is replaced.
 
+    Of a pipeline with overlaps, both are fitted on all mentions of gold, which convert puts into
+    doc.spans["gold_all"].
+
     What is printed as "after" is of documents that the calibration was fitted without, in turn.
 
     \b

@@ -39,6 +39,14 @@ TITLES = {
 }
 #: Scores that every pipeline has; others are left out of the table where they are undefined.
 ALWAYS = tuple(TITLES)[:6]
+#: Those that a pipeline with overlaps has besides, and what its other titles say of spans.
+SPAN_TITLES = {
+    "spans_p": "all mentions: precision, micro",
+    "spans_r": "all mentions: recall, micro",
+    "spans_f": "all mentions: F1, micro",
+    "spans_macro_f": "all mentions: F1, macro",
+    "recall_beyond_flat": "recall of mentions that flat entities leave out",
+}
 
 
 @app.command("evaluate")
@@ -69,6 +77,10 @@ def evaluate_cli(
     for its probabilities: how well those of tokens and of entities fit how often they are right
     (ECE, Brier, log likelihood), before and after calibration; how well they rank the spans that
     might be entities (average precision); and how much mass each type gets.
+
+    Of a pipeline with overlaps, all spans that it finds are held against all mentions of gold
+    (spans_...), beside doc.ents against the flat entities of gold (ents_...). The probabilities of
+    entities are those of all spans then; tokens, unweighted accuracy and mass are of flat tags.
 
     If the documents also hold the mentions that entities cannot hold (nested, discontinuous;
     clinical-ner convert keeps them in doc.spans["gold_all"]), the ceiling that
@@ -111,13 +123,15 @@ def _overall_table(metrics: Mapping[str, Any]) -> Table:
         f"{metrics['words_per_second']:.0f} tokens per second"
     )
     table = columns("Score", right=right, title=title)
-    for name, score in TITLES.items():
+    for name, score in _titles(metrics).items():
         if name not in ALWAYS and metrics[name] is None:
             continue
         interval = metrics["intervals"][name]
         ends = "n/a" if interval is None else " to ".join(number(end, 3) for end in interval)
-        if name == "ents_macro_f":
-            score = f"{score} ({metrics['ents_macro_types']} types)"
+        if name in ("ents_macro_f", "spans_macro_f"):
+            score = f"{score} ({metrics[name.replace('_f', '_types')]} types)"
+        if name == "recall_beyond_flat":
+            score = f"{score} ({metrics['beyond_flat_mentions']})"
         if name == "ents_macro_f_rare":
             score = f"{score} ({metrics['ents_macro_rare_types']} types)"
         row = [score, number(metrics[name], 3), ends]
@@ -127,25 +141,42 @@ def _overall_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
+def _titles(metrics: Mapping[str, Any]) -> Mapping[str, str]:
+    if "spans_f" not in metrics:
+        return TITLES
+    flat = {name: f"doc.ents: {TITLES[name]}" for name in TITLES if name.startswith("ents_macro_f")}
+    flat |= {name: f"doc.ents: {TITLES[name]}" for name in ALWAYS[:3]}
+    others = {name: title.replace("entities", "spans") for name, title in TITLES.items()}
+    return {**SPAN_TITLES, **others, **flat}
+
+
 def _type_table(metrics: Mapping[str, Any]) -> Table:
     """The scores of each type, the commonest in gold first."""
     keys = ("p", "r", "f") if metrics["calibrated"] is None else ("p", "r", "f", "ap")
-    headers = ("P", "R", "F1", "AP")[: len(keys)]
-    table = columns("Type", right=(*headers, "Support", "Predicted"), title="Per type")
-    per_type: Mapping[str, Mapping[str, Any]] = metrics["ents_per_type"] or {}
+    headers: tuple[str, ...] = ("P", "R", "F1", "AP")[: len(keys)]
+    overlaps = "spans_f" in metrics
+    title = "Per type, all mentions" if overlaps else "Per type"
+    flat: Mapping[str, Mapping[str, Any]] = metrics["ents_per_type"] or {}
+    per_type = (metrics["spans_per_type"] or {}) if overlaps else flat
+    headers += ("Support", "Predicted", *(["F1 of doc.ents"] if overlaps else []))
+    table = columns("Type", right=headers, title=title)
     for label, of in sorted(per_type.items(), key=lambda item: (-item[1]["support"], item[0])):
-        numbers = [number(of[key], 3) for key in keys]
-        table.add_row(Text(label), *numbers, str(of["support"]), str(of["predicted"]))
+        cells = [number(of[key], 3) for key in keys]
+        cells += [str(of["support"]), str(of["predicted"])]
+        if overlaps:
+            cells.append(number(flat[label]["f"] if label in flat else None, 3))
+        table.add_row(Text(label), *cells)
     return table
 
 
 def _mention_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """What recall is out of reach of flat entities, and what it is over all mentions, if known."""
+    """What recall is out of reach of what is found, and what it is over all mentions, if known."""
     mentions = metrics["gold_mentions"]
     if not mentions:
         return []
+    what = "spans that may overlap" if "spans_f" in metrics else "flat entities"
     return [
-        f"Recall ceiling: {100 * metrics['recall_ceiling']:.1f} % (flat entities state "
+        f"Recall ceiling: {100 * metrics['recall_ceiling']:.1f} % ({what} state "
         f"{metrics['stated_mentions']:,} of {mentions:,} annotated mentions).",
         f"Recall over all annotated mentions: {100 * metrics['recall_all_mentions']:.1f} % "
         f"({metrics['found_mentions']:,} of {mentions:,}).",
@@ -157,6 +188,11 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
     if metrics["calibrated"] is None:
         return []
     lines = []
+    if "spans_f" in metrics:
+        lines.append(
+            "Spans are held against all mentions. Tokens are scored by the softmax over all tags, "
+            "against the tags of the flat entities."
+        )
     if not metrics["calibrated"]:
         lines.append("Probabilities are not calibrated: run clinical-ner calibrate.")
     if left_out := metrics["token_nll_left_out"]:

@@ -18,6 +18,8 @@ TITLES = {
     "encoder_bytes": "size of the encoder, MB",
     "ents_f": "F1 of entities, micro",
     "ents_macro_f": "F1 of entities, macro",
+    "spans_f": "F1 of all mentions, micro",
+    "spans_macro_f": "F1 of all mentions, macro",
     "token_ece": "calibration error of tokens",
     "ents_ece": "calibration error of entities",
     "token_nll": "negative log-likelihood of the gold tag, nats",
@@ -87,6 +89,8 @@ def _content(report: Mapping[str, Any]) -> Iterator[Table | str]:
     title = f"{report['documents']} documents, {report['precision']}"
     table = columns("On DEV", right=("before", "after"), title=title)
     for key, text in TITLES.items():
+        if key not in report["before"]:
+            continue
         table.add_row(text, *(_cell(key, report[column][key]) for column in ("before", "after")))
     yield table
     yield (

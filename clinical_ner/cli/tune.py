@@ -28,11 +28,11 @@ from ._shared import (
 )
 
 TITLES = {
-    "ents_p": "precision, micro",
-    "ents_r": "recall, micro",
-    "ents_f": "F1, micro",
-    "ents_macro_r": "recall, macro",
-    "ents_macro_f": "F1, macro",
+    "p": "precision, micro",
+    "r": "recall, micro",
+    "f": "F1, micro",
+    "macro_r": "recall, macro",
+    "macro_f": "F1, macro",
 }
 
 
@@ -63,7 +63,9 @@ def tune_cli(
     A threshold drops the entities of one label whose probability is below it. Every label's is
     searched on DEV; those that MODEL has are replaced. Where --prior-strengths names several, the
     one whose thresholds give the best mean over the labels of gold (of F1, or of recall) is kept
-    with them. No probability changes, so this can be repeated for another objective.
+    with them. No probability changes, so this can be repeated for another objective. Of a pipeline
+    with overlaps, all spans that it finds are held against all mentions of gold, which convert puts
+    into doc.spans["gold_all"].
 
     Calibrate first: thresholds act on calibrated probabilities. DEV chose the thresholds, so its
     scores flatter them: evaluate on other documents.
@@ -110,9 +112,12 @@ def _content(report: Mapping[str, Any]) -> Iterator[Table | str]:
             ),
         )
     yield table
-    table = columns("Score", right=("before", "after"), title="All labels")
+    # Of a pipeline with overlaps all spans are scored.
+    prefix, over = ("spans", ", all spans") if "spans_f" in report["after"] else ("ents", "")
+    table = columns("Score", right=("before", "after"), title=f"All labels{over}")
     for key, title in TITLES.items():
-        table.add_row(title, *(number(report[when][key]) for when in ("before", "after")))
+        values = (number(report[when][f"{prefix}_{key}"]) for when in ("before", "after"))
+        table.add_row(title, *values)
     yield table
     chosen = f"prior_strength = {report['prior_strength']:g}"
     if len(report["prior_strengths"]) > 1:

@@ -14,7 +14,12 @@ from ..files import check_not_read, replacing
 from ..model.gpu import use_gpu
 from ..pipeline.loading import load_pipeline
 from ..scoring.bootstrap import RESAMPLES, intervals, resample_weights
-from ..scoring.ceiling import mention_scores, mention_statistics
+from ..scoring.ceiling import (
+    beyond_flat_scores,
+    beyond_flat_statistics,
+    mention_scores,
+    mention_statistics,
+)
 from ..scoring.evaluation import evaluation_metrics
 from ..types import Track, untracked
 from .one_pass_counts import Evaluation, evaluate_pipeline
@@ -164,7 +169,8 @@ def metrics_of(
 
     Returns:
         The scores and intervals of `evaluation_metrics`, None where the pipeline cannot have
-        them; those of `mention_scores`, None where the data do not tell all mentions; the
+        them; those of `mention_scores`, None where the data do not tell all mentions; for a
+        recognizer with ``overlaps`` those of `beyond_flat_scores`; the
         ``prior_strength`` of the decision, the numbers of ``documents`` and of ``tokens`` as the
         pipeline made them, ``words_per_second`` (tokens per second of wall time, from text to
         entities), and the settings.
@@ -172,6 +178,9 @@ def metrics_of(
     weights = resample_weights(len(evaluation.counts.documents), resamples=resamples, seed=seed)
     metrics = evaluation_metrics(evaluation.counts, weights)
     metrics["intervals"] |= intervals(mention_statistics(evaluation.mentions, weights))
+    if evaluation.beyond_flat is not None:
+        metrics |= beyond_flat_scores(evaluation.beyond_flat)
+        metrics["intervals"] |= intervals(beyond_flat_statistics(evaluation.beyond_flat, weights))
     return {
         **metrics,
         **mention_scores(evaluation.mentions),

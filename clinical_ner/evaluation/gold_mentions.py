@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 
 from ..data.flattening import joined, trimmed
 from ..data.gold import get_gold, has_gold
@@ -16,21 +16,24 @@ def has_all_mentions(references: Iterable[Doc]) -> bool:
     return all(has_gold(reference) for reference in references)
 
 
-def document_mentions(reference: Doc, predicted: Doc) -> dict[str, list[int]]:
+def document_mentions(
+    reference: Doc, gold: Iterable[Span], predicted: Iterable[Span]
+) -> dict[str, list[int]]:
     """Count the mentions of a document that has them; see `count_mentions`.
 
     Args:
-        reference: gold, with ``doc.spans["gold_all"]``.
-        predicted: entities over the same text.
+        reference: with ``doc.spans["gold_all"]``.
+        gold: its entities, or its spans that may overlap.
+        predicted: those of a document with the same text.
 
     Raises:
         ClinicalNerError: the attributes of the group of mentions do not fit it.
     """
     text = reference.text
-    mentions = {_statement(text, gold.label, gold.fragments) for gold in get_gold(reference)}
+    mentions = {_statement(text, of.label, of.fragments) for of in get_gold(reference)}
     stated, found = (
-        {_statement(text, ent.label_, [(ent.start_char, ent.end_char)]) for ent in doc.ents}
-        for doc in (reference, predicted)
+        {_statement(text, span.label_, [(span.start_char, span.end_char)]) for span in spans}
+        for spans in (gold, predicted)
     )
     return count_mentions(mentions, stated, found)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from spacy.language import Language
-from spacy.tokens import Doc
+from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..data.formats.docbin import DOCUMENT_ID
@@ -35,6 +35,9 @@ class Evaluation:
         mentions: all that is annotated, see `ceiling.count_mentions`, and found under the
             pipeline's own decision; None where the references do not tell. *Shape of its counts:*
             ``(documents, labels, 3)``.
+        beyond_flat: mentions that flat entities leave out, see `ceiling.count_beyond_flat`; None
+            but for a recognizer with ``overlaps``. *Shape of its counts:* ``(documents, labels,
+            2)``.
     """
 
     counts: EvaluationCounts
@@ -44,6 +47,7 @@ class Evaluation:
     entities: int
     seconds: float
     mentions: DocumentCounts | None
+    beyond_flat: DocumentCounts | None
 
 
 def evaluate_pipeline(
@@ -75,6 +79,7 @@ def evaluate_pipeline(
     if component is not None and training_mentions is None:
         training_mentions = _mentions(component.statistics)
     decided: dict[float, list[Example]] = {strength: [] for strength in further}
+    overlaps = component is not None and component.overlaps
     knows_mentions = has_all_mentions(references)
     mentions: list[dict[str, list[int]]] = []
     numbers: Counter[str] = Counter()
@@ -86,11 +91,20 @@ def evaluate_pipeline(
                 for strength, examples in decided.items():
                     examples.append(Example(recorder.decide(recognized, strength), reference))
             if knows_mentions:
-                mentions.append(document_mentions(reference, predicted))
+                gold: Sequence[Span] = reference.ents
+                found: Sequence[Span] = predicted.ents
+                if overlaps and component is not None and recognized is not None:
+                    gold = component.gold_spans(reference)
+                    found = [Span(recognized.doc, *of) for of in recognized.decoded.spans]
+                mentions.append(document_mentions(reference, gold, found))
             numbers.update(tokens=len(predicted), entities=len(predicted.ents))
             yield Example(predicted, reference)
 
     entities = count_entities(predict())
+    of_mentions = None if recorder is None else recorder.mentions()
+    if of_mentions is not None:
+        # Not of the documents, whose tokens a later component may have merged.
+        entities = replace(entities, mentions=of_mentions[0])
     probabilities, details = (None, None) if recorder is None else recorder.counts()
     counts = EvaluationCounts(
         documents=tuple(
@@ -105,13 +119,20 @@ def evaluate_pipeline(
         counts=counts,
         prior_strength=own,
         decisions={
-            strength: replace(counts, entities=count_entities(examples), details=None)
+            strength: replace(
+                counts,
+                entities=count_entities(
+                    examples, component.mentions if component and overlaps else None
+                ),
+                details=None,
+            )
             for strength, examples in decided.items()
         },
         tokens=numbers["tokens"],
         entities=numbers["entities"],
         seconds=runner.seconds,
         mentions=DocumentCounts.stack(mentions, kinds=ceiling.KINDS) if knows_mentions else None,
+        beyond_flat=None if of_mentions is None else of_mentions[1],
     )
 
 

@@ -97,7 +97,7 @@ def _reliability(figure: Any, metrics: Mapping[str, Any]) -> None:
     own = "calibrated" if metrics["calibrated"] else NOT_CALIBRATED
     panels = (
         ("tokens", "token_ece", "Tokens: the most probable tag"),
-        ("entities", "ents_ece", "Entities that were predicted"),
+        ("entities", "ents_ece", f"{_what(metrics).capitalize()} that were predicted"),
     )
     for axes, (what, score, title) in zip(figure.subplots(1, 2), panels, strict=True):
         axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=(0, (4, 3)), zorder=1)
@@ -148,7 +148,8 @@ def _precision_recall(figure: Any, metrics: Mapping[str, Any]) -> None:
             mfc="white",
             markevery=max(1, n_points // 8),
             clip_on=False,
-            label=f"{curve['group']}\n({types}, {curve['gold']} entities, AP {curve['ap']:.2f})",
+            label=f"{curve['group']}\n"
+            f"({types}, {curve['gold']} {_what(metrics)}, AP {curve['ap']:.2f})",
         )
     axes.set_xlabel("Recall")
     axes.set_ylabel("Precision")
@@ -161,7 +162,10 @@ def _precision_recall(figure: Any, metrics: Mapping[str, Any]) -> None:
 
 
 def _type_bars(figure: Any, metrics: Mapping[str, Any]) -> None:
-    """F1 of every type, the one with most gold entities on top."""
+    """F1 of every type, the one with most gold entities on top.
+
+    Of a pipeline with overlaps it is over all mentions, with that of the flat entities beside it.
+    """
     types = _types(metrics)
     axes = _rows(figure, [f"{label} ({of['support']})" for label, of in types])
     bars = axes.barh(
@@ -173,23 +177,30 @@ def _type_bars(figure: Any, metrics: Mapping[str, Any]) -> None:
         lw=0.6,
         label="F1",
     )
-    found = [(row, of["ap"]) for row, (_, of) in enumerate(types) if of.get("ap") is not None]
-    if found:
-        (points,) = axes.plot(
-            [ap for _, ap in found],
-            [row for row, _ in found],
-            ls="",
-            marker="D",
-            ms=4,
-            mfc="white",
-            mec="black",
-            clip_on=False,
-            label="average precision",
-        )
-        handles = [bars, points]
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    flat: Mapping[str, Any] = (metrics["ents_per_type"] or {}) if "spans_f" in metrics else {}
+    series = (
+        ("average precision", "D", "white", [of.get("ap") for _, of in types]),
+        ("F1 of doc.ents", "x", "black", [flat.get(label, {}).get("f") for label, _ in types]),
+    )
+    handles = [bars]
+    for title, marker, fill, values in series:
+        found = [(value, row) for row, value in enumerate(values) if value is not None]
+        if found:
+            handles += axes.plot(
+                *zip(*found, strict=True),
+                ls="",
+                marker=marker,
+                ms=4,
+                mfc=fill,
+                mec="black",
+                clip_on=False,
+                label=title,
+            )
+    if len(handles) > 1:
+        ncols = len(handles)
+        figure.legend(handles=handles, loc="outside lower center", ncols=ncols, frameon=False)
     axes.set_xlim(0, 1)
-    axes.set_title("F1 by type (gold entities)", fontsize=10, loc="left")
+    axes.set_title(f"F1 by type (gold {_what(metrics)})", fontsize=10, loc="left")
 
 
 def _prior_ratios(figure: Any, metrics: Mapping[str, Any]) -> None:
@@ -249,9 +260,15 @@ FIGURES: dict[str, Callable[[Any, Mapping[str, Any]], None]] = {
 
 def _types(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Types of gold, the commonest first."""
-    per_type: Mapping[str, Any] = metrics["ents_per_type"] or {}
+    key = "spans_per_type" if "spans_f" in metrics else "ents_per_type"
+    per_type: Mapping[str, Any] = metrics[key] or {}
     in_gold = [(label, of) for label, of in per_type.items() if of["support"]]
     return sorted(in_gold, key=lambda item: (-item[1]["support"], item[0]))
+
+
+def _what(metrics: Mapping[str, Any]) -> str:
+    """What is found and scored: the spans of a pipeline with overlaps are all its mentions."""
+    return "mentions" if "spans_f" in metrics else "entities"
 
 
 def _ratios(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -1,4 +1,9 @@
-"""Counts of a recognizer's probabilities and entities against gold."""
+"""Counts of a recognizer's probabilities and entities against gold.
+
+Of a recognizer with ``overlaps``, spans are held against all mentions. Its tokens have no one
+p(tag | text) over all tags, since each type is a problem of its own; they are scored by what the
+softmax over all tags makes of these, against the tags of the flat entities.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,13 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from ..arrays import log_softmax
 from ..calibration.calibration import Calibration
 from ..decoding.decision import Decoded
 from ..decoding.decode import decode
 from ..decoding.document_lattice import DocumentLattice
 from ..pipeline.recognizer import ClinicalNer
-from ..scoring import prior
+from ..scoring import ceiling, prior, spans
 from ..scoring.average_precision import MIN_PROBABILITY, RankedSpans
 from ..scoring.counts import DocumentCounts
 from ..scoring.entities import DocumentEntities, count_entity_reliability, score_arrays
@@ -38,7 +44,7 @@ class Recorder:
     def __init__(self, component: ClinicalNer) -> None:
         self.component = component
         self._tag_ids = {tag: i for i, tag in enumerate(component.statistics.tags)}
-        # Of the unmasked tokens, per document.
+        # Of the unmasked tokens, per document, as `predict` gives them.
         self._log_probs: list[NDArray[np.floating]] = []
         self._truths: list[NDArray[np.int64]] = []
         self._prior: list[NDArray[np.float64]] = []
@@ -46,6 +52,8 @@ class Recorder:
         self._entities_before: list[DocumentEntities] = []
         self._candidates: list[list[tuple[str, float, bool]]] = []
         self._support: list[dict[str, int]] = []
+        self._mentions: list[dict[str, list[int]]] = []
+        self._beyond_flat: list[dict[str, list[int]]] = []
 
     def take(self, reference: Doc, recognized: Recognized) -> None:
         """Count the next document, whose gold is `reference`."""
@@ -61,12 +69,18 @@ class Recorder:
         )
         self._log_probs.append(log_probs[truths >= 0])
         self._truths.append(truths[truths >= 0])
-        probabilities = np.exp(np.asarray(log_probs, dtype=np.float64))
+        probabilities = np.exp(np.asarray(self._flat(log_probs), dtype=np.float64))
         self._prior.append(prior.count_prior(probabilities, truths))
-        self._take_spans(GoldSpans(example), doc, log_probs, decoded)
+        gold = GoldSpans(example, self.component.gold_spans(reference))
+        self._take_spans(gold, doc, log_probs, decoded)
+        if self.component.overlaps:
+            found, _ = decoded.most_probable_first()
+            entities = {(ent.start, ent.end, ent.label_) for ent in reference.ents}
+            self._mentions.append(gold.count(found))
+            self._beyond_flat.append(ceiling.count_beyond_flat(gold, entities, found))
 
     def _take_spans(self, gold: GoldSpans, doc: Doc, log_probs: LogProbs, decoded: Decoded) -> None:
-        lattice = DocumentLattice.of(taggable(doc), log_probs, self.component.labels)
+        lattice = self._lattice(doc, log_probs)
         self._entities.append(_document_entities(gold, decoded, lattice))
         # The most probable first, as `GoldSpans.match` asks.
         candidates = sorted(
@@ -82,10 +96,33 @@ class Recorder:
         calibration = self.component.calibration
         if calibration is None:
             return
-        raw, tokens = _undo(calibration, log_probs), taggable(doc)
-        decoded = decode(raw, tokens, self.component.labels, self.component.decision)
-        lattice = DocumentLattice.of(tokens, raw, self.component.labels)
+        raw = _undo(calibration, log_probs)
+        decoded = decode(raw, taggable(doc), self.component.labels, self.component.decision)
+        lattice = self._lattice(doc, raw)
         self._entities_before.append(_document_entities(gold, decoded, lattice))
+
+    def _lattice(self, doc: Doc, log_probs: LogProbs) -> DocumentLattice:
+        component = self.component
+        return DocumentLattice.of(
+            taggable(doc), log_probs, component.labels, overlaps=component.overlaps
+        )
+
+    def _flat(self, log_probs: LogProbs) -> LogProbs:
+        """log p(tag | text), normalised over all tags. *Shape:* ``(n, K)``."""
+        return log_softmax(log_probs) if self.component.overlaps else log_probs
+
+    def mentions(self) -> tuple[DocumentCounts, DocumentCounts] | None:
+        """Counts of the spans that may overlap, None of a recognizer that has none.
+
+        Returns:
+            Those of ``GoldSpans.count``, and of ``ceiling.count_beyond_flat``.
+        """
+        if not self.component.overlaps:
+            return None
+        return (
+            DocumentCounts.stack(self._mentions, kinds=spans.KINDS),
+            DocumentCounts.stack(self._beyond_flat, kinds=ceiling.BEYOND_KINDS),
+        )
 
     def decide(self, recognized: Recognized, strength: float) -> Doc:
         """The document as the component decides at another prior strength."""
@@ -105,11 +142,12 @@ class Recorder:
         statistics = self.component.statistics
         seen = dict(zip(statistics.labels, statistics.class_counts[1:], strict=True))
         tags = tuple(statistics.tags)
-        tokens = count_tokens(self._log_probs, self._truths, tags=tags)
+        flat = [self._flat(rows) for rows in self._log_probs]
+        tokens = count_tokens(flat, self._truths, tags=tags)
         calibration = self.component.calibration
         before = None
         if calibration is not None:
-            raw = [_undo(calibration, rows) for rows in self._log_probs]
+            raw = [self._flat(_undo(calibration, rows)) for rows in self._log_probs]
             before = (
                 count_tokens(raw, self._truths, tags=tags),
                 count_entity_reliability(self._entities_before),

@@ -22,8 +22,9 @@ class Recognized(NamedTuple):
 
     Attributes:
         doc: the tokens and entities that it got, without the rest that earlier components made.
-        log_probs: log p(tag | text), on the CPU. *Shape:* ``(len(doc), K)``.
-        decoded: the entities of its own decision that it set.
+        log_probs: as its ``predict`` gives them, on the CPU. *Shape:* ``(len(doc), K)``.
+        decoded: the entities of its own decision that it put into ``doc.ents``; with ``overlaps``
+            all that it found.
     """
 
     doc: Doc
@@ -92,7 +93,8 @@ class Runner:
             component.set_annotations(batch, scores)
             decoded = time.perf_counter()
             for (before, log_probs), doc in zip(seen, batch, strict=True):
-                made = component.annotator.made(doc)
+                annotator = component.annotator
+                made = annotator.found(doc) if component.overlaps else annotator.made(doc)
                 self._recognized.append(Recognized(before, log_probs, made))
             # The time of keeping is not the pipeline's.
             self.seconds -= time.perf_counter() - decoded + decoding - start

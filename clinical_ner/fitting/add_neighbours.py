@@ -13,7 +13,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from ..data.gold import read_gold_for
-from ..errors import ClinicalNerError, InputError, check_number
+from ..errors import ClinicalNerError, InputError, check_number, one_tag_per_token
 from ..evaluation.one_pass_counts import evaluate_pipeline
 from ..neighbours.datastore import Datastore, half_precision
 from ..pipeline.loading import load_to_fit, write_pipeline
@@ -66,8 +66,8 @@ def add_neighbours(
 
     Raises:
         ClinicalNerError: an input is missing or not what it should be, the two corpora are the
-            same, the output would destroy an input, or k exceeds the datastore. Nothing is
-            written then.
+            same, the output would destroy an input, k exceeds the datastore, or the component has
+            ``overlaps``. Nothing is written then.
     """
     check_number("max_k", max_k, least=1)
     check_number("outside_ratio", outside_ratio, above=0)
@@ -79,6 +79,8 @@ def add_neighbours(
     if train.exists() and dev.exists() and train.samefile(dev):
         raise same
     nlp, name, component = load_to_fit(model, output, inputs=[train, dev], gpu_id=gpu_id)
+    if component.overlaps:
+        raise one_tag_per_token(name)
     was_calibrated = component.calibration is not None
     # Of the probabilities that are about to change; first, so that dropping it is no surprise.
     component.calibration = None

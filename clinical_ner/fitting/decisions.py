@@ -34,7 +34,7 @@ class Predicted(NamedTuple):
         doc: its tokens as the recognizer gets them.
         log_probs: *Shape:* ``(len(doc), K)``.
         gold: what its entities are held against.
-        others: entities of earlier components that stay.
+        others: entities of earlier components that stay, none with ``overlaps``.
     """
 
     doc: Doc
@@ -48,14 +48,22 @@ class SearchedDecision:
     """A prior strength, and thresholds for the entities that it gives.
 
     Attributes:
-        entities: by label, those below their threshold included.
+        entities: by label, those below their threshold included; of a component with ``overlaps``
+            all spans that it finds.
         choices: where the thresholds come from.
+        overlaps: whether the component has ``overlaps``.
     """
 
     prior_strength: float
     thresholds: Mapping[str, float]
     entities: Mapping[str, LabelEntities]
     choices: Mapping[str, Choice]
+    overlaps: bool
+
+    @property
+    def prefix(self) -> str:
+        """What names of its scores begin with."""
+        return "spans" if self.overlaps else "ents"
 
     def totals(self) -> NDArray[np.float64]:
         """True positives, false positives and false negatives. *Shape:* ``(labels, 3)``."""
@@ -67,17 +75,22 @@ class SearchedDecision:
         return np.array(rows, dtype=np.float64)
 
     def scores(self) -> dict[str, float]:
-        """Scores over all labels; gold has an entity, so all are defined."""
+        """Scores over all labels; gold has an entity, so all are defined.
+
+        They are named "ents_...", or "spans_..." where they are of all spans.
+        """
         totals = self.totals()
         precision, recall, f = (float(value) for value in micro_scores(totals))
         per_label = label_scores(tuple(self.entities), totals).values()
         return {
             "prior_strength": self.prior_strength,
-            "ents_p": precision,
-            "ents_r": recall,
-            "ents_f": f,
-            "ents_macro_r": float(np.mean([of["r"] for of in per_label if of["support"]])),
-            "ents_macro_f": float(macro_f(totals)[0]),
+            f"{self.prefix}_p": precision,
+            f"{self.prefix}_r": recall,
+            f"{self.prefix}_f": f,
+            f"{self.prefix}_macro_r": float(
+                np.mean([of["r"] for of in per_label if of["support"]])
+            ),
+            f"{self.prefix}_macro_f": float(macro_f(totals)[0]),
         }
 
 
@@ -110,7 +123,7 @@ def search_decisions(
         )
         # 0 keeps all, as no threshold does.
         chosen = {label: choice.threshold for label, choice in choices.items() if choice.threshold}
-        decisions.append(SearchedDecision(strength, chosen, entities, choices))
+        decisions.append(SearchedDecision(strength, chosen, entities, choices, component.overlaps))
     return decisions
 
 
@@ -118,7 +131,8 @@ def own_decision(component: ClinicalNer, documents: Sequence[Predicted]) -> Sear
     """The decision that a component has."""
     strength = component.prior_strength
     entities = _entities(component, documents, strength)
-    return SearchedDecision(strength, dict(component.decision.thresholds), entities, {})
+    thresholds = dict(component.decision.thresholds)
+    return SearchedDecision(strength, thresholds, entities, {}, component.overlaps)
 
 
 def predict(nlp: Language, name: str, references: Sequence[Doc]) -> Iterator[Predicted]:
@@ -129,11 +143,12 @@ def predict(nlp: Language, name: str, references: Sequence[Doc]) -> Iterator[Pre
     for doc, reference in zip(docs, references, strict=True):
         (log_probs,) = component.predict([doc])
         kept = bare(doc)
-        ents = () if component.overwrite else doc.ents
+        # Spans that may overlap stand beside them.
+        ents = () if component.overwrite or component.overlaps else doc.ents
         yield Predicted(
             doc=kept,
             log_probs=component.model.ops.to_numpy(log_probs),
-            gold=GoldSpans(Example(kept, reference)),
+            gold=GoldSpans(Example(kept, reference), component.gold_spans(reference)),
             others=[(ent.start, ent.end, ent.label_) for ent in ents],
         )
 

@@ -144,11 +144,12 @@ def fit_tokens(
     rows = np.concatenate([np.asarray(of, dtype=np.float64) for of in log_probs])
     ids = np.concatenate([np.asarray(of, dtype=np.int64) for of in gold])
     n_tags = rows.shape[1]
+    overlaps = ids.ndim == 2
     # One problem with all tags, or one of three tags for each type.
-    if ids.ndim == 1:
-        tags, scores, ids = np.arange(n_tags)[None], rows[:, None], ids[:, None]
-    else:
+    if overlaps:
         tags, scores = problem_tags(ids.shape[1]), by_type(rows)
+    else:
+        tags, scores, ids = np.arange(n_tags)[None], rows[:, None], ids[:, None]
     chosen = (ids[:, :, None] == tags).argmax(axis=2)
     labelled = (ids > MASKED).all(axis=1)
     scores, ids, chosen = scores[labelled], ids[labelled], chosen[labelled]
@@ -174,7 +175,9 @@ def fit_tokens(
     )
     return TokenFit(
         calibration=TokenCalibration(
-            1.0 / float(found[0]), tuple((terms.membership @ found[1:]).tolist())
+            1.0 / float(found[0]),
+            tuple((terms.membership @ found[1:]).tolist()),
+            overlaps=overlaps,
         ),
         tokens=len(ids),
         left_out=int((~known).sum()),

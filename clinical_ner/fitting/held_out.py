@@ -11,6 +11,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from ..arrays import log_softmax
 from ..calibration.calibration import Calibration
 from ..decoding.decode import decode
 from ..pipeline.recognizer import ClinicalNer
@@ -23,6 +24,7 @@ from ..scoring.entities import (
 from ..scoring.reliability import count_tokens, token_statistics
 from ..scoring.spans import GoldSpans
 from ..tags.encode import encode_example, taggable
+from ..tags.scheme import MASKED
 from ..types import LogProbs, TagIds
 from .decisions import predict
 
@@ -38,8 +40,11 @@ class AnnotatedDocument:
     Attributes:
         component: its own decision does not matter.
         doc: its tokens as the component gets them.
-        log_probs: log p(tag | text) without calibration. *Shape:* ``(len(doc), K)``.
-        gold: tag ids, -1 where masked. *Shape:* ``(len(doc),)``.
+        log_probs: what the component predicts without calibration. *Shape:* ``(len(doc), K)``.
+        gold: tag ids, -1 where masked. *Shape:* ``(len(doc),)``, or ``(len(doc), M)`` where tags of
+            the M types may overlap.
+        flat_gold: those of the entities, the same where tags cannot overlap. *Shape:*
+            ``(len(doc),)``.
         gold_spans: what spans are held against.
     """
 
@@ -47,6 +52,7 @@ class AnnotatedDocument:
     doc: Doc
     log_probs: LogProbs
     gold: TagIds
+    flat_gold: TagIds
     gold_spans: GoldSpans
 
     def spans(
@@ -89,8 +95,10 @@ def annotated_documents(
     assert component.calibration is None
     label_index = {label: i for i, label in enumerate(component.labels)}
     for found, reference in zip(predict(nlp, name, references), references, strict=True):
-        ids = encode_example(Example(found.doc, reference), label_index, name=name)
-        yield AnnotatedDocument(component, found.doc, found.log_probs, ids, found.gold)
+        example = Example(found.doc, reference)
+        flat = encode_example(example, label_index, name=name)
+        ids = component.gold_ids(example) if component.overlaps else flat
+        yield AnnotatedDocument(component, found.doc, found.log_probs, ids, flat, found.gold)
 
 
 def reliability(
@@ -98,7 +106,8 @@ def reliability(
 ) -> dict[str, float]:
     """How far probabilities are from frequencies, under a calibration of each document or none.
 
-    Spans are those at the component's own prior strength, without its thresholds.
+    Spans are those at the component's own prior strength, without its thresholds. Tokens whose tags
+    may overlap are scored by the softmax over all tags, against the tags of the flat entities.
 
     Returns:
         ``token_ece``, ``token_nll``, ``ents_ece`` and ``ents_brier``, NaN where undefined; see
@@ -111,9 +120,10 @@ def reliability(
             rows = calibrations[index].tokens.apply(rows)
         scores, right = document.spans(rows, strengths=[document.component.prior_strength])
         step = None if calibrations is None else calibrations[index].entities
-        labelled = document.gold >= 0
-        log_probs.append(rows[labelled])
-        gold.append(document.gold[labelled])
+        labelled = document.flat_gold > MASKED
+        flat = log_softmax(rows[labelled]) if document.component.overlaps else rows[labelled]
+        log_probs.append(flat)
+        gold.append(document.flat_gold[labelled])
         entities.append(
             DocumentEntities(scores if step is None else step.apply(scores), right, np.zeros(0))
         )

@@ -45,7 +45,8 @@ def tune(
 
     Returns:
         The decision, the scores on ``dev`` ``before`` and ``after``, overall and per label, and
-        where each label's threshold comes from.
+        where each label's threshold comes from. With ``overlaps`` all of it is over all spans, and
+        the scores are named "spans_..." in place of "ents_...".
 
     Raises:
         ClinicalNerError: an input is missing or not what it should be, a setting is out of range,
@@ -70,7 +71,7 @@ def tune(
     candidates = search_decisions(
         component, documents, strengths, objective=objective, min_support=min_support
     )
-    mean = "ents_macro_f" if objective.min_precision is None else "ents_macro_r"
+    mean = f"{before.prefix}_macro_" + ("f" if objective.min_precision is None else "r")
     after = max(candidates, key=lambda candidate: candidate.scores()[mean])
     component.prior_strength, component.threshold = after.prior_strength, 0.0
     component.thresholds = after.thresholds

@@ -76,12 +76,11 @@ def sources(card: dict[str, str], encoders: list[str]) -> list[dict[str, str]]:
 def model_readme(meta: dict[str, Any], scores: dict[str, Any], card: dict[str, str]) -> str:
     """The README.md of a packaged model, from meta.json, metrics.json and ``corpus_card``."""
     package = f"{meta['lang']}_{meta['name']}"
+    per_type = scores["spans_per_type" if "spans_f" in scores else "ents_per_type"]
     rows = "\n".join(
         f"| {_cell(label)} | {_number(row['p'])} | {_number(row['r'])} | {_number(row['f'])} "
         f"| {row['support']} | {row['predicted']} |"
-        for label, row in sorted(
-            scores["ents_per_type"].items(), key=lambda item: (-item[1]["support"], item[0])
-        )
+        for label, row in sorted(per_type.items(), key=lambda item: (-item[1]["support"], item[0]))
     )
     made_of = "\n".join(f"- {s['name']}: {s['license']}" for s in meta["sources"])
     return f"""# {package} {meta["version"]}
@@ -101,7 +100,7 @@ for entity in doc.ents:
 
 Strict entity scores on {scores["documents"]} documents of {card["name"]} that took no part in
 training: micro-F {_number(scores["ents_f"])}, macro-F {_number(scores["ents_macro_f"])} over
-{scores["ents_macro_types"]} types. On other notes expect less.
+{scores["ents_macro_types"]} types. On other notes expect less.{_all_mentions(scores)}
 
 | type | precision | recall | F1 | support | predicted |
 |---|---|---|---|---|---|
@@ -120,12 +119,28 @@ documents: give the wheel only to those who may read them.
 """
 
 
+def _all_mentions(scores: dict[str, Any]) -> str:
+    """What is said of a model with overlaps besides, nothing of others."""
+    if "spans_f" not in scores:
+        return ""
+    beyond = scores["beyond_flat_mentions"]
+    recall = f", {_number(scores['recall_beyond_flat'])} % of them found" if beyond else ""
+    return f"""
+
+These scores are of `doc.ents`. Mentions of different types may overlap: `doc.spans` holds all that
+are found, `doc.ents` the most probable ones that do not overlap. Strict scores over all mentions:
+micro-F {_number(scores["spans_f"])}, macro-F {_number(scores["spans_macro_f"])} over
+{scores["spans_macro_types"]} types. {beyond} mentions are beyond flat entities{recall}. The table
+is over all mentions."""
+
+
 def _probabilities(scores: dict[str, Any]) -> str:
     """What the probabilities of the model are worth, on the held-out documents."""
     if scores["calibrated"] is None:
         return "The loss of this model leaves no probability: `span._.probability` is None."
+    what = "mentions" if "spans_f" in scores else "entities"
     errors = (
-        f"expected calibration error {_number(scores['ents_ece'])} points for the entities found, "
+        f"expected calibration error {_number(scores['ents_ece'])} points for the {what} found, "
         f"{_number(scores['token_ece'])} points for the tags of tokens, on the same documents. On "
         "notes of another kind expect more."
     )

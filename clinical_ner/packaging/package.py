@@ -54,6 +54,17 @@ SCORES = (
     "calibrated",
     "documents",
 )
+#: The same, of a pipeline with overlaps.
+SPAN_SCORES = (
+    "spans_p",
+    "spans_r",
+    "spans_f",
+    "spans_macro_f",
+    "spans_macro_types",
+    "spans_per_type",
+    "recall_beyond_flat",
+    "beyond_flat_mentions",
+)
 
 
 def package(
@@ -214,7 +225,7 @@ def _describe(
             "sources": made_of,
             # The version that is built here, whichever was installed before.
             "requirements": [requirement, *sorted(others)],
-            "performance": {key: scores[key] for key in SCORES},
+            "performance": {key: scores[key] for key in (*SCORES, *SPAN_SCORES) if key in scores},
             "notes": (
                 f"performance: strict entity scores on {scores['documents']} held-out documents."
             ),

@@ -38,6 +38,7 @@ from ..errors import (
     close_matches,
     no_posterior,
     not_initialized,
+    one_tag_per_token,
 )
 from ..losses.binary_token_labels import BinaryTokenLabels
 from ..neighbours.mixing import Neighbours
@@ -435,6 +436,27 @@ class ClinicalNer(TrainablePipe):
         losses[self.name] += loss
         return losses
 
+    def gold_spans(self, reference: Doc) -> Sequence[Span]:
+        """The spans of a gold document that are learned, and scored against.
+
+        Raises:
+            ClinicalNerError: with ``overlaps``, the document does not tell all its mentions.
+        """
+        return overlapping_gold(reference) if self.overlaps else reference.ents
+
+    def gold_ids(self, example: Example) -> TagIds:
+        """Gold tag ids, -1 where masked. *Shape:* ``(n,)``, with ``overlaps`` ``(n, M)``.
+
+        Raises:
+            ClinicalNerError: see ``gold_spans``, or gold holds a label that the component lacks.
+        """
+        index = {label: i for i, label in enumerate(self.labels)}
+        if not self.overlaps:
+            return encode_example(example, index, name=self.name)
+        return encode_overlapping(
+            example, self.gold_spans(example.reference), index, name=self.name
+        )
+
     def get_loss(
         self, examples: Iterable[Example], scores: list[Floats2d]
     ) -> tuple[float, list[Floats2d]]:
@@ -449,11 +471,10 @@ class ClinicalNer(TrainablePipe):
         """
         examples = list(examples)
         ops = self.model.ops
-        index = self._label_index()
         batch = self._sampling(examples)
         # Before the loss, which may weigh by what is drawn.
         self.statistics.observe(batch)
-        truths = [self._gold_ids(eg, index) for eg in examples]
+        truths = [self.gold_ids(eg) for eg in examples]
         lengths = np.asarray([len(ids) for ids in truths])
         gold = ops.xp.asarray(np.concatenate(truths))
         gradient, loss = self.loss(ops.flatten(scores), gold, lengths, batch)
@@ -476,12 +497,13 @@ class ClinicalNer(TrainablePipe):
             ClinicalNerError: with ``overlaps``, a gold document without all its mentions.
         """
         if self.overlaps:
-            kwargs["mentions"] = self._mentions
+            kwargs["mentions"] = self.mentions
         return super().score(examples, **kwargs)
 
-    def _mentions(self, example: Example) -> tuple[Sequence[Span], list[EntityOffsets]]:
+    def mentions(self, example: Example) -> tuple[Sequence[Span], list[EntityOffsets]]:
+        """The gold spans of an example, and all spans found in it, the most probable first."""
         found, _ = self.annotator.found(example.predicted).most_probable_first()
-        return self._gold_spans(example.reference), found
+        return self.gold_spans(example.reference), found
 
     def finish_update(self, sgd: Optimizer) -> None:
         """Apply the gradients; the head's rate is multiplied by ``learn_rate_factor``.
@@ -542,7 +564,7 @@ class ClinicalNer(TrainablePipe):
             names: Iterable[str] = labels
         else:
             names = sorted(
-                {span.label_ for eg in get_examples() for span in self._gold_spans(eg.reference)}
+                {span.label_ for eg in get_examples() for span in self.gold_spans(eg.reference)}
             )
         for label in names:
             self.add_label(label)
@@ -690,10 +712,7 @@ class ClinicalNer(TrainablePipe):
     def neighbours(self, value: Neighbours | None) -> None:
         if value is not None:
             if self.overlaps:
-                raise ConfigError(
-                    f"Component '{self.name}' has overlaps = true, and a datastore of neighbours "
-                    "holds one tag per token: train with overlaps = false to have neighbours."
-                )
+                raise one_tag_per_token(self.name)
             if not self.loss.has_posterior:
                 raise ConfigError(
                     f"Loss '{type(self.loss).__name__}' does not lead back to the empirical "
@@ -886,21 +905,6 @@ class ClinicalNer(TrainablePipe):
             hint = close_matches(label, self.labels)
             raise ConfigError(f"Component '{self.name}' has no label '{label}'. {hint}")
 
-    def _label_index(self) -> dict[str, int]:
-        return {label: i for i, label in enumerate(self.labels)}
-
-    def _gold_spans(self, reference: Doc) -> Sequence[Span]:
-        """The spans of a gold document that are learned."""
-        return overlapping_gold(reference) if self.overlaps else reference.ents
-
-    def _gold_ids(self, example: Example, index: Mapping[str, int]) -> TagIds:
-        """Gold tag ids. *Shape:* ``(n,)``, with ``overlaps`` ``(n, len(labels))``."""
-        if not self.overlaps:
-            return encode_example(example, index, name=self.name)
-        return encode_overlapping(
-            example, self._gold_spans(example.reference), index, name=self.name
-        )
-
     def _sampling(self, examples: list[Example]) -> BatchSampling | None:
         """What a sampling batcher left in the gold documents of a batch."""
         found = [example.reference.user_data.get(BATCH_SAMPLING) for example in examples]
@@ -927,11 +931,10 @@ class ClinicalNer(TrainablePipe):
             )
 
     def _count_tags(self, get_examples: Callable[[], Iterable[Example]]) -> None:
-        index = self._label_index()
         documents = []
         masked_tokens = masked_documents = 0
         for example in get_examples():
-            ids = self._gold_ids(example, index)
+            ids = self.gold_ids(example)
             masked = ids < 0 if ids.ndim == 1 else (ids < 0).any(axis=1)
             n_masked = int((masked & taggable(example.predicted)).sum())
             masked_tokens += n_masked

@@ -1,24 +1,29 @@
-"""How much of what is annotated flat entities can state, and how much of it is found.
+"""How much of what is annotated spans of tokens can state, and how much of it is found.
 
 Entities neither overlap nor have gaps, nor do they cut tokens. Scores against the gold entities
-leave the mentions out that these cannot hold; here they count.
+leave the mentions out that these cannot hold; here they count. Spans that may overlap state more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..types import EntityOffsets
 from .counts import DocumentCounts, ratio
+from .spans import GoldSpans
 
 #: A label and the offsets of the fragments that it is said of.
 Statement = tuple[str, tuple[tuple[int, int], ...]]
 
 MENTIONS, STATED, FOUND = range(3)
 KINDS = 3
+#: Kinds of counts of `count_beyond_flat`, in the order of the last axis.
+BEYOND, BEYOND_FOUND = range(2)
+BEYOND_KINDS = 2
 
 
 def count_mentions(
@@ -28,12 +33,12 @@ def count_mentions(
 
     Args:
         mentions: all that is annotated.
-        gold: entities; those that are no mention, such as one moved to the edges of tokens, count
-            nothing.
+        gold: entities, or spans that may overlap; those that are no mention, such as one moved to
+            the edges of tokens, count nothing.
         predicted: see `gold`.
 
     Returns:
-        By label, the numbers of mentions, of those that a gold entity states, and of those that a
+        By label, the numbers of mentions, of those that one of gold states, and of those that a
         predicted one does.
     """
     counts: dict[str, list[int]] = {}
@@ -56,8 +61,8 @@ def mention_statistics(
         weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
 
     Returns:
-        ``recall_ceiling``, the share that gold entities state, which no flat prediction that agrees
-        with them can exceed, and ``recall_all_mentions``, the share that is found; NaN where
+        ``recall_ceiling``, the share that gold states, which no prediction that agrees with it can
+        exceed, and ``recall_all_mentions``, the share that is found; NaN where
         undefined. *Shape of each:* ``()``, or with weights ``(resamples,)``.
     """
     if counts is None:
@@ -98,4 +103,67 @@ def _scores(totals: NDArray[np.float64] | None) -> Mapping[str, float | None]:
         "found_mentions": found,
         "recall_ceiling": stated / mentions if mentions else None,
         "recall_all_mentions": found / mentions if mentions else None,
+    }
+
+
+def count_beyond_flat(
+    gold: GoldSpans, entities: Set[EntityOffsets], found: Iterable[EntityOffsets]
+) -> dict[str, list[int]]:
+    """Count the gold spans of a document that its flat entities leave out.
+
+    Args:
+        gold: all mentions, which may overlap.
+        entities: those of gold, in its tokens.
+        found: spans of the predicted tokens; see ``GoldSpans.match``.
+
+    Returns:
+        By label, the number of these spans, and of those of them that are found.
+    """
+    counts: dict[str, list[int]] = {}
+    missed = gold.match(found)[1]
+    for span in gold.spans - entities:
+        of_label = counts.setdefault(span[2], [0] * BEYOND_KINDS)
+        of_label[BEYOND] += 1
+        of_label[BEYOND_FOUND] += span not in missed
+    return counts
+
+
+def beyond_flat_statistics(
+    counts: DocumentCounts, weights: NDArray[Any] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Recall of the mentions that flat entities leave out.
+
+    Args:
+        counts: from `count_beyond_flat`. *Shape of its counts:* ``(documents, labels, 2)``.
+        weights: see `bootstrap.resample_weights`. *Shape:* ``(resamples, documents)``.
+
+    Returns:
+        ``recall_beyond_flat``, NaN where gold has none. *Shape:* ``()``, or with weights
+        ``(resamples,)``.
+    """
+    totals = counts.totals(weights).sum(axis=-2)
+    return {"recall_beyond_flat": ratio(totals[..., BEYOND_FOUND], totals[..., BEYOND])}
+
+
+def beyond_flat_scores(counts: DocumentCounts) -> dict[str, Any]:
+    """Scores as plain numbers, ready for JSON.
+
+    Returns:
+        The numbers ``beyond_flat_mentions`` and ``found_beyond_flat``, and ``recall_beyond_flat``,
+        None where gold has none; in ``beyond_flat_per_type`` the three for each label.
+    """
+    totals = counts.totals()
+    of_labels = zip(counts.names, totals, strict=True)
+    return {
+        **_beyond_flat(totals.sum(axis=0)),
+        "beyond_flat_per_type": {label: _beyond_flat(of_label) for label, of_label in of_labels},
+    }
+
+
+def _beyond_flat(totals: NDArray[np.float64]) -> dict[str, float | None]:
+    mentions, found = totals.astype(int).tolist()
+    return {
+        "beyond_flat_mentions": mentions,
+        "found_beyond_flat": found,
+        "recall_beyond_flat": found / mentions if mentions else None,
     }

@@ -71,11 +71,12 @@ class EvaluationCounts:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, without ``details``."""
-        found = self.probabilities
+        found, mentions = self.probabilities, self.entities.mentions
         return {
             "documents": list(self.documents),
             "spans": _counts_to_dict(self.entities.spans),
             "tokens": _counts_to_dict(self.entities.tokens),
+            **({} if mentions is None else {"mentions": _counts_to_dict(mentions)}),
             "probabilities": None
             if found is None
             else {
@@ -95,7 +96,9 @@ class EvaluationCounts:
         return cls(
             documents=tuple(data["documents"]),
             entities=EntityCounts(
-                _counts_from_dict(data["spans"]), _counts_from_dict(data["tokens"])
+                _counts_from_dict(data["spans"]),
+                _counts_from_dict(data["tokens"]),
+                _counts_from_dict(data["mentions"]) if "mentions" in data else None,
             ),
             probabilities=None
             if found is None
@@ -134,7 +137,8 @@ def evaluation_scores(counts: EvaluationCounts) -> dict[str, Any]:
 
     Returns:
         What `evaluation_statistics` and `scorers.entity_scores` name, None where undefined, with
-        the average precision ``ap`` of each type in ``ents_per_type``; ``ents_macro_rare_types``,
+        the average precision ``ap`` of each type in ``ents_per_type``, or, where all mentions are
+        scored, in ``spans_per_type``; ``ents_macro_rare_types``,
         the number of types behind ``ents_macro_f_rare``, None if it is unknown; the
         ``rarest_third`` of the types; ``prior_ratios``, by tag its ``share`` in gold and its
         ``mass`` and ``argmax`` ratio to that, and ``prior_ratios_per_type``, the same for B and I
@@ -146,7 +150,8 @@ def evaluation_scores(counts: EvaluationCounts) -> dict[str, Any]:
     scores = entity_scores(counts.entities)
     precisions = _precisions(counts)
     scores |= {name: _plain(of) for name, of in _statistics(counts, precisions).items()}
-    for label, of_type in (scores["ents_per_type"] or {}).items():
+    per_type = scores["spans_per_type" if "spans_f" in scores else "ents_per_type"] or {}
+    for label, of_type in per_type.items():
         of_type["ap"] = _plain(precisions.get(label, np.nan))
     known = counts.training_mentions is not None
     found, details = counts.probabilities, counts.details

@@ -109,16 +109,20 @@ def entity_scores(counts: EntityCounts) -> dict[str, Any]:
     Returns:
         What `entity_statistics` names, None where undefined; ``ents_macro_types``, the number of
         labels that the macro average is over; and ``ents_per_type``, see `spans.label_scores`, None
-        if there is no entity, neither gold nor predicted.
+        if there is no entity, neither gold nor predicted. If all mentions were counted,
+        ``spans_macro_types`` and ``spans_per_type``, too.
     """
-    totals = counts.spans.totals()
     scores: dict[str, Any] = {
         name: None if math.isnan(value) else float(value)
         for name, value in entity_statistics(counts).items()
     }
-    scores["ents_macro_types"] = int(spans.macro_f(totals)[1])
-    defined = bool(totals.sum())
-    scores["ents_per_type"] = spans.label_scores(counts.spans.names, totals) if defined else None
+    for prefix, of in (("ents", counts.spans), ("spans", counts.mentions)):
+        if of is None:
+            continue
+        totals = of.totals()
+        scores[f"{prefix}_macro_types"] = int(spans.macro_f(totals)[1])
+        defined = bool(totals.sum())
+        scores[f"{prefix}_per_type"] = spans.label_scores(of.names, totals) if defined else None
     return scores
 
 

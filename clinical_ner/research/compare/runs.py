@@ -108,8 +108,9 @@ class Run:
         decisions = []
         for strength, of_decision in evaluation.decisions.items():
             # A decision changes no probability, so that only what it found is written.
-            found = {key: of_decision.to_dict()[key] for key in ("spans", "tokens")}
-            decisions.append({"prior_strength": strength, **found})
+            whole: dict[str, Any] = of_decision.to_dict()
+            found = {key: whole[key] for key in ("spans", "tokens", "mentions") if key in whole}
+            decisions.append(found | {"prior_strength": strength})
         counts = {
             "fingerprint": self.fingerprint,
             "prior_strength": evaluation.prior_strength,
