@@ -12,12 +12,17 @@ from rich.console import Console, RenderableType
 from rich.progress import Progress
 from rich.text import Text
 
-from ..research.bias.bias import SHARES, WORDS, bias
+from ..research.bias.bias import OVERLAPPING_SHARES, SHARES, WORDS, bias
 from ..research.bias.bias_plots import json_text
 from ..research.bias.bias_test import JUDGED_FROM, TOLERANCE
-from ..research.bias.loss_choices import DEFAULT_LOSSES, LOSSES, check_losses
+from ..research.bias.loss_choices import (
+    DEFAULT_LOSSES,
+    LOSSES,
+    OVERLAPPING_LOSSES,
+    check_losses,
+)
 from ..research.bias.one_pass import ENCODER
-from ..research.bias.randomised import check_shares
+from ..research.bias.randomised import check_shares, check_type_shares
 from ._app import app
 from ._shared import GpuId, columns, number, print_content, usage
 
@@ -30,10 +35,19 @@ def bias_cli(
     output: Path = typer.Option(..., "--output", "-o", help="Folder for the results."),
     shares: str | None = typer.Option(
         None,
-        help="Shares of O and of each type among random words, with commas.  [default: 0.99,0.01]",
+        help="Shares of O and of each type among random words, with commas.  "
+        f"[default: {','.join(map(str, SHARES))}]",
     ),
-    losses: str = typer.Option(
-        ",".join(DEFAULT_LOSSES), help=f"Names with commas, of: {', '.join(LOSSES)}."
+    losses: str | None = typer.Option(
+        None,
+        help=f"Names with commas, of: {', '.join(LOSSES)}.  [default: {','.join(DEFAULT_LOSSES)}; "
+        f"with --overlaps {','.join(OVERLAPPING_LOSSES)}]",
+    ),
+    overlaps: bool = typer.Option(
+        False,
+        "--overlaps",
+        help="Draw every type by itself, so that a word may have several. --shares are then those "
+        f"of the types alone.  [default: {','.join(map(str, OVERLAPPING_SHARES))}]",
     ),
     corpus: Path | None = typer.Option(
         None,
@@ -57,25 +71,28 @@ def bias_cli(
     On fresh text, two ratios to the training share are reported per loss and tag: mass (of the mean
     probability) and argmax (of the tokens for which the tag is the most probable), each before the
     loss's inverse, that is, with the softmax of the raw logits over the tags that occur, and after
-    it. For one-vs-rest and Binary Token Labels "before" is that softmax, too.
+    it. For Binary Token Labels "before" is the probability in the problem of the tag's type, as it
+    was trained, and "Sum of types above 1" says for how many words these exceed 1 together.
 
     The last line is the verdict. The exit code is 1 if a promised inverse is off: a mass ratio
     after it outside 0.8 to 1.25. Tags with under 50 training tokens are reported and marked *, but
     not judged. Writes bias.json, bias.csv, bias.png and bias.svg into the folder. One loss takes
-    about two minutes on one CPU core.
+    about a minute on one CPU core.
 
     \b
     Example:
       clinical-ner bias --shares 0.99,0.01 --losses plain,paper,btl --output training/bias
     """
-    if shares is not None and corpus is not None:
-        raise typer.BadParameter("give one of them", param_hint="'--shares' / '--corpus'")
-    names = [name.strip() for name in losses.split(",")]
+    for option, given in (("--shares", shares is not None), ("--overlaps", overlaps)):
+        if given and corpus is not None:
+            raise typer.BadParameter("give one of them", param_hint=f"'{option}' / '--corpus'")
+    names = None if losses is None else [name.strip() for name in losses.split(",")]
+    numbers = None if shares is None else _numbers(shares)
     with usage("'--losses'"):
-        check_losses(names)
+        check_losses(names or (), overlaps=overlaps)
     with usage("'--shares'"):
-        numbers = SHARES if shares is None else _numbers(shares)
-        check_shares(numbers)
+        if numbers is not None:
+            (check_type_shares if overlaps else check_shares)(numbers)
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
 
         def start(name: str, total: int) -> Any:
@@ -86,6 +103,7 @@ def bias_cli(
             output,
             shares=numbers,
             losses=names,
+            overlaps=overlaps,
             corpus=corpus,
             encoder=encoder,
             words=words,
@@ -144,6 +162,13 @@ def _content(results: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Text(f"* under {JUDGED_FROM} training tokens: reported, not judged.")
     if not all(result["has_posterior"] for result in results["losses"]):
         yield Text("† no inverse promised.")
+    for result in results["losses"]:
+        if result["sum_above_1"] is not None:
+            before, after = (100 * result["sum_above_1"][when] for when in ("before", "after"))
+            yield Text(
+                f"Sum of types above 1, {result['loss']}: {before:.1f} % of the words before the "
+                f"inverse, {after:.1f} % after it."
+            )
     seconds = ", ".join(f"{result['loss']} {result['seconds']:.0f}" for result in results["losses"])
     yield Text(f"Seconds: {seconds}.")
 

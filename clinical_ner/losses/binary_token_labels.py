@@ -94,10 +94,23 @@ class BinaryTokenLabels(EntityLoss):
 
         Their softmax is p(tag | text) where a token has one tag. *Shape:* ``(n, K)``.
         """
+        return self._log_probs(logits, self._log_prior_odds()[1:])
+
+    def trained(self, logits: Logits) -> Logits:
+        """``posterior_logits`` without the inverse: under the weights, and as tokens are drawn.
+
+        *Shape:* ``(n, K)``.
+        """
+        odds = self._training_odds()[1:]
+        of_own, of_rest = self._pair_weights(_pair_sums(odds))
+        return self._log_probs(logits, _log(odds) + np.repeat(np.log(of_own / of_rest), 2))
+
+    def _log_probs(self, logits: Logits, log_odds: NDArray[np.float64]) -> Logits:
+        """Log-probabilities, where logits of 0 mean these odds of all tags but O."""
         # In double precision, for the sake of what is left of 1.
         logits_64 = logits.astype("float64")
         log_p = logits_64[:, 1:] - logits_64[:, :1]
-        log_p += as_like(self._log_prior_odds()[1:], logits_64)
+        log_p += as_like(log_odds, logits_64)
         log_totals = _normalised(log_p)[2]
         log_p[:, ::2] -= log_totals
         log_p[:, 1::2] -= log_totals

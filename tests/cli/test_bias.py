@@ -141,7 +141,7 @@ def test_json_on_stdout_and_verdict_on_stderr(
 def test_a_corpus(tmp_path: Path, judge: Callable, corpus: Path) -> None:
     judge(1.0)
     out = tmp_path / "out"
-    assert run("--output", out, "--corpus", corpus, "--losses", "paper,btl") == 0
+    assert run("--output", out, "--corpus", corpus, "--losses", "paper,btl,btl_batch") == 0
     results = json.loads((out / "bias.json").read_text(encoding="utf-8"))
     assert results["settings"]["corpus"] == str(corpus)
     assert results["settings"]["shares"] is None
@@ -150,6 +150,20 @@ def test_a_corpus(tmp_path: Path, judge: Callable, corpus: Path) -> None:
     # Ten documents of 50 tokens, with ten mentions of two tokens each.
     assert sum(tags.values()) == 500
     assert tags["B-A"] + tags["B-B"] == tags["I-A"] + tags["I-B"] == 100
+
+
+def test_overlaps(tmp_path: Path, judge: Callable, capsys: pytest.CaptureFixture[str]) -> None:
+    judge(1.0)
+    out = tmp_path / "out"
+    assert run("--output", out, "--overlaps", "--shares", "0.5,0.4,0.1", "--words", 500) == 0
+    results = json.loads((out / "bias.json").read_text(encoding="utf-8"))
+    assert results["settings"]["design"] == "random words, overlaps"
+    assert results["settings"]["shares"] == [0.5, 0.4, 0.1]
+    assert [result["loss"] for result in results["losses"]] == ["btl"]
+    assert [tag["tag"] for tag in results["tags"]] == ["B-L1", "B-L2", "B-L3"]
+    # An untrained network has the three balanced problems at one half each.
+    assert results["losses"][0]["sum_above_1"] == {"before": 1.0, "after": 0.0}
+    assert "Sum of types above 1, btl: " in capsys.readouterr().out
 
 
 def test_equal_seeds_give_equal_files(tmp_path: Path, judge: Callable) -> None:
@@ -170,6 +184,9 @@ def test_equal_seeds_give_equal_files(tmp_path: Path, judge: Callable) -> None:
         (["--losses", "plain,papre"], 2, "Did you mean paper"),
         (["--losses", ""], 2, "Unknown loss ''"),
         (["--shares", "0.9,0.1", "--corpus", "x.spacy"], 2, "give one of them"),
+        (["--overlaps", "--corpus", "x.spacy"], 2, "give one of them"),
+        (["--overlaps", "--shares", "0.5,1.0"], 2, "below 1, got 1.0"),
+        (["--overlaps", "--losses", "paper"], 2, "does not learn types that overlap"),
         (["--words", "0"], 2, "--words"),
         (["--corpus", "x.spacy"], 1, "x.spacy: no such file"),
         (["--shares", "0.999999,0.000001", "--words", "50"], 1, "no L1"),

@@ -120,6 +120,34 @@ def test_all_problems_agree_with_autograd(weighting, reduction, sampled, columns
     assert_agrees(loss, *random_batch(0, columns), batch, shares, **settings)
 
 
+@pytest.mark.parametrize("problems", ["all", "batch"])
+@ALL_WEIGHTINGS
+def test_what_is_trained_is_what_the_loss_is_the_likelihood_of(weighting, problems):
+    settings = WEIGHTINGS[weighting]
+    batch = batch_of(POOL, "L1") if problems == "batch" else None
+    loss = bound(None, batch, problems=problems, tokens_per_batch=1.0, **settings)
+    z, y = random_batch(0)
+    p = np.exp(loss.trained(z))
+    counts = DOCUMENTS if batch is None else POOL
+    share = counts[:, 3:].sum() / counts.sum()
+    a = settings.get("power", 0.0)
+    of_own, of_rest = {"paper": (1 - share, share), "none": (1.0, 1.0)}.get(
+        settings.get("weights", "paper"), (((1 - share) / share) ** a, 1.0)
+    )
+    # The tokens of L1 and of everything else, in its problem alone.
+    own, rest = np.isin(y, [3, 4]), np.isin(y, [0, 1, 2])
+    expected = -of_own * np.log(p[own, y[own]]).sum()
+    expected -= of_rest * np.log(1 - p[rest, 3:].sum(axis=1)).sum()
+    if batch is None:
+        # The loss of the other type's problem is what is left without that type.
+        other, columns = z.copy(), slice(3, 5)
+        other[:, columns] = -np.inf
+        without = loss.get_loss(other, np.where(own, 0, y), LENGTHS)
+        assert loss.get_loss(z, y, LENGTHS) - without == pytest.approx(expected, rel=1e-6)
+    else:
+        assert loss.get_loss(z, y, LENGTHS, batch) == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("columns", [None, 2])
 @BOTH_REDUCTIONS
 @ALL_WEIGHTINGS

@@ -41,6 +41,7 @@ def result(loss: str, after: float | None, *, tokens: int = 100) -> dict[str, An
         "title": f"title of {loss}",
         "has_posterior": after is not None,
         "seconds": 1.5,
+        "sum_above_1": None,
         "tags": [
             row("O", tokens=9900, share=0.99, before=0.6, after=after and 1.0),
             row("B-L1", tokens=tokens, share=0.01, before=40.0, after=after),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -9,14 +10,34 @@ import numpy as np
 import pytest
 import spacy
 from numpy.testing import assert_allclose
+from spacy.language import Language
 from thinc.api import registry
 
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.losses.cross_entropy import WeightedCrossEntropy
-from clinical_ner.research.bias.bias_test import measure, run_bias_test, shares_of, verdict
-from clinical_ner.research.bias.loss_choices import DEFAULT_LOSSES, LOSSES, LossChoice, check_losses
-from clinical_ner.research.bias.one_pass import rate_at, train_one_pass
-from clinical_ner.research.bias.randomised import RandomisedData, Text, random_text
+from clinical_ner.research.bias import one_pass
+from clinical_ner.research.bias.bias_test import (
+    measure,
+    problem_shares_of,
+    run_bias_test,
+    shares_of,
+    verdict,
+)
+from clinical_ner.research.bias.loss_choices import (
+    DEFAULT_LOSSES,
+    LOSSES,
+    OVERLAPPING_LOSSES,
+    LossChoice,
+    check_losses,
+)
+from clinical_ner.research.bias.one_pass import rate_at, recognizer, train_one_pass
+from clinical_ner.research.bias.randomised import (
+    RandomisedData,
+    Text,
+    move_mentions,
+    overlapping_text,
+    random_text,
+)
 
 from .bias_examples import result, tiny_encoder
 
@@ -52,10 +73,10 @@ def of_tag(results: dict[str, Any], loss: str, tag: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def results() -> dict[str, Any]:
-    return run(("plain", "paper", "btl"))
+    return run(("plain", "paper", "btl", "btl_batch"))
 
 
-@pytest.mark.parametrize("loss", ["plain", "paper", "btl"])
+@pytest.mark.parametrize("loss", ["plain", "paper", "btl", "btl_batch"])
 def test_the_inverse_gives_the_shares_back(results: dict[str, Any], loss: str) -> None:
     for tag in ("O", "B-L1"):
         assert 0.8 <= of_tag(results, loss, tag)["mass_after"] <= 1.25
@@ -68,6 +89,73 @@ def test_weights_predict_more_of_the_rare_tag_before_the_inverse(results: dict[s
     assert of_tag(results, "paper", "B-L1")["mass_before"] == pytest.approx(5.0, rel=0.25)
     plain = of_tag(results, "plain", "B-L1")
     assert plain["mass_before"] == pytest.approx(plain["mass_after"])
+    # Before its inverse a binary problem is balanced by its weights, however its tokens are drawn.
+    for btl in ("btl", "btl_batch"):
+        assert of_tag(results, btl, "B-L1")["mass_before"] == pytest.approx(5.0, rel=0.25)
+
+
+def test_types_that_sum_to_more_than_1_are_counted() -> None:
+    # Balanced problems of three types give 1.5 before the inverse.
+    data = random_text((0.7, 0.1, 0.1, 0.1), words=2000, seed=0)
+    measured = run_bias_test(data, ("btl", "plain"), add_encoder=tiny_encoder, seed=0, **RATES)
+    btl, plain = measured["losses"]
+    assert btl["sum_above_1"]["before"] > 0.9
+    assert btl["sum_above_1"]["after"] == 0
+    assert of_tag(measured, "btl", "O")["mass_before"] < 0.2
+    assert plain["sum_above_1"] is None
+
+
+def test_types_that_overlap_have_their_shares_each_in_its_problem() -> None:
+    shares = (0.5, 0.4, 0.1)
+    data = overlapping_text(shares, words=8000, seed=0)
+    measured = run_bias_test(data, ("btl",), add_encoder=tiny_encoder, seed=0, **RATES)
+    rows = measured["losses"][0]["tags"]
+    # O has no problem of its own.
+    assert [row["tag"] for row in rows] == ["B-L1", "B-L2", "B-L3"]
+    tokens = Counter(label for text in data.train for *_, label in text.mentions)
+    for row, share in zip(rows, shares, strict=True):
+        assert row["tokens"] == tokens[row["tag"][2:]]
+        assert row["share"] == row["tokens"] / 8000
+        assert 0.8 <= row["mass_after"] <= 1.25
+        assert row["mass_before"] == pytest.approx(0.5 / share, rel=0.25)
+    assert measured["verdict"]["passed"]
+    fresh = Counter(label for text in data.fresh for *_, label in text.mentions)
+    assert measured["tags"][2]["fresh_share"] == pytest.approx(fresh["L3"] / 1600)
+
+
+def test_the_head_alone_goes_on_to_its_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Mentions of two tokens: B and I share a weight, so that the head starts off the optimum.
+    mentions = tuple((i, i + 2, "AB"[i % 20 == 0]) for i in range(0, 100, 10))
+    text = Text(("fever",) * 100, (True,) * 100, mentions)
+    generator = np.random.default_rng(0)
+    texts = [move_mentions(text, generator) for _ in range(25)]
+    data = RandomisedData(tuple(texts[:20]), tuple(texts[20:]))
+    train_head = one_pass._train_head
+    before: list[Any] = []
+
+    def masses(nlp: Language) -> list[float]:
+        return [row["mass_after"] for row in measure(nlp, data)[1]["tags"]]
+
+    def trained(nlp: Language, *args: Any, **kwargs: Any) -> None:
+        encoder = recognizer(nlp).model.get_ref("tok2vec")
+        before.extend((masses(nlp), encoder.to_bytes()))
+        train_head(nlp, *args, **kwargs)
+        assert encoder.to_bytes() == before[1]
+
+    monkeypatch.setattr(one_pass, "_train_head", trained)
+    nlp = train_one_pass(data, LOSSES["inverse"], add_encoder=tiny_encoder, seed=0, head_passes=20)
+    # Of the tags O with 80 %, and B and I of two types with 5 % each.
+    assert min(before[0][1:]) > 1.5
+    assert_allclose(masses(nlp), 1.0, atol=0.1)
+
+
+def test_argmax_of_types_that_overlap_is_against_everything_else() -> None:
+    # Of two types, B-0 and I-0 have more than the rest at a token each, B-1 at both.
+    mass, argmax = problem_shares_of(
+        np.array([[0.1, 0.5, 0.3, 0.6, 0.0], [0.1, 0.2, 0.7, 0.9, 0.0], [0.1, 0.4, 0.1, 0.2, 0.3]])
+    )
+    assert_allclose(mass[1:], [1.1 / 3, 1.1 / 3, 1.7 / 3, 0.1])
+    assert_allclose(argmax[1:], [1 / 3, 1 / 3, 2 / 3, 0])
 
 
 def test_a_wrong_inverse_is_found(wrong: None) -> None:
@@ -108,7 +196,7 @@ def test_progress_is_told_all_words() -> None:
 def test_ratios_are_those_of_the_component() -> None:
     data = random_text((0.8, 0.2), words=500, seed=3)
     nlp = train_one_pass(data, LOSSES["inverse"], add_encoder=tiny_encoder, seed=0, **RATES)
-    _, ratios = measure(nlp, data)
+    ratios = measure(nlp, data)[1]["tags"]
     component: Any = nlp.get_pipe("ner")
     counts = np.zeros(2)
     z, p = [], []
@@ -199,6 +287,13 @@ def test_every_loss_of_the_table_can_be_built(name: str) -> None:
 
 def test_the_defaults_are_in_the_table() -> None:
     assert set(DEFAULT_LOSSES) <= set(LOSSES)
+    check_losses(OVERLAPPING_LOSSES, overlaps=True)
+
+
+@pytest.mark.parametrize("name", ["paper", "btl_batch"])
+def test_a_loss_that_compares_types_cannot_learn_overlaps(name: str) -> None:
+    with pytest.raises(ClinicalNerError, match=f"'{name}' does not learn types that overlap.*btl"):
+        check_losses(["btl", name], overlaps=True)
 
 
 def test_an_unknown_loss_is_told_its_like() -> None:

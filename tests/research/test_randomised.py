@@ -9,9 +9,12 @@ import pytest
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
+from clinical_ner.data.gold import overlapping_gold
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.research.bias.randomised import (
     Text,
+    move_mentions,
+    overlapping_text,
     passages,
     permute_labels,
     permuted_corpus,
@@ -49,6 +52,38 @@ def test_random_labels_have_the_shares() -> None:
     # Five standard deviations of a binomial.
     assert counts["L1"] / 20_000 == pytest.approx(0.2, abs=0.015)
     assert counts["L2"] / 20_000 == pytest.approx(0.1, abs=0.011)
+
+
+def test_types_that_overlap_are_drawn_each_by_itself() -> None:
+    data = overlapping_text((0.5, 0.3), words=20_000, seed=0)
+    tokens = [set[int](), set[int]()]
+    for number, text in enumerate(data.train):
+        for start, end, label in text.mentions:
+            assert end == start + 1
+            tokens[label == "L2"].add(1000 * number + start)
+    # Five standard deviations of a binomial; independent types share the product.
+    assert len(tokens[0]) / 20_000 == pytest.approx(0.5, abs=0.018)
+    assert len(tokens[1]) / 20_000 == pytest.approx(0.3, abs=0.016)
+    assert len(tokens[0] & tokens[1]) / 20_000 == pytest.approx(0.15, abs=0.013)
+
+
+def test_a_document_with_overlaps_has_all_its_mentions_as_gold() -> None:
+    text = Text(("fever",) * 3, (True,) * 3, ((0, 1, "A"), (0, 1, "B"), (2, 3, "B")), overlaps=True)
+    doc = text.to_doc(Vocab())
+    found = [(span.start, span.end, span.label_) for span in overlapping_gold(doc)]
+    assert found == list(text.mentions)
+    # Known everywhere, so that no token is masked.
+    assert [token.ent_iob_ for token in doc] == ["O"] * 3
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"), [((), "at least one"), ((0.5, 1.0), "got 1.0"), ((0.0,), "got 0.0")]
+)
+def test_shares_of_overlapping_types_that_do_not_fit(
+    shares: tuple[float, ...], message: str
+) -> None:
+    with pytest.raises(ClinicalNerError, match=message):
+        overlapping_text(shares, words=10, seed=0)
 
 
 def test_random_mentions_have_one_token_and_texts_a_hundred_words() -> None:
@@ -114,6 +149,25 @@ def test_permuting_keeps_spans_and_the_multiset_of_labels() -> None:
     assert spans(after) == spans(before)
     assert Counter(labels(after)) == Counter(labels(before))
     assert labels(after) != labels(before)
+
+
+def test_moving_keeps_the_mentions_and_forgets_their_places() -> None:
+    text = Text(("w",) * 10, (True,) * 10, ((0, 3, "A"), (3, 4, "B")), frozenset({6}))
+    generator = np.random.default_rng(0)
+    starts: Counter[int] = Counter()
+    for _ in range(3000):
+        moved = move_mentions(text, generator).mentions
+        assert sorted((end - start, label) for start, end, label in moved) == [(1, "B"), (3, "A")]
+        covered = [i for start, end, _ in moved for i in range(start, end)]
+        assert len(set(covered)) == 4
+        # None comes to the tokens from 6 on, the first of which has no annotation.
+        assert max(covered) < 6
+        starts.update(start for start, _, label in moved if label == "B")
+    # Of the 12 orders of A, B and two other tokens, 3 have B first; A takes three tokens.
+    expected = {0: 3, 1: 2, 2: 1, 3: 1, 4: 2, 5: 3}
+    assert set(starts) == set(expected)
+    for place, orders in expected.items():
+        assert starts[place] / 3000 == pytest.approx(orders / 12, abs=0.04)
 
 
 def test_documents_are_either_for_training_or_fresh() -> None:

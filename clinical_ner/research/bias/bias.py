@@ -11,25 +11,28 @@ from spacy.vocab import Vocab
 
 from ... import __version__
 from ...data.gold import read_gold
-from ...errors import not_a_folder
+from ...errors import ConfigError, not_a_folder
 from ...evaluation.plots import check_can_draw
 from ...files import check_not_read, replacing
 from ...model.gpu import use_gpu
 from .bias_plots import csv_text, draw, json_text
 from .bias_test import JUDGED_FROM, TOLERANCE, StartProgress, run_bias_test
-from .loss_choices import DEFAULT_LOSSES, check_losses
-from .one_pass import ENCODER, transformer
-from .randomised import permuted_corpus, random_text
+from .loss_choices import DEFAULT_LOSSES, OVERLAPPING_LOSSES, check_losses
+from .one_pass import ENCODER, HEAD_PASSES, transformer
+from .randomised import overlapping_text, permuted_corpus, random_text
 
 SHARES = (0.99, 0.01)
+#: Of the types alone.
+OVERLAPPING_SHARES = (0.2, 0.1, 0.05, 0.01)
 WORDS = 24_000
 
 
 def bias(
     output: Path,
     *,
-    shares: Sequence[float] = SHARES,
-    losses: Sequence[str] = DEFAULT_LOSSES,
+    shares: Sequence[float] | None = None,
+    losses: Sequence[str] | None = None,
+    overlaps: bool = False,
     corpus: Path | None = None,
     encoder: str = ENCODER,
     words: int = WORDS,
@@ -41,8 +44,10 @@ def bias(
 
     Args:
         output: folder of the files; existing ones are replaced.
-        shares: of O and of the types of random text; of no use with a corpus.
-        losses: keys of ``LOSSES``.
+        shares: of O and of the types of random text, or of the types alone with ``overlaps``; by
+            default ``SHARES`` or ``OVERLAPPING_SHARES``. Not with a corpus.
+        losses: keys of ``LOSSES``; by default ``DEFAULT_LOSSES`` or ``OVERLAPPING_LOSSES``.
+        overlaps: whether the types of random text are drawn each by itself. Not with a corpus.
         corpus: a .spacy file with gold entities in place of random text.
         encoder: public name or folder of a transformer.
         words: to train on.
@@ -59,30 +64,40 @@ def bias(
             is missing; nothing is written then.
     """
     check_can_draw("bias.png")
-    check_losses(losses)
+    if corpus is not None and (shares is not None or overlaps):
+        raise ConfigError("Shares and overlaps are of random text: give them, or a corpus.")
+    if losses is None:
+        losses = OVERLAPPING_LOSSES if overlaps else DEFAULT_LOSSES
+    check_losses(losses, overlaps=overlaps)
     if output.exists() and not output.is_dir():
         raise not_a_folder(output)
     if corpus is not None:
         for kind in ("json", "csv", "png", "svg"):
             check_not_read(output / f"bias.{kind}", corpus)
-    if corpus is None:
-        data = random_text(shares, words=words, seed=seed)
-    else:
+    design = "permuted corpus"
+    if corpus is not None:
         docs = read_gold(corpus, Vocab())
         data = permuted_corpus(docs, words=words, seed=seed, source=str(corpus))
+    elif overlaps:
+        design, shares = "random words, overlaps", shares or OVERLAPPING_SHARES
+        data = overlapping_text(shares, words=words, seed=seed)
+    else:
+        design, shares = "random words", shares or SHARES
+        data = random_text(shares, words=words, seed=seed)
     use_gpu(gpu_id)
     found = run_bias_test(
         data,
         losses,
         add_encoder=transformer(encoder),
         seed=seed,
+        head_passes=0 if corpus is None else HEAD_PASSES,
         start_progress=start_progress,
     )
     results = {
         "settings": {
             "version": __version__,
-            "design": "random words" if corpus is None else "permuted corpus",
-            "shares": list(shares) if corpus is None else None,
+            "design": design,
+            "shares": None if shares is None else list(shares),
             "corpus": None if corpus is None else str(corpus),
             "encoder": encoder,
             "words": words,

@@ -9,7 +9,10 @@ from typing import Any
 from ...errors import ConfigError, close_matches
 
 #: Losses that are tested by default.
-DEFAULT_LOSSES = ("plain", "paper", "inverse", "logit_adjusted", "btl")
+DEFAULT_LOSSES = ("plain", "paper", "inverse", "logit_adjusted", "btl", "btl_batch")
+
+#: Those tested by default where tokens may have tags of several types.
+OVERLAPPING_LOSSES = ("btl",)
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class LossChoice:
     by_entity: bool = False
     base: LossChoice | None = None
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether it learns tags of several types at one token."""
+        return self.settings.get("problems") == "all"
+
     def config(self, *, tokens_per_batch: float) -> dict[str, Any]:
         """The block ``[components.ner.loss]``."""
         block = {"@losses": self.registered, **self.settings}
@@ -40,6 +48,12 @@ class LossChoice:
 
 def _cross_entropy(title: str, weights: str) -> LossChoice:
     return LossChoice(title, "clinical_ner.WeightedCrossEntropy.v1", {"weights": weights})
+
+
+def _binary_token_labels(title: str, problems: str) -> LossChoice:
+    settings = {"problems": problems}
+    by_entity = problems == "batch"
+    return LossChoice(title, "clinical_ner.BinaryTokenLabels.v2", settings, by_entity=by_entity)
 
 
 LOSSES: dict[str, LossChoice] = {
@@ -63,18 +77,29 @@ LOSSES: dict[str, LossChoice] = {
         "clinical_ner.PriorMatching.v1",
         base=_cross_entropy("paper weights", "paper"),
     ),
-    "btl": LossChoice("Binary Token Labels", "clinical_ner.BinaryTokenLabels.v1", by_entity=True),
+    "btl": _binary_token_labels("Binary Token Labels", "all"),
+    "btl_batch": _binary_token_labels("BTL, batches per type", "batch"),
 }
 
 
-def check_losses(names: Sequence[str]) -> None:
+def check_losses(names: Sequence[str], *, overlaps: bool = False) -> None:
     """Check names of losses.
 
+    Args:
+        names: the names.
+        overlaps: whether tokens may have tags of several types.
+
     Raises:
-        ClinicalNerError: a name that ``LOSSES`` lacks, or one that is given twice.
+        ClinicalNerError: a name that ``LOSSES`` lacks, one that is given twice, or a loss that
+            compares types with each other where they overlap.
     """
     for position, name in enumerate(names):
         if name not in LOSSES:
             raise ConfigError(f"Unknown loss '{name}'. {close_matches(name, LOSSES)}")
         if name in names[:position]:
             raise ConfigError(f"The loss '{name}' is named twice. Name every loss once.")
+        if overlaps and not LOSSES[name].overlaps:
+            known = ", ".join(key for key, choice in LOSSES.items() if choice.overlaps)
+            raise ConfigError(
+                f"The loss '{name}' does not learn types that overlap. Losses that do: {known}."
+            )
