@@ -75,5 +75,10 @@ def _content(report: Mapping[str, Any]) -> Iterator[Table | str]:
             f"Entity step: {step}, on {report['spans']} spans of which {report['right_spans']} "
             "are right"
         )
+    if report["overlaps"]:
+        yield (
+            "Entities are all spans, held against all mentions. Tokens are scored by the softmax "
+            "over all tags, against the tags of the flat entities."
+        )
     yield NOTE
     yield f"Written: {report['output']}"

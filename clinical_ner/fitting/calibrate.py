@@ -46,10 +46,12 @@ def calibrate(
         track: shows progress.
 
     Returns:
-        What meta.json holds under "calibration", the component's name, the settings, and
-        ``warnings``. ``before`` and ``after`` hold ``token_ece``, ``token_nll``, ``ents_ece`` and
-        ``ents_brier`` on ``dev``, None where undefined; ``after`` is from calibrations that were
-        fitted without the documents they are measured on, and None with one document only.
+        What meta.json holds under "calibration", the component's name and whether it has
+        ``overlaps``, the settings, and ``warnings``. ``before`` and ``after`` hold ``token_ece``,
+        ``token_nll``, ``ents_ece`` and ``ents_brier`` on ``dev``, None where undefined; ``after``
+        is from calibrations that were fitted without the documents they are measured on, and None
+        with one document only. With ``overlaps`` entities are all spans, and tokens are scored over
+        all tags; see `held_out.reliability`.
 
     Raises:
         ClinicalNerError: an input is missing or not what it should be, the loss has no posterior,
@@ -76,6 +78,7 @@ def calibrate(
         **meta,
         "warnings": _warnings(fit, has_thresholds=bool(component.decision.thresholds)),
         "component": name,
+        "overlaps": component.overlaps,
         "min_support": min_support,
         "model": str(model),
         "dev": str(dev),

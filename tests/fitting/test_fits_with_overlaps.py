@@ -230,16 +230,22 @@ def test_entities_of_others_take_no_room_from_spans(
     assert reports[0]["labels"] == reports[1]["labels"]
 
 
-def test_the_table_is_over_all_spans(
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("tune", "All labels, all spans"), ("calibrate", "Tokens are scored by the softmax over all")],
+)
+def test_the_tables_say_what_is_scored(
+    command: str,
+    words: str,
     done: tuple[Path, dict[str, Any]],
     inputs: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["tune", str(done[0]), str(inputs / "dev.spacy"), str(tmp_path / "out")])
+        main([command, str(done[0]), str(inputs / "dev.spacy"), str(tmp_path / "out")])
     assert not ended.value.code
-    assert "All labels, all spans" in capsys.readouterr().out
+    assert words in capsys.readouterr().out
 
 
 def test_neighbours_are_refused_before_any_work(
