@@ -45,7 +45,8 @@ def neighbours_cli(
 
     p = r * p_knn + (1 - r) * p, where p_knn is by the k training tokens with the nearest vectors.
     k, r and the temperature are those under which the gold tags of DEV are likeliest. If the best
-    r is 0, neighbours do not help: the pipeline is then written without them.
+    r is 0, neighbours do not help: the pipeline is then written without them. A pipeline with
+    overlaps is refused, since its tokens may have several tags.
 
     The datastore holds no words, but its vectors derive from the notes of TRAIN: keep the pipeline,
     and a wheel made of it, as you keep these.

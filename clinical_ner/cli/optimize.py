@@ -60,9 +60,9 @@ def optimize_cli(
     """Let a pipeline's encoder run on ONNX Runtime, which is faster on a CPU.
 
     The new pipeline loads with spacy.load wherever clinical-ner[onnx] is installed; it predicts and
-    cannot be trained. Nothing is written if it is worse on DEV than the bounds allow. Both are
-    measured here: scores on DEV, and speed in rounds of changing order, with the threads that
-    PyTorch uses.
+    cannot be trained. Nothing is written if it is worse on DEV than the bounds allow, with overlaps
+    over all mentions, too. Both are measured here: scores on DEV, and speed in rounds of changing
+    order, with the threads that PyTorch uses.
 
     \b
     Example:
