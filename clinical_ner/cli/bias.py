@@ -77,7 +77,7 @@ def bias_cli(
     The last line is the verdict. The exit code is 1 if a promised inverse is off: a mass ratio
     after it outside 0.8 to 1.25. Tags with under 50 training tokens are reported and marked *, but
     not judged. Writes bias.json, bias.csv, bias.png and bias.svg into the folder. One loss takes
-    about a minute on one CPU core.
+    one to two minutes on one CPU core.
 
     \b
     Example:
