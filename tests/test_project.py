@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import spacy
 import spacy.cli
 import srsly
 from typer.testing import CliRunner
 
 from .conftest import CORPUS, NO_INDEX, ROOT
 
-STEPS = ["convert", "split", "train", "calibrate", "evaluate", "package"]
+STEPS = ["convert", "split", "train", "neighbours", "calibrate", "evaluate", "package"]
 PROJECT: dict[str, Any] = srsly.read_yaml(ROOT / "project.yml")
 COMMANDS: dict[str, dict[str, Any]] = {command["name"]: command for command in PROJECT["commands"]}
 #: What the library's wheel is made of beside the modules, and what the model's is made of.
@@ -125,8 +126,18 @@ def test_only_what_changed_runs_again(
     # What would run: with another seed the training, and after it all that reads its model.
     other_seed = (*version, "--vars.seed", "1", "--dry")
     assert run_all(*other_seed) == (["train"], [*STEPS[:2], *STEPS[3:]])
-    for changed in ("training/model-best", "training/model-final", "metrics/test.json"):
+    models = [f"training/model-{name}" for name in ("best", "neighbours", "final")]
+    for changed in (*models, "metrics/test.json"):
         path = project / changed
         path = path / "meta.json" if path.is_dir() else path
         path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     assert run_all(*other_seed) == (STEPS[2:], STEPS[:2])
+
+
+@pytest.mark.slow
+def test_the_paper_ends_with_a_calibrated_model_that_has_neighbours(
+    tmp_path: Path, run_all: Callable[..., tuple[list[str], list[str]]]
+) -> None:
+    assert run_all("--vars.config", "paper", "--vars.epochs", "1") == (STEPS, [])
+    component = spacy.load(tmp_path / "project" / "training" / "model-final").get_pipe("ner")
+    assert component.neighbours is not None and component.calibration is not None

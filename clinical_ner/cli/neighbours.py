@@ -38,6 +38,11 @@ def neighbours_cli(
         1.0, help="Vectors of O to keep at most, per vector of an entity token."
     ),
     seed: int = typer.Option(0, min=0, help="Seed of the choice among those of O."),
+    if_asked: bool = typer.Option(
+        False,
+        "--if-asked",
+        help="Write MODEL as it is, unless its recipe asks for neighbours ([neighbours] add).",
+    ),
     gpu_id: GpuId = -1,
     as_json: AsJson = False,
 ) -> None:
@@ -66,6 +71,7 @@ def neighbours_cli(
         max_k=max_k,
         outside_ratio=outside_ratio,
         seed=seed,
+        if_asked=if_asked,
         gpu_id=gpu_id,
         track=track,
     )
@@ -73,6 +79,11 @@ def neighbours_cli(
 
 
 def _content(report: Mapping[str, Any]) -> Iterator[Table | str]:
+    if report["neighbours_help"] is None:
+        yield (
+            f"The recipe of MODEL does not ask for neighbours. Written as it is: {report['output']}"
+        )
+        return
     vectors = report["entity_vectors"] + report["outside_vectors"]
     yield (
         f"Datastore: {vectors} vectors, {report['entity_vectors']} of entity tokens and "

@@ -20,6 +20,7 @@ from ..pipeline.loading import load_to_fit, write_pipeline
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring.evaluation import evaluation_scores
 from ..tags.scheme import OUTSIDE
+from ..training.recipes import asks_for_neighbours
 from ..types import Track, untracked
 from .fit_neighbours import NeighboursFit, fit_neighbours
 from .labelled_tokens import LabelledTokens, labelled_tokens
@@ -37,6 +38,7 @@ def add_neighbours(
     max_k: int = 64,
     outside_ratio: float = 1.0,
     seed: int = 0,
+    if_asked: bool = False,
     gpu_id: int = -1,
     track: Track = untracked,
 ) -> dict[str, Any]:
@@ -54,15 +56,17 @@ def add_neighbours(
         max_k: the largest number of neighbours to try.
         outside_ratio: see ``Datastore.build``.
         seed: of the random choices.
+        if_asked: write the pipeline as it is, unless its recipe asks for neighbours.
         gpu_id: the GPU to use, -1 for the CPU; the search is always on the CPU.
         track: shows progress.
         outside_ratio, seed: see ``Datastore.build``.
 
     Returns:
-        Whether ``neighbours_help``, and ``calibration_dropped``; the number of vectors by kind,
-        and their size; the settings; the scores on ``dev`` and the speed ``before`` and
-        ``after``, the latter None if they do not help. A likelihood is None where a gold tag has
-        probability 0. The fit has seen ``dev``, so the gain there is optimistic.
+        Whether ``neighbours_help``, None for a pipeline that is written as it is. Then
+        ``calibration_dropped``; the number of vectors by kind, and their size; the settings; the
+        scores on ``dev`` and the speed ``before`` and ``after``, the latter None if they do not
+        help. A likelihood is None where a gold tag has probability 0. The fit has seen ``dev``, so
+        the gain there is optimistic.
 
     Raises:
         ClinicalNerError: an input is missing or not what it should be, the two corpora are the
@@ -79,6 +83,9 @@ def add_neighbours(
     if train.exists() and dev.exists() and train.samefile(dev):
         raise same
     nlp, name, component = load_to_fit(model, output, inputs=[train, dev], gpu_id=gpu_id)
+    if if_asked and not asks_for_neighbours(nlp.config):
+        write_pipeline(nlp, output, scores={})
+        return {"neighbours_help": None, "model": str(model), "output": str(output)}
     if component.overlaps:
         raise one_tag_per_token(name)
     was_calibrated = component.calibration is not None

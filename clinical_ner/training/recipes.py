@@ -80,7 +80,8 @@ def read_recipes(names: list[str], base: Path = BASE) -> list[Recipe]:
     """Read the recipes of a comparison.
 
     Args:
-        names: As in `read_recipe`, with or without the suffix ``+neighbours``.
+        names: As in `read_recipe`, with or without the suffix ``+neighbours``, which recipes that
+            ask for neighbours get.
         base: The complete config that overlays are merged over.
 
     Raises:
@@ -89,7 +90,7 @@ def read_recipes(names: list[str], base: Path = BASE) -> list[Recipe]:
     recipes: dict[str, Recipe] = {}
     for name in names:
         recipe = read_recipe(name.removesuffix(NEIGHBOURS), base)
-        if name.endswith(NEIGHBOURS):
+        if name.endswith(NEIGHBOURS) or asks_for_neighbours(recipe.config):
             recipe = replace(recipe, name=recipe.name + NEIGHBOURS, neighbours=True)
         if recipe.name in recipes:
             raise ConfigError(
@@ -98,6 +99,20 @@ def read_recipes(names: list[str], base: Path = BASE) -> list[Recipe]:
             )
         recipes[recipe.name] = recipe
     return list(recipes.values())
+
+
+def asks_for_neighbours(config: Mapping[str, Any]) -> bool:
+    """Whether a recipe, or a pipeline made of it, says that neighbours are to be added.
+
+    Raises:
+        ConfigError: its answer is neither true nor false.
+    """
+    asked = config.get("neighbours", {}).get("add", False)
+    if not isinstance(asked, bool):
+        raise ConfigError(
+            "neighbours.add of the recipe is neither true nor false: set one of them."
+        )
+    return asked
 
 
 def list_recipes(folder: Path = BASE.parent) -> dict[str, str]:

@@ -318,6 +318,22 @@ def test_a_document_beyond_the_limit(
         add_neighbours(str(inputs / "model"), inputs / "train.spacy", inputs / "dev.spacy", output)
 
 
+def test_only_if_the_recipe_asks(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, dev = inputs / "train.spacy", inputs / "dev.spacy"
+    for asked in (False, True):
+        nlp = spacy.load(inputs / "model")
+        nlp.config["neighbours"] = {"add": asked}
+        model, out = save(nlp, tmp_path / f"{asked}"), tmp_path / f"out-{asked}"
+        assert run("neighbours", model, train, dev, out, "--max-k", 16, "--if-asked") == 0
+        written = spacy.load(out)
+        assert (written.get_pipe("finder").neighbours is not None) == asked
+        assert ("does not ask for neighbours" in capsys.readouterr().out) != asked
+        if not asked:
+            assert written.to_bytes() == nlp.to_bytes()
+
+
 def save(nlp: Language, folder: Path) -> Path:
     nlp.to_disk(folder)
     return folder
