@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import spacy
 import spacy.cli
 import srsly
 from typer.testing import CliRunner
@@ -132,12 +131,3 @@ def test_only_what_changed_runs_again(
         path = path / "meta.json" if path.is_dir() else path
         path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     assert run_all(*other_seed) == (STEPS[2:], STEPS[:2])
-
-
-@pytest.mark.slow
-def test_the_paper_ends_with_a_calibrated_model_that_has_neighbours(
-    tmp_path: Path, run_all: Callable[..., tuple[list[str], list[str]]]
-) -> None:
-    assert run_all("--vars.config", "paper", "--vars.epochs", "1") == (STEPS, [])
-    component = spacy.load(tmp_path / "project" / "training" / "model-final").get_pipe("ner")
-    assert component.neighbours is not None and component.calibration is not None

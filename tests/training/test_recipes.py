@@ -3,12 +3,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import spacy
 from confection import Config
 
 from clinical_ner.errors import ClinicalNerError
-from clinical_ner.training.recipes import Recipe, list_recipes, read_recipe, read_recipes
+from clinical_ner.training.recipes import (
+    Recipe,
+    asks_for_neighbours,
+    list_recipes,
+    read_recipe,
+    read_recipes,
+)
+from clinical_ner.training.train import initialize, training_settings
 
 from ..conftest import ROOT
+from ..model.tiny_encoder import write_encoder
 
 MINILM = ROOT / "configs" / "minilm.cfg"
 PLAIN = '[components.ner.loss]\n@losses = "clinical_ner.WeightedCrossEntropy.v1"\n'
@@ -71,6 +80,16 @@ def test_the_suffix_asks_for_neighbours(base: Path) -> None:
     assert (plain.name, plain.neighbours) == ("own", False)
     assert (mixed.name, mixed.neighbours) == ("own+neighbours", True)
     assert plain.config == mixed.config
+
+
+def test_a_recipe_can_ask_for_neighbours(base: Path) -> None:
+    (base.parent / "recipes" / "own.cfg").write_text("[neighbours]\nadd = true\n")
+    recipe = read_recipes(["own"], base)[0]
+    assert (recipe.name, recipe.neighbours) == ("own+neighbours", True)
+    assert not asks_for_neighbours(read_recipe("base", base).config)
+    assert not asks_for_neighbours({})
+    with pytest.raises(ClinicalNerError, match="neither true nor false"):
+        asks_for_neighbours({"neighbours": {"add": "yes"}})
 
 
 @pytest.mark.parametrize(
@@ -182,33 +201,46 @@ def test_recipes_are_listed_with_the_comment_they_begin_with(base: Path) -> None
     assert list(list_recipes(base.parent)) == ["base", "own"]
 
 
-def test_paper_is_the_recipe_of_the_paper() -> None:
-    config = read_recipe("paper", MINILM).config
+def test_paper_is_the_recipe_of_the_paper_on_the_embedded_encoder() -> None:
+    recipe = read_recipe("paper", MINILM)
+    config = recipe.config.interpolate()
+    base = Config().from_disk(MINILM)
+    assert config["components"]["transformer"] == base["components"]["transformer"]
+    loss = config["components"]["ner"]["loss"]
+    assert loss["@losses"] == "clinical_ner.BinaryTokenLabels.v2"
+    assert (loss["problems"], loss["weights"]) == ("batch", "paper")
+    batcher = config["training"]["batcher"]
+    assert batcher["@batchers"] == "clinical_ner.batch_by_entity.v1"
+    assert loss["tokens_per_batch"] == batcher["size"]
+    # The schedules count the steps of the batcher that trains.
+    training = config["training"]
+    for block in (
+        training["eval_frequency"],
+        training["patience"],
+        training["optimizer"]["learn_rate"],
+    ):
+        assert block["batcher"] == batcher
+    assert asks_for_neighbours(recipe.config)
+
+
+def test_biobert_changes_the_encoder_and_how_long_and_fast_it_learns() -> None:
     expected = Config().from_disk(MINILM, interpolate=False)
-    batcher = "${training.batcher}"
-    training = expected["training"]
-    expected["variables"] |= {"encoder": "dmis-lab/biobert-base-cased-v1.1", "learn_rate": 0.00005}
+    expected["variables"] |= {
+        "encoder": "dmis-lab/biobert-base-cased-v1.1",
+        "epochs": 20,
+        "learn_rate": 0.00005,
+    }
     expected["components"]["ner"]["learn_rate_factor"] = 10.0
-    biobert = read_recipe("biobert", MINILM).config
-    assert biobert == expected
-    expected["components"]["ner"]["loss"] = {
-        "@losses": "clinical_ner.BinaryTokenLabels.v2",
-        "weights": "paper",
-        "problems": "batch",
-        "reduction": "tokens",
-        "tokens_per_batch": "${variables.words_per_batch}",
-    }
-    training["batcher"] = {
-        "@batchers": "clinical_ner.batch_by_entity.v1",
-        "size": "${variables.words_per_batch}",
-        "tolerance": 0.2,
-        "rates": "sqrt",
-        "seed": "${system.seed}",
-    }
-    for block in (training["eval_frequency"], training["patience"]):
-        block["batcher"] = batcher
-    training["optimizer"]["learn_rate"]["batcher"] = batcher
-    assert config == expected
+    assert read_recipe("biobert", MINILM).config == expected
+
+
+def test_paper_is_a_valid_config(tmp_path: Path, corpus_file: Path) -> None:
+    encoder = str(write_encoder(tmp_path / "encoder", places=128))
+    settings = training_settings(corpus_file, corpus_file, encoder=encoder)
+    nlp = initialize(read_recipe("paper", MINILM), settings)
+    nlp.to_disk(tmp_path / "model")
+    # The step after training reads it in the model.
+    assert asks_for_neighbours(spacy.load(tmp_path / "model").config)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "recipes").glob("*.cfg")), ids=str)
