@@ -30,8 +30,8 @@ class NeighboursFit:
             gold tag has probability 0.
         nll_after: the same with the neighbours; nowhere larger.
         tokens: number of tokens that the means are over.
-        unseen: tokens left out, since their tag is not in the datastore and the model gives it
-            probability 0, so that no setting could help.
+        unseen: tokens left out, since the model gives their tag probability 0 and none of their
+            nearest neighbours has it, so that no setting could help.
     """
 
     neighbours: Neighbours
@@ -68,8 +68,8 @@ def fit_neighbours(
         max_k: the largest k to try.
 
     Raises:
-        ClinicalNerError: max_k is larger than the datastore, or no token has a tag that model or
-            datastore know.
+        ClinicalNerError: max_k is larger than the datastore, or no token has a tag that the model
+            or its nearest neighbours know.
     """
     if max_k > len(datastore):
         raise InputError(
@@ -77,16 +77,17 @@ def fit_neighbours(
             "ask for fewer (--max-k), or give more training documents."
         )
     log_gold = np.asarray(log_probs, dtype=np.float64)[np.arange(len(gold)), gold]
-    known = np.isin(gold, datastore.tags) | np.isfinite(log_gold)
-    gold, log_gold, vectors = gold[known], log_gold[known], vectors[known]
-    if len(gold) == 0:
-        raise InputError(
-            "No held-out token has a tag that the model or the datastore knows, so k, r and T "
-            "cannot be fitted. Name documents annotated with the labels of the model."
-        )
     squared, rows = datastore.search(vectors, max_k)
-    votes = datastore.votes[rows]
     hits = datastore.tags[rows] == gold[:, None]
+    # Of the others every setting has an infinite likelihood, which would hide what it gains.
+    known = np.isfinite(log_gold) | hits.any(axis=1)
+    if not known.any():
+        raise InputError(
+            "No held-out token has a tag that the model or its nearest neighbours know, so k, r "
+            "and T cannot be fitted. Name documents annotated with the labels of the model."
+        )
+    log_gold, squared, rows, hits = log_gold[known], squared[known], rows[known], hits[known]
+    votes = datastore.votes[rows]
     scale = _scale(squared)
     ks = k_grid(max_k)
     nll_before = -float(log_gold.mean())
@@ -107,7 +108,7 @@ def fit_neighbours(
         neighbours=best[1],
         nll_before=nll_before,
         nll_after=best[0],
-        tokens=len(gold),
+        tokens=int(known.sum()),
         unseen=int((~known).sum()),
     )
 

@@ -114,3 +114,16 @@ def test_k_larger_than_the_datastore_is_an_error() -> None:
 )
 def test_doubles_up_to_the_largest_k_are_tried(largest: int, tried: list[int]) -> None:
     assert k_grid(largest) == tried
+
+
+def test_a_token_that_no_neighbour_reaches_does_not_hide_what_the_others_gain() -> None:
+    """The model knows neither tag 1 nor tag 2; the datastore knows 2 only far from that token."""
+    vectors = np.r_[np.zeros(8), np.full(8, 100.0)][:, None]
+    datastore = Datastore(vectors, np.r_[[1] * 8, [2] * 8], n_tags=3)
+    log_probs = constant([1.0, 1.0, 1.0], 3)
+    log_probs[:, 1:] = -np.inf
+    gold = np.array([1, 1, 2])
+    fit = fit_neighbours(datastore, log_probs, np.zeros((3, 1)), gold, max_k=8)
+    assert (fit.tokens, fit.unseen) == (2, 1)
+    assert fit.neighbours.mixing == max(MIXING)
+    assert fit.nll_after == pytest.approx(-math.log(max(MIXING)))
