@@ -56,8 +56,9 @@ class Decision:
 def flat_choice(spans: Sequence[EntityOffsets], scores: Sequence[float]) -> list[bool]:
     """Which of spans that may overlap are made flat entities, as in ``doc.ents``.
 
-    The most probable first (ties: the earlier start, then the longer span, then the label), each
-    unless it shares a token with one chosen before.
+    The longest first (ties: the more probable, then the earlier start, then the label), each unless
+    it shares a token with one chosen before: the choice by which ``convert`` and spaCy's
+    ``filter_spans`` make flat gold.
 
     Args:
         spans: in any order.
@@ -68,7 +69,7 @@ def flat_choice(spans: Sequence[EntityOffsets], scores: Sequence[float]) -> list
     """
     order = sorted(
         range(len(spans)),
-        key=lambda i: (-scores[i], spans[i][0], -spans[i][1], spans[i][2]),
+        key=lambda i: (spans[i][0] - spans[i][1], -scores[i], spans[i][0], spans[i][2]),
     )
     chosen = [False] * len(spans)
     taken = bytearray(max((end for _, end, _ in spans), default=0))

@@ -128,7 +128,7 @@ def _all_mentions(scores: dict[str, Any]) -> str:
     return f"""
 
 These scores are of `doc.ents`. Mentions of different types may overlap: `doc.spans` holds all that
-are found, `doc.ents` the most probable ones that do not overlap. Strict scores over all mentions:
+are found, `doc.ents` the longest ones that do not overlap. Strict scores over all mentions:
 micro-F {_number(scores["spans_f"])}, macro-F {_number(scores["spans_macro_f"])} over
 {scores["spans_macro_types"]} types. {beyond} mentions are beyond flat entities{recall}. The table
 is over all mentions."""

@@ -49,7 +49,7 @@ class Annotator:
         Args:
             doc: the document.
             decoded: the entities, in the order of the text, and their probabilities. The group
-                holds all of them; of those that overlap, ``doc.ents`` gets the most probable.
+                holds all of them; of those that overlap, ``doc.ents`` gets the longest.
         """
         earlier = self._forget(doc)
         others = [

@@ -194,7 +194,7 @@ class ClinicalNer(TrainablePipe):
             loss: the training loss and its inverse, which gives the probability.
             overlaps: whether mentions of different types may share tokens. They are learned from
                 ``doc.spans["gold_all"]``, not from ``doc.ents``, and all that are found are in the
-                group; ``doc.ents`` has the most probable ones that do not overlap. It needs the
+                group; ``doc.ents`` has the longest of them that do not overlap. It needs the
                 loss BinaryTokenLabels with problems = "all", and cannot be changed after training.
             learn_rate_factor: the head learns at this multiple (> 0) of the optimizer's rate.
             prior_strength: s in [0, 1]; 1 decodes the empirical probability, 0 treats all tags

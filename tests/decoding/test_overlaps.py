@@ -200,7 +200,7 @@ def test_another_prior_strength_keeps_that_entities_may_overlap() -> None:
 def quadratic_choice(spans: list[EntityOffsets], scores: list[float]) -> list[bool]:
     order = sorted(
         range(len(spans)),
-        key=lambda i: (-scores[i], spans[i][0], spans[i][0] - spans[i][1], spans[i][2]),
+        key=lambda i: (-len(range(*spans[i][:2])), -scores[i], spans[i][0], spans[i][2]),
     )
     chosen: list[int] = []
     for i in order:
@@ -216,7 +216,7 @@ SCORES = st.sampled_from([0.1, 0.5, 0.9])
 
 
 @given(st.lists(st.tuples(SPANS, SCORES), max_size=20))
-def test_the_flat_choice_is_the_most_probable_first(scored: list) -> None:
+def test_the_flat_choice_is_the_longest_first(scored: list) -> None:
     spans = [(start, start + length, label) for (start, length, label), _ in scored]
     scores = [score for _, score in scored]
     assert flat_choice(spans, scores) == quadratic_choice(spans, scores)
@@ -225,5 +225,6 @@ def test_the_flat_choice_is_the_most_probable_first(scored: list) -> None:
 def test_the_flat_choice_between_equals() -> None:
     spans = [(1, 3, "a"), (0, 2, "a"), (4, 5, "a"), (4, 6, "b"), (4, 6, "a"), (6, 7, "b")]
     assert flat_choice(spans, [0.5] * 6) == [False, True, False, False, True, True]
-    assert flat_choice([(0, 2, "a"), (1, 2, "a")], [0.4, 0.5]) == [False, True]
+    assert flat_choice([(0, 2, "a"), (1, 2, "b")], [0.4, 0.5]) == [True, False]
+    assert flat_choice([(0, 2, "a"), (1, 3, "b")], [0.4, 0.5]) == [False, True]
     assert flat_choice([], []) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import spacy
 from spacy.tokens import Doc, Span
+from spacy.util import filter_spans
 from spacy.vocab import Vocab
 
 from clinical_ner.data.convert import convert
@@ -71,11 +72,9 @@ def test_every_type_is_found_which_flat_training_cannot(corpus: Path) -> None:
     scores = f_by_type(found)
     assert set(scores) == {*NESTED, *OUTER}
     assert min(scores.values()) > 0.8
-    for doc, _, spans in found:
-        # Entities are those of the spans found that have room.
-        assert {(ent.start, ent.end, ent.label_) for ent in doc.ents} <= {
-            (span.start, span.end, span.label_) for span in spans
-        }
+    # Entities are the longest spans found, as in gold: the outer mentions, but for ties.
+    entities = f_by_type([(doc, filter_spans(gold), list(doc.ents)) for doc, gold, _ in found])
+    assert all(entities[label] > 0.8 for label in OUTER)
     flat = f_by_type(spans_found(corpus, "plain"))
     assert all(flat[label] == 0 for label in NESTED)
     assert all(flat[label] > 0.8 for label in OUTER)
