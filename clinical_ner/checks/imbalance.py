@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..data.flattening import joined
 from ..data.mentions import AnnotatedText
 from .corpus import Part, all_documents, learned, tokens
 from .findings import Finding, Place, found
+from .labels import LabelCounts
 
 OUTSIDE = "O"
 #: Mentions below which a type is hardly learned.
 FEW = 20
 #: Share of the mentions below which a type is rare.
 RARE = 0.01
+#: Share of the mentions from which on those that flat entities cannot hold choose the recipe.
+LOST = 0.1
 #: From this ratio of the commonest to the rarest type on, types are called imbalanced.
 RATIO = 10.0
 
@@ -87,10 +90,24 @@ def find_few(imbalance: Imbalance) -> list[Finding]:
     return found({"C080": places}, of=imbalance.types, details={"C080": f"under {FEW}"})
 
 
-def recommendation(imbalance: Imbalance) -> list[str]:
-    """Say which recipe the figures choose; only what this project has measured is claimed."""
+def recommendation(imbalance: Imbalance, labels: Mapping[str, LabelCounts]) -> list[str]:
+    """Say which recipe the figures choose; only what this project has measured is claimed.
+
+    Args:
+        imbalance: of the types.
+        labels: as ``count_labels`` counts them.
+    """
     if imbalance.ratio is None:
         return ["No recipe: there is no mention to learn from."]
+    flat = sum(counts.flat for counts in labels.values())
+    overlapping = sum(counts.overlapping for counts in labels.values())
+    if flat < (1 - LOST) * overlapping:
+        total = sum(counts.mentions for counts in labels.values())
+        return [
+            "Start with the recipe overlaps: it learns mentions that share tokens with those of "
+            f"other types, {overlapping} of {total}, and flat entities hold {flat} (rare_types.md "
+            "in the documentation, Mentions that overlap)."
+        ]
     if imbalance.ratio < RATIO:
         return [
             "Types are about equally common. No recipe was measured on such a corpus: the default "

@@ -82,7 +82,7 @@ def check_parts(
         parts={part.name: count_part(part) for part in parts},
         labels=labels,
         imbalance=imbalance,
-        recommendation=recommendation(imbalance),
+        recommendation=recommendation(imbalance, labels),
         findings=findings,
     )
 

@@ -106,7 +106,8 @@ def overlapping_gold(doc: Doc) -> list[Span]:
     start, then end.
 
     Raises:
-        ClinicalNerError: the document has no ``doc.spans["gold_all"]``, and is not empty.
+        ClinicalNerError: the document is not empty, and has no ``doc.spans["gold_all"]``, or one
+            that its entities contradict: they were changed since, or never set.
     """
     if len(doc) == 0:
         return []
@@ -115,6 +116,18 @@ def overlapping_gold(doc: Doc) -> list[Span]:
             f"Document {document_id(doc)} has no doc.spans['{GOLD_ALL}'], which "
             "holds the mentions that overlap. Write the corpus again with clinical-ner convert, or "
             "set overlaps = false."
+        )
+    if not has_gold(doc):
+        raise InputError(
+            f"Document {document_id(doc)}: its entities were changed after its conversion, and "
+            f"doc.spans['{GOLD_ALL}'] is that of before. Set this to a list of all its mentions "
+            "too, or convert the document again from where it was annotated."
+        )
+    if doc.spans[GOLD_ALL] and not doc.has_annotation("ENT_IOB"):
+        raise InputError(
+            f"Document {document_id(doc)}: has mentions in doc.spans['{GOLD_ALL}'], but its "
+            "entities are unknown, so that nothing would be learned from it or scored. Set "
+            f"doc.ents too, for instance to spacy.util.filter_spans(doc.spans['{GOLD_ALL}'])."
         )
     rules = FlatRules(**doc.spans[GOLD_ALL].attrs.get("rules", {}))
     text, document = doc.text, document_id(doc)

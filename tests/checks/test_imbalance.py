@@ -6,6 +6,7 @@ from scipy.stats import entropy
 
 from clinical_ner.checks.corpus import Part
 from clinical_ner.checks.imbalance import find_few, measure_imbalance, recommendation
+from clinical_ner.checks.labels import count_labels
 
 from .examples import counts, document, notes, part
 
@@ -51,13 +52,29 @@ def test_only_train_is_measured_where_there_is_one() -> None:
     assert imbalance.effective_types == pytest.approx(1)
 
 
+def recommended(of: Part) -> list[str]:
+    return recommendation(measure_imbalance([of]), count_labels([of]))
+
+
 def test_a_recipe_is_named_where_types_are_imbalanced_as_in_what_was_measured() -> None:
-    assert "minilm.cfg" in recommendation(measure_imbalance([corpus(A=50, B=5)]))[0]
-    [even] = recommendation(measure_imbalance([corpus(A=49, B=5)]))
+    assert "minilm.cfg" in recommended(corpus(A=50, B=5))[0]
+    [even] = recommended(corpus(A=49, B=5))
     assert "No recipe was measured" in even
 
 
+@pytest.mark.parametrize(("nested", "chosen"), [(1, False), (2, True)])
+def test_the_recipe_overlaps_is_named_where_flat_entities_lose_a_tenth(
+    nested: int, chosen: bool
+) -> None:
+    outer = [(10 * at, 10 * at + 9, "Outer") for at in range(10)]
+    inner = [(start, start + 4, "Inner") for start, *_ in outer[:nested]]
+    lines = recommended(part("train", document("a", "four more " * 10, *outer, *inner)))
+    assert lines[0].startswith("Start with the recipe overlaps") == chosen
+    assert ("12 of 12, and flat entities hold 10" in lines[0]) == chosen
+
+
 def test_without_mentions_there_is_no_advice() -> None:
-    imbalance = measure_imbalance([part("x", document("a", ""))])
+    empty = part("x", document("a", ""))
+    imbalance = measure_imbalance([empty])
     assert (imbalance.ratio, imbalance.effective_types, imbalance.token_shares) == (None, 0, {})
-    assert "no mention" in recommendation(imbalance)[0]
+    assert "no mention" in recommended(empty)[0]

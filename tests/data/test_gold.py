@@ -277,15 +277,29 @@ class TestOverlappingGold:
         doc = stored(self.convert(self.AGE, cut, misaligned="drop"), tmp_path)
         assert [span.label_ for span in overlapping_gold(doc)] == ["Age"]
 
-    def test_entities_that_were_changed_are_what_is_learned(self, tmp_path: Path) -> None:
+    def test_entities_that_were_changed_need_all_mentions_again(self, tmp_path: Path) -> None:
         doc = stored(self.convert(self.SUBJECT, self.AGE, self.RACE), tmp_path)
         doc.ents = [Span(doc, 0, 2, "Subject")]
-        assert tuples(overlapping_gold(stored(doc, tmp_path))) == [(0, 2, "Subject")]
+        doc = stored(doc, tmp_path)
+        with pytest.raises(ClinicalNerError, match="Document n: its entities were changed"):
+            overlapping_gold(doc)
+        spans = [Span(doc, 0, 2, "Subject"), Span(doc, 1, 2, "Age")]
+        doc.spans[GOLD_ALL] = spans
+        assert tuples(overlapping_gold(stored(doc, tmp_path))) == tuples(spans)
+
+    def test_mentions_where_entities_are_unknown_are_one_line(self, tmp_path: Path) -> None:
+        doc = _doc()
+        doc.spans[GOLD_ALL] = [Span(doc, 0, 4, "Body")]
+        with pytest.raises(ClinicalNerError, match="of 4 tokens: .* but its entities are unknown"):
+            overlapping_gold(stored(doc, tmp_path))
+        doc.spans[GOLD_ALL] = []
+        assert overlapping_gold(stored(doc, tmp_path)) == []
 
     def test_a_group_made_elsewhere_needs_no_attributes(self, tmp_path: Path) -> None:
         doc = _doc()
         spans = [Span(doc, 0, 4, "Body"), Span(doc, 2, 4, "Part"), Span(doc, 3, 4, "Body")]
         doc.spans[GOLD_ALL] = spans
+        doc.set_ents(spans[:1])
         assert tuples(overlapping_gold(stored(doc, tmp_path))) == tuples(spans[:2])
 
     def test_a_document_without_the_group_is_one_line(self) -> None:

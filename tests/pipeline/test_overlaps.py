@@ -427,6 +427,22 @@ def test_gold_needs_all_mentions() -> None:
         train(nlp, steps=0).update(examples)
 
 
+def test_entities_that_contradict_the_mentions_are_an_error(nlp: Language) -> None:
+    changed = make_gold(nlp, *CORPUS[0])
+    changed.ents = changed.ents[:1]
+    example = Example(nlp.make_doc(changed.text), changed)
+    for use in (nlp.update, nlp.evaluate):
+        with pytest.raises(InputError, match="of 7 tokens: its entities were changed"):
+            use([example])
+    # Without entities each token would be masked, and nothing learned.
+    mentions = {"spans": {GOLD_ALL: [(0, 5, "Sign")]}}
+    with pytest.raises(InputError, match="of 2 tokens: .* but its entities are unknown"):
+        nlp.update([Example.from_dict(nlp.make_doc("fever today"), mentions)])
+    known = Example.from_dict(nlp.make_doc("fever today"), {**mentions, "entities": []})
+    index = 2 * LABELS.index("Sign") + 1
+    assert recognizer(nlp).gold_ids(known)[:, LABELS.index("Sign")].tolist() == [index, 0]
+
+
 def test_a_label_that_was_not_initialized_is_an_error(nlp: Language) -> None:
     gold = make_gold(nlp, "took aspirin", [("aspirin", "Drug")])
     with pytest.raises(ClinicalNerError, match="Label 'Drug'.*is not among the labels"):
