@@ -81,6 +81,13 @@ def test_markdown_is_a_table_that_marks_single_seeds(comparison: dict[str, Any])
     assert any("one seed" in line for line in lines)
 
 
+def test_it_says_that_entities_are_scored_and_where_all_mentions_are(
+    comparison: dict[str, Any],
+) -> None:
+    assert "of doc.ents against flat entities" in markdown(comparison)
+    assert "all mentions (spans_f) are in NAME-seedS/metrics.json" in markdown(comparison)
+
+
 def test_no_word_of_single_seeds_where_there_is_none(comparison: dict[str, Any]) -> None:
     for of in comparison["rows"]:
         of["seeds"] = [0, 1]

@@ -25,6 +25,8 @@ def notes(comparison: Mapping[str, Any]) -> list[str]:
         f"{comparison['documents']} documents of {comparison['scored_on']}; F, accuracy and ECE in "
         "percent. Below each score: its range over seeds, its difference from the first recipe, "
         "and that difference's 95 % interval on the same resamples of the documents.",
+        "F and accuracy are those of doc.ents against flat entities. Of a recipe with overlaps, "
+        "the scores of all mentions (spans_f) are in NAME-seedS/metrics.json.",
         f"macro-F rare: the {types} types with under {mentions} training mentions. rarest mass: "
         "probability given to the rarest third of the types over their share in gold (calibration "
         "in the large).",
