@@ -13,6 +13,7 @@ from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, write_docbin
+from clinical_ner.data.gold import GOLD_ALL
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.evaluation.evaluate import evaluate
 from clinical_ner.research.compare.compare import compare
@@ -39,6 +40,7 @@ def write_notes(path: Path, numbers: range) -> None:
         doc = Doc(vocab, words=["Patient", str(number), *words])
         spans = [Span(doc, start + 2, end + 2, label) for start, end, label in ents]
         doc.set_ents(spans, default="outside")
+        doc.spans[GOLD_ALL] = spans
         doc.user_data[DOCUMENT_ID] = f"note-{number}"
         docs.append(doc)
     write_docbin(docs, path)
