@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import spacy
@@ -18,11 +19,15 @@ TEXT = "has back pain and took aspirin today"
 LONG = "Patient has back pain and fever and back pain and nausea"
 
 
-def trained(name: str, label: str, words: list[str], others: list[str]) -> Language:
-    """A pipeline with a component that finds the words, and not the others."""
+def trained(name: str, label: str, words: list[str], others: list[str], *further: str) -> Language:
+    """A pipeline with a component that finds the words, and not the others.
+
+    further: names of components behind it that learn the same.
+    """
     spacy.util.fix_random_seed(0)
     nlp = spacy.blank("en")
-    nlp.add_pipe("clinical_ner", name=name)
+    for component in (name, *further):
+        nlp.add_pipe("clinical_ner", name=component)
     examples = []
     for word in words + others:
         for template in TEMPLATES:
@@ -73,6 +78,26 @@ class TestTwoComponents:
             assert found(drugs.get_pipe(name)(doc)) == expected
             assert sorted(doc.spans) == ["ner", "sign_ner"]
         assert [found(of) for of in drugs.pipe([TEXT, TEXT])] == [expected] * 2
+
+    def test_saved_and_loaded(self, signs: Language, drugs: Language, tmp_path: Path) -> None:
+        # Case A46 of the reports.
+        drugs.add_pipe("sign_ner", source=signs)
+        drugs.to_disk(tmp_path)
+        for nlp in (drugs, spacy.load(tmp_path)):
+            doc = nlp("has fever and took aspirin today")
+            assert [of[:2] for of in found(doc)] == [("fever", "Sign"), ("aspirin", "Drug")]
+
+    def test_trained_in_one_pipeline(self) -> None:
+        nlp = trained("first", "Sign", SIGNS, DRUGS, "second")
+        first, second = (nlp.get_pipe(name) for name in ("first", "second"))
+        doc = nlp(TEXT)
+        assert [of[:2] for of in found(doc)] == [("back pain", "Sign")]
+        groups = [doc.spans[key] for key in ("ner", "second")]
+        assert [[span.text for span in group] for group in groups] == [["back pain"]] * 2
+        # The second one's has no room among the entities.
+        alone = [component(nlp.make_doc(TEXT)).ents[0] for component in (first, second)]
+        assert doc.ents[0]._.probability == alone[0]._.probability
+        assert [group.attrs["scores"] for group in groups] == [[ent._.probability] for ent in alone]
 
     def test_on_a_document_of_another_pipeline(self, signs: Language, drugs: Language) -> None:
         expected = self.expected(signs, drugs)
@@ -256,6 +281,17 @@ class TestBlockedTokens:
         assert doc.ents == ()
         assert [t.i for t in doc if t.ent_iob_ == "B" and not t.ent_type] == list(range(*blocked))
         assert signs(doc).ents == ()
+
+    def test_a_component_before_it_blocks_them(self, drugs: Language) -> None:
+        # Case A48 of the reports.
+        @spacy.Language.component("test_block_second")
+        def block_second(doc: Doc) -> Doc:
+            doc.set_ents([], blocked=[doc[1:2]], default="missing")
+            return doc
+
+        assert [ent.text for ent in drugs("took aspirin today").ents] == ["aspirin"]
+        drugs.add_pipe("test_block_second", first=True)
+        assert drugs("took aspirin today").ents == ()
 
     def test_others_are_found(self, signs: Language) -> None:
         doc = signs.make_doc(LONG)

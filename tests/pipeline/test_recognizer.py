@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from thinc.api import Model, Optimizer, fix_random_seed
 from clinical_ner.data.convert import convert
 from clinical_ner.data.formats.docbin import read_docbin
 from clinical_ner.errors import ClinicalNerError
+from clinical_ner.pipeline.recognizer import ClinicalNer, make_clinical_ner
 
 from .examples import GOLD, KINDS, LABELS, TRAIN, make_examples, make_nlp, offsets, predicted, train
 
@@ -347,6 +349,12 @@ def test_without_examples_it_says_that_they_are_needed() -> None:
         with pytest.raises(ClinicalNerError, match="'ner' needs training examples with entities"):
             nlp.initialize(get_examples)
         assert not nlp.get_pipe("ner").is_initialized
+
+
+def test_the_factory_names_a_class_as_what_it_returns() -> None:
+    # Not in quotes: edsnlp, for one, asks whether it is a class.
+    returned = inspect.signature(make_clinical_ner).return_annotation
+    assert isinstance(returned, type) and issubclass(ClinicalNer, returned)
 
 
 def test_examples_in_which_nothing_was_annotated_hold_no_entity() -> None:

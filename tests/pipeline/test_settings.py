@@ -337,6 +337,7 @@ def test_entities_there_already_stay_and_what_overlaps_them_is_left_out(
     doc = nlp(with_entity(nlp, TRAIN[0][0], 1, 2, "Note"))
     assert offsets(doc) == [(8, 11, "Note"), *GOLD[0]]
     assert doc.ents[0].kb_id_ == "Q1"
+    assert [ent._.probability is None for ent in doc.ents] == [True, False, False]
     # The same entity is not doubled.
     doc = nlp(with_entity(nlp, TRAIN[2][0], 0, 1, "Sign"))
     assert offsets(doc) == GOLD[2]

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import spacy
 from confection import Config
+from spacy.language import Language
+from spacy.training.loggers import setup_table
 
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.training.recipes import (
@@ -199,6 +201,15 @@ def test_recipes_are_listed_with_the_comment_they_begin_with(base: Path) -> None
     read(base, "# What it does.\n\n" + PLAIN)
     assert list_recipes(base.parent)["own"] == "What it does."
     assert list(list_recipes(base.parent)) == ["base", "own"]
+
+
+@pytest.mark.parametrize("name", list_recipes(ROOT / "configs"))
+def test_no_two_columns_of_the_log_are_headed_alike(name: str) -> None:
+    of_recipe = read_recipe(name, MINILM).config["training"]["score_weights"]
+    for weights in (of_recipe, Language.get_factory_meta("clinical_ner").default_score_weights):
+        shown = [score for score, weight in weights.items() if weight is not None]
+        heads, *_ = setup_table(cols=shown, widths=[6] * len(shown))
+        assert len(set(heads)) == len(shown) > 2
 
 
 def test_paper_is_the_recipe_of_the_paper_on_the_embedded_encoder() -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import spacy
-from spacy.cli.assemble import assemble_cli
+import srsly
+from spacy.cli import app
 from spacy.cli.debug_config import debug_config
 from spacy.cli.debug_data import debug_data
+from spacy.cli.evaluate import evaluate
 from spacy.cli.find_threshold import find_threshold
 from spacy.cli.init_config import fill_config
 from spacy.cli.package import generate_readme
@@ -45,6 +47,26 @@ class TestRecipes:
             debug_data(recipe, config_overrides=paths(corpus_file), silent=False)
         assert "Pipeline can be initialized with data" in capsys.readouterr().out
 
+    @pytest.mark.slow
+    def test_debug_model(self, recipe: Path, corpus_file: Path) -> None:
+        overrides = [f"--{key}={value}" for key, value in paths(corpus_file).items()]
+        done = CliRunner().invoke(app, ["debug", "model", str(recipe), "ner", *overrides])
+        assert done.exit_code == 0, done.output
+        assert "Initialized the model with the training corpus" in done.output
+        assert "model looks good" in done.output
+
+
+def test_evaluate_draws_no_entities_and_displacy_does(corpus_file: Path, tmp_path: Path) -> None:
+    # spaCy draws those of a component whose factory is its own "ner".
+    saved = ROOT / "tests" / "fixtures" / "model-0.1"
+    (tmp_path / "html").mkdir()
+    scores = evaluate(str(saved / "model"), corpus_file, displacy_path=tmp_path / "html")
+    assert "ents_f" in scores and list((tmp_path / "html").iterdir()) == []
+    text = srsly.read_json(saved / "outputs.json")[0]["text"]
+    doc = spacy.load(saved / "model")(text)
+    drawn = spacy.displacy.render(doc, style="ent", jupyter=False)
+    assert drawn.count("<mark") == len(doc.ents) > 0
+
 
 @pytest.mark.slow
 class TestTrained:
@@ -76,8 +98,6 @@ source = "{tok2vec_model.model}"
 source = "{tok2vec_model.model}"
 """
         (tmp_path / "config.cfg").write_text(config)
-        app = spacy.cli.app
-        assert assemble_cli in [command.callback for command in app.registered_commands]
         done = CliRunner().invoke(
             app, ["assemble", str(tmp_path / "config.cfg"), str(tmp_path / "model")]
         )

@@ -65,6 +65,32 @@ def test_what_a_record_may_be(tmp_path: Path, records: list[Any]) -> None:
     assert spans(document) == [("Sign", ((0, 10),))]
 
 
+#: Case A28 of the reports: what PubTator 3 writes, with infons that are no strings.
+PUBTATOR3 = """{"PubTator3":[{"_id":"1|None","id":"1","infons":{},"passages":[
+{"infons":{"type":"title"},"offset":0,"text":"Fever in mice.","sentences":[],"annotations":[
+{"id":"2","infons":{"identifier":"D005334","type":"Disease","valid":true,"normalized":["D005334"],
+"accession":null},"text":"Fever","locations":[{"offset":0,"length":5}]}],"relations":[]},
+{"infons":{"type":"abstract"},"offset":15,"text":"No cough. ","sentences":[],"annotations":[
+{"id":"3","infons":{"type":"Disease","valid":false,"normalized_id":null},"text":"cough",
+"locations":[{"offset":18,"length":5}]}],"relations":[]}],"relations":[{"id":"R1","infons":
+{"score":"0.9","role1":{"identifier":"x"},"type":"Association"},"nodes":[{"refid":"0","role":"1,0"}]
+}],"pmid":1,"relations_display":[]}]}"""
+
+
+@pytest.mark.parametrize("id", ["1", 1, "PMC1"])
+def test_what_pubtator_3_writes(tmp_path: Path, id: Any) -> None:
+    record = json.loads(PUBTATOR3)
+    record["PubTator3"][0]["id"] = id
+    (tmp_path / "notes.json").write_text(json.dumps(record))
+
+    [document] = read_texts(tmp_path / "notes.json")
+
+    assert (document.id, document.text) == (str(id), "Fever in mice.\nNo cough. ")
+    assert spans(document) == [("Disease", ((0, 5),)), ("Disease", ((18, 23),))]
+    # All infons of the mentions but their types.
+    assert document.skipped == {"relation": 1, "infon": 6}
+
+
 def test_what_no_passage_covers_is_whitespace(tmp_path: Path) -> None:
     passages = [_passage(10, "Fever", _annotation(10, "Fever")), _passage(2, "Pain")]
 

@@ -204,8 +204,11 @@ def test_tags_that_break_their_scheme(
     assert document.skipped == ({"sentence_with_tag_fault": 1} if scheme == "lenient" else {})
 
 
-def test_tags_that_iob1_allows_are_iob1(tmp_path: Path) -> None:
-    [document] = _read(tmp_path, "Chest O\npain I-SIGN\nfever B-SIGN\n. O\n")
+@pytest.mark.parametrize("scheme", [None, "IOB1"])
+def test_tags_that_iob1_allows_are_iob1(tmp_path: Path, scheme: str | None) -> None:
+    content = "Chest O\npain I-SIGN\nfever B-SIGN\n. O\n"
+
+    [document] = _read(tmp_path, content, **({} if scheme is None else {"scheme": scheme}))
 
     assert _found(document) == [("pain", "SIGN"), ("fever", "SIGN")]
 
