@@ -183,6 +183,15 @@ class TestRetokenization:
             assert [span.text for span in group] == [ent.text for ent in doc.ents]
             assert [span._.probability for span in group] == group.attrs["scores"]
 
+    @pytest.mark.slow
+    def test_entities_merged_in_other_processes(self, signs: Language, expected: dict) -> None:
+        signs.add_pipe("merge_entities")
+        try:
+            docs = list(signs.pipe([LONG, TEXT, LONG], n_process=2, batch_size=1))
+        finally:
+            signs.remove_pipe("merge_entities")
+        assert [by_text(doc) for doc in docs] == [expected, by_text(signs(TEXT)), expected]
+
     @pytest.mark.parametrize("token", [0, 4, 10])
     def test_a_token_split(self, signs: Language, expected: dict, token: int) -> None:
         doc = signs(LONG)
