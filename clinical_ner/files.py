@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -86,6 +87,11 @@ def _not_utf8(path: Path, line: int) -> InputError:
     return InputError(
         f"{path}, line {line}: not UTF-8. Save the file as UTF-8; offsets count characters."
     )
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def check_not_read(path: Path, *inputs: Path) -> None:

@@ -23,7 +23,7 @@ from ..types import LogProbs, TagIds
 from .fit_entities import fit_entities
 from .fit_tokens import MIN_SUPPORT, TokenFit, fit_tokens
 
-#: Folds of documents, and the fewest documents that allow more than a temperature.
+#: Folds of documents that have none, and the fewest documents that allow more than a temperature.
 FOLDS = 5
 
 
@@ -61,7 +61,8 @@ class CalibrationFit(Generic[Document]):
         calibration: both steps.
         tokens: the fit of the token step on all documents.
         documents: those that were fitted on; others have no gold token of positive probability.
-        held_out: for each of them the calibration fitted without its fold; none for a single one.
+        held_out: for each of them the calibration fitted without its fold; none
+            for a single one, or for those of a single fold.
         spans: number of spans for the entity step, and of those that are right.
         right_spans: see `spans`.
     """
@@ -79,22 +80,26 @@ def fit_calibration(
     counts: NDArray[np.float64],
     *,
     min_support: int = MIN_SUPPORT,
+    fold_of: Sequence[int] | None = None,
 ) -> CalibrationFit[Document]:
-    """Fit both steps, or the temperature only where there are fewer documents than folds.
+    """Fit both steps, or the temperature only where there are fewer than five documents.
 
-    A fold is every fifth document, so the result is one and the same on every run. What is held
-    out flatters in one small way: the spans that fit a fold's entity step come from token steps
-    that have seen the fold's tokens.
+    A fold is every fifth document, unless they have folds already, so the result is one and the
+    same on every run. What is held out flatters in one small way: the spans that fit a fold's
+    entity step come from token steps that have seen the fold's tokens.
 
     Args:
         documents: none of which the model was trained on.
         counts: training tokens by tag. *Shape:* ``(K,)``.
         min_support: see ``fit_tokens``.
+        fold_of: of each document the fold of the model that predicted it, where there are several.
 
     Raises:
         ClinicalNerError: no gold token has a tag of positive probability.
     """
-    usable = [document for document in documents if _can_be_fitted_on(document)]
+    rows = [row for row, document in enumerate(documents) if _can_be_fitted_on(document)]
+    usable = [documents[row] for row in rows]
+    places = [i % FOLDS if fold_of is None else fold_of[row] for i, row in enumerate(rows)]
     complete = len(usable) >= FOLDS
 
     def fit(of: Sequence[Document]) -> TokenFit:
@@ -107,25 +112,26 @@ def fit_calibration(
         )
 
     tokens = fit(usable)
-    if len(usable) == 1:
+    if len({*places}) == 1:
         return CalibrationFit(Calibration(tokens.calibration), tokens, usable, [], 0, 0)
-    folds = range(min(FOLDS, len(usable)))
-    steps = [fit(_others(usable, fold)).calibration for fold in folds]
+    steps = {fold: fit(_others(usable, places, fold)).calibration for fold in sorted({*places})}
     spans = [
-        document.spans(steps[i % FOLDS].apply(document.log_probs))
-        for i, document in enumerate(usable)
+        document.spans(steps[place].apply(document.log_probs))
+        for document, place in zip(usable, places, strict=True)
     ]
     entities = _fit_entities(spans) if complete else None
-    by_fold = [
+    by_fold = {
         # None, too, where there are enough spans only with those of the fold itself.
-        Calibration(step, None if entities is None else _fit_entities(_others(spans, fold)))
-        for fold, step in zip(folds, steps, strict=True)
-    ]
+        fold: Calibration(
+            step, None if entities is None else _fit_entities(_others(spans, places, fold))
+        )
+        for fold, step in steps.items()
+    }
     return CalibrationFit(
         calibration=Calibration(tokens.calibration, entities),
         tokens=tokens,
         documents=usable,
-        held_out=[by_fold[i % FOLDS] for i in range(len(usable))],
+        held_out=[by_fold[place] for place in places],
         spans=sum(len(right) for _, right in spans),
         right_spans=sum(int(right.sum()) for _, right in spans),
     )
@@ -139,9 +145,9 @@ def _can_be_fitted_on(document: HeldOutDocument) -> bool:
     return bool(np.isfinite(of_gold).all(axis=1).any())
 
 
-def _others(values: Sequence[T], fold: int) -> list[T]:
+def _others(values: Sequence[T], places: Sequence[int], fold: int) -> list[T]:
     """Those of the documents that are not in a fold."""
-    return [value for i, value in enumerate(values) if i % FOLDS != fold]
+    return [value for value, place in zip(values, places, strict=True) if place != fold]
 
 
 def _fit_entities(

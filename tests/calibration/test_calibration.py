@@ -95,12 +95,16 @@ def test_the_token_step_that_is_kept_is_fitted_on_all_documents() -> None:
     assert fit.calibration.tokens == token_step(docs) == fit.tokens.calibration
 
 
-def test_the_entity_step_is_fitted_on_spans_of_tokens_that_other_documents_calibrated() -> None:
+@pytest.mark.parametrize("fold_of", [None, [0, 0, 2, 1, 1, 2, 2]], ids=["every fifth", "given"])
+def test_the_entity_step_is_fitted_on_spans_of_tokens_that_other_documents_calibrated(
+    fold_of: list[int] | None,
+) -> None:
     docs = documents(7)
-    fit = fit_calibration(docs, COUNTS)
+    fit = fit_calibration(docs, COUNTS, fold_of=fold_of)
+    folds = fold_of or [i % 5 for i in range(7)]
     spans = []
     for i, doc in enumerate(docs):
-        others = [other for j, other in enumerate(docs) if j % 5 != i % 5]
+        others = [other for other, fold in zip(docs, folds, strict=True) if fold != folds[i]]
         step = token_step(others)
         assert fit.held_out[i].tokens == step
         (asked,) = doc.asked

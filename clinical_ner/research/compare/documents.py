@@ -14,7 +14,7 @@ from ...data.gold import read_gold
 from ...data.split.split import REPORT, split
 from ...data.split.stratify import PARTS
 from ...errors import InputError
-from .runs import sha256
+from ...files import sha256
 
 #: Division of annotated notes, where the command says nothing else.
 DIVISION = {"dev": 0.1, "test": 0.2, "seed": 0}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from ...errors import InputError, not_a_folder
 from ...evaluation.one_pass_counts import Evaluation
-from ...files import write_text
+from ...files import sha256, write_text
 from ...scoring.evaluation import EvaluationCounts
 from ...training.recipes import NEIGHBOURS, Recipe
 from ...training.training_run import RECORD
@@ -208,11 +207,6 @@ def without_neighbours(run: Run) -> Run:
 def part_suffix(part: str) -> str:
     """What the files on a part of the data have in their names; nothing for test."""
     return "" if part == "test" else f"-{part}"
-
-
-def sha256(data: bytes) -> str:
-    """SHA-256 in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any]:
