@@ -18,12 +18,13 @@ from ..checks.findings import Place
 from ..checks.imbalance import FEW, OUTSIDE, RARE, Imbalance
 from ..checks.lengths import MAX_WORDS
 from ..checks.long_notes import ENCODER
+from ..checks.masking import write_masked
 from ..checks.report import Report, Texts, check_parts, excerpt, texts_of, to_dict
 from ..data.formats.detect import FORMATS, Format, check_apart, detect_format, lies_in
 from ..data.offsets import UNITS
-from ..files import write_text
+from ..files import check_not_read, write_text
 from ._app import app
-from ._shared import one_of, print_content
+from ._shared import one_of, print_content, usage
 
 #: What --encoder says so that no document is measured in wordpieces.
 NO_ENCODER = "none"
@@ -88,6 +89,13 @@ def check_cli(
     output: Path | None = typer.Option(
         None, "--output", "-o", help="JSON file for all findings with all their places."
     ),
+    masked: Path | None = typer.Option(
+        None,
+        "--write-masked",
+        metavar="OUT.spacy",
+        help="Copy the one .spacy file that is checked, with the places of C052 unknown: neither "
+        "learned as O nor scored.",
+    ),
     as_json: bool = typer.Option(
         False, "--json", help="Print the same JSON object instead of tables."
     ),
@@ -102,9 +110,10 @@ def check_cli(
     in two ways, a part without mentions), or a file that cannot be read.
 
     \b
-    Example:
+    Examples:
       clinical-ner check corpus/train.spacy corpus/dev.spacy corpus/test.spacy
       clinical-ner check corpus/case_reports --encoder none --json
+      clinical-ner check corpus/train.spacy --write-masked corpus/train_masked.spacy
     """
     if as_json and places is not None:
         raise typer.BadParameter("--json prints all places", param_hint="'--places'")
@@ -115,8 +124,10 @@ def check_cli(
         raise typer.BadParameter("it would replace a corpus", param_hint="'--output'")
     for path in corpus:
         if output is not None and lies_in(output, path):
-            found = detect_format(path) if format == "auto" else cast(Format, format)
-            check_apart(path, found, output)
+            of_path = detect_format(path) if format == "auto" else cast(Format, format)
+            check_apart(path, of_path, output)
+    if masked is not None:
+        _check_masked(corpus, masked, output)
     with Console(stderr=True).status("reading") as status:
         parts = read_parts(
             corpus,
@@ -140,15 +151,33 @@ def check_cli(
             say=status.update,
         )
     texts = texts_of(parts) if show_text else None
-    written = json.dumps(to_dict(report, texts), indent=2, allow_nan=False)
+    by_label = None if masked is None else write_masked(corpus[0], masked, report.findings)
+    found = to_dict(report, texts) | ({} if by_label is None else {"masked": by_label})
+    written = json.dumps(found, indent=2, allow_nan=False)
     if output is not None:
         write_text(output, written + "\n")
     if as_json:
         print(written)
     else:
         print_content(_content(report, places=PLACES if places is None else places, texts=texts))
+    if by_label is not None and not as_json:
+        of_labels = ", ".join(f"{label} {number}" for label, number in by_label.items())
+        print_content(
+            [Text(f"Unknown in {masked}: {sum(by_label.values())} places ({of_labels}).")]
+        )
     if report.number("error"):
         raise typer.Exit(1)
+
+
+def _check_masked(corpus: list[Path], masked: Path, output: Path | None) -> None:
+    """Raise an error of usage unless a copy can be made of one .spacy file, in no other's place."""
+    hint = "'--write-masked'"
+    if len(corpus) > 1 or corpus[0].is_dir() or detect_format(corpus[0]) != "docbin":
+        raise typer.BadParameter("it copies one .spacy file: check this alone", param_hint=hint)
+    if masked.suffix != ".spacy" or masked.resolve() == (output and output.resolve()):
+        raise typer.BadParameter("name a .spacy file of its own", param_hint=hint)
+    with usage(hint):
+        check_not_read(masked, corpus[0])
 
 
 def _content(report: Report, *, places: int, texts: Texts | None) -> Iterator[RenderableType]:

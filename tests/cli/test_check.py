@@ -249,6 +249,33 @@ def test_wrong_calls_have_exit_code_2(train: Path, arguments: list[str]) -> None
     assert run(train, *arguments) == 2
 
 
+def test_a_masked_copy_is_reported_and_replaces_nothing(
+    train: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus, copy = tmp_path / "all.spacy", tmp_path / "masked.spacy"
+    write(train, "d", "A cough, a fever, a cough.", "T1\tSign 20 25\tcough")
+    convert(train, corpus)
+    before = corpus.read_bytes()
+    capsys.readouterr()
+    alone = [corpus, "--encoder", "none", "--write-masked"]
+    for wrong in (
+        [*alone, corpus],
+        [*alone, tmp_path / "masked.txt"],
+        [*alone, copy, "--output", copy],
+        [train, *alone, copy],
+        [train, "--write-masked", copy],
+    ):
+        assert run(*wrong) == 2
+    assert corpus.read_bytes() == before and not copy.exists()
+    capsys.readouterr()
+    assert run(*alone, copy, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["masked"] == {"Sign": 3}
+    assert run(*alone, copy) == 0
+    assert f"Unknown in {copy}: 3 places (Sign 3)." in capsys.readouterr().out.replace("\n", "")
+    assert run(copy, "--encoder", "none") == 0
+    assert "C052" not in capsys.readouterr().out
+
+
 def test_docs_without_ids_can_be_checked(tmp_path: Path, corpus_file: Path) -> None:
     from spacy.vocab import Vocab
 

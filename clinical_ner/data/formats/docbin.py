@@ -136,6 +136,11 @@ def _save(docs: DocBin, temporary: Path, path: Path) -> None:
         ) from error
 
 
+def docbin_id(doc: Doc, path: Path, number: int) -> str:
+    """A document's id: that of its user data, otherwise the file's name and its number from 1."""
+    return str(doc.user_data.get(DOCUMENT_ID, f"{path.stem}-{number}"))
+
+
 def read_docbin(path: Path, vocab: Vocab) -> list[Doc]:
     """Read the Docs of a .spacy file, in the order in which they were written.
 

@@ -23,7 +23,7 @@ from .brat import read_brat
 from .column_tags import SCHEMES
 from .conll import read_conll
 from .detect import FORMATS, SUFFIXES, Format, detect_format
-from .docbin import DOCUMENT_ID, read_docbin
+from .docbin import docbin_id, read_docbin
 from .huggingface import read_huggingface
 from .jsonl import read_drafts, read_jsonl
 from .pubtator import read_pubtator
@@ -169,14 +169,10 @@ def _warn_of_empty(file: Path) -> None:
 
 
 def _read_docbin(path: Path) -> Iterator[_Placed]:
-    """Read the Docs of a file, all of which are held in memory.
-
-    A document's id is that of ``user_data["clinical_ner.id"]``, otherwise the file's name and the
-    document's number, counted from 1.
-    """
+    """Read the Docs of a file, all of which are held in memory; for ids see `docbin_id`."""
     changed = 0
     for number, doc in enumerate(read_docbin(path, Vocab()), start=1):
-        id = str(doc.user_data.get(DOCUMENT_ID, f"{path.stem}-{number}"))
+        id = docbin_id(doc, path, number)
         starts = [token.idx for token in doc if token.is_sent_start]
         sentences = tuple(starts) if doc.has_annotation("SENT_START") else ()
         changed += GOLD_ALL in doc.spans and not has_gold(doc)
