@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from configparser import Error as ConfigParserError
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ from ..data.gold import check_entities
 from ..errors import ClinicalNerError, ClinicalNerWarning, ConfigError, InputError, not_a_folder
 from ..files import write_text
 from ..model.gpu import use_gpu
+from ..types import Track, untracked
 from .recipes import BASE, Recipe, problems, read_recipe
 from .schedules import STEPS_SCHEDULE, document_lengths
 from .training_run import RECORD, TrainingRun
@@ -35,6 +38,8 @@ from .training_run import RECORD, TrainingRun
 VARIABLES = ("paths", "variables", "system")
 #: Setting of a learning rate that is planned in steps.
 STEPS = "training.optimizer.learn_rate.total_steps"
+#: Settings of a training without evaluations, none of which is better than the first.
+NOT_EVALUATED = {"training.patience": 0}
 #: Errors of a config, whatever they say.
 OF_CONFIG = (ConfigValidationError, ConfigParserError, RegistryError, UnicodeDecodeError)
 
@@ -44,13 +49,15 @@ def train(
     output: str | Path,
     *,
     train_path: str | Path,
-    dev_path: str | Path,
+    dev_path: str | Path | None,
     base: str | Path = BASE,
     encoder: str = "",
     epochs: int = 0,
+    stop_after: float = math.inf,
     seed: int = 0,
     gpu_id: int = -1,
     overrides: dict[str, Any] | None = None,
+    track: Track = untracked,
 ) -> dict[str, Any]:
     """Train a pipeline with spaCy's loop.
 
@@ -59,13 +66,17 @@ def train(
             paths, variables and system.
         output: Folder for model-best, model-last and training.json.
         train_path: Documents to learn from, a .spacy file or a folder of them.
-        dev_path: Documents that choose the model, likewise.
+        dev_path: Documents that choose the model, likewise. None: nothing is evaluated, and
+            model-last is the only model.
         base: The complete config that an overlay is merged over.
         encoder: Transformer in place of the recipe's, if not empty.
         epochs: Passes over the training data in place of the recipe's, if not 0.
+        stop_after: Passes after which training ends although its learning rate is planned for
+            more, at the end of a batch.
         seed: Seed of weights, order and dropout.
         gpu_id: GPU, or -1 for the CPU.
         overrides: Other settings, {"section.setting": value}; the arguments above go first.
+        track: Shows progress where there is no ``dev_path``, and so no table of evaluations.
 
     Returns:
         The record of the run, as in training.json: the name of the recipe, the settings that
@@ -77,23 +88,33 @@ def train(
             written then. Or the training itself fails: model-best stays, if there was an
             evaluation, and is named.
     """
-    output, train_path, dev_path = Path(output), Path(train_path), Path(dev_path)
+    output, train_path, evaluates = Path(output), Path(train_path), dev_path is not None
+    # A reader of no documents there is not, and what is not evaluated on is not read.
+    dev_path = train_path if dev_path is None else Path(dev_path)
     read = read_recipe(recipe, Path(base))
     if output.exists() and not output.is_dir():
         raise not_a_folder(output)
-    corpus_words = _check_gold(train_path)
-    _check_gold(dev_path)
+    corpus_words, documents = _check_gold(train_path)
+    if evaluates:
+        _check_gold(dev_path)
     settings = {
         **(overrides or {}),
+        **({} if evaluates else NOT_EVALUATED),
         **training_settings(train_path, dev_path, encoder=encoder, epochs=epochs, seed=seed),
     }
     _check_apart(output, {**read.config, "settings": settings})
     use_gpu(gpu_id)
     nlp = initialize(read, settings, gpu_id=gpu_id)
-    run = TrainingRun(nlp)
+    progress: Iterable[int] = ()
+    if not evaluates:
+        passes = min(stop_after, nlp.config.interpolate()["training"]["max_epochs"])
+        visits = round(passes * documents)
+        progress = track(range(visits), "Training", visits)
+    run = TrainingRun(nlp, until=stop_after * corpus_words, evaluates=evaluates, progress=progress)
     start = time.perf_counter()
+    table = sys.stdout if evaluates else io.StringIO()
     with run.within(output):
-        train_loop(nlp, output, use_gpu=gpu_id, stdout=sys.stdout, stderr=sys.stderr)
+        train_loop(nlp, output, use_gpu=gpu_id, stdout=table, stderr=sys.stderr)
     seconds = time.perf_counter() - start
     record = {
         "config": read.path.name,
@@ -146,12 +167,12 @@ def initialize(recipe: Recipe, settings: dict[str, Any], *, gpu_id: int = -1) ->
         return nlp
 
 
-def _check_gold(path: Path) -> int:
-    """Tokens of a corpus; raises ClinicalNerError without documents, or entities in them."""
-    words = sum(document_lengths(path))
+def _check_gold(path: Path) -> tuple[int, int]:
+    """Tokens and documents; raises ClinicalNerError without documents, or entities in them."""
+    lengths = document_lengths(path)
     files = [Path(file) for file in walk_corpus(path, FILE_TYPE)]
     check_entities(path, (doc for file in files for doc in read_docbin(file, Vocab())))
-    return words
+    return sum(lengths), len(lengths)
 
 
 def _check_frozen_are_sourced(config: Config) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ RECORD = "training.json"
 
 
 class TrainingRun:
-    """Counts the words that a pipeline learns from, and ends a failed training in order.
+    """Counts the words that a pipeline learns from, and ends a training in order.
 
     Attributes:
         nlp: the pipeline, whose methods ``update`` and ``evaluate`` are wrapped: the loop offers no
@@ -27,15 +29,39 @@ class TrainingRun:
         words: learned from by now; a run may end before its last epoch.
     """
 
-    def __init__(self, nlp: Language) -> None:
+    def __init__(
+        self,
+        nlp: Language,
+        *,
+        until: float = math.inf,
+        evaluates: bool = True,
+        progress: Iterable[int] = (),
+    ) -> None:
+        """Wrap a pipeline.
+
+        Args:
+            nlp: the pipeline.
+            until: words after which the training ends, at the end of their batch.
+            evaluates: if not, an evaluation reads no document, and there is no best model.
+            progress: moved on by one with every document.
+        """
         self.words = 0
+        self._until = until
+        self._evaluates = evaluates
+        self._progress = iter(progress)
         self._update = _stopping(nlp.update)
         nlp.update = self.update  # type: ignore[method-assign, assignment]
-        nlp.evaluate = _stopping(nlp.evaluate)  # type: ignore[method-assign]
+        # The loop always evaluates, at the latest after its first step.
+        evaluate = _stopping(nlp.evaluate) if evaluates else lambda _: {}
+        nlp.evaluate = evaluate  # type: ignore[method-assign, assignment]
 
     def update(self, examples: Sequence[Example], *args: Any, **kwargs: Any) -> dict[str, float]:
         """Count, then update the pipeline."""
+        if self.words >= self._until:
+            raise _Finished
         self.words += sum(len(example.reference) for example in examples)
+        for _ in islice(self._progress, len(examples)):
+            pass
         return self._update(examples, *args, **kwargs)
 
     @contextmanager
@@ -56,12 +82,18 @@ class TrainingRun:
         clean_output_dir(output)
         (output / RECORD).unlink(missing_ok=True)
         try:
-            yield
+            with suppress(_Finished):
+                yield
             return
         except _Stopped as stopped:
             error = stopped.error
         except ClinicalNerError as refused:
             error = refused
+        finally:
+            for _ in self._progress:
+                pass
+            if not self._evaluates:
+                shutil.rmtree(output / DIR_MODEL_BEST, ignore_errors=True)
         shutil.rmtree(output / DIR_MODEL_LAST, ignore_errors=True)
         best = output / DIR_MODEL_BEST
         if best.exists():
@@ -71,6 +103,10 @@ class TrainingRun:
         raise ClinicalNerError(
             f"{error} No evaluation was made before, so no model is kept."
         ) from error
+
+
+class _Finished(BaseException):
+    """Ends spaCy's loop, which then saves model-last; see ``_Stopped``."""
 
 
 class _Stopped(BaseException):
