@@ -14,6 +14,7 @@ from ..arrays import as_like, log_softmax
 from ..errors import ConfigError, NotFittedError, check_numbers, number
 from ..tags.batch_sampling import BatchSampling
 from ..tags.scheme import MASKED, OUTSIDE
+from ..tags.soft_targets import mixed_tags
 from ..tags.statistics import TagStatistics
 from ..types import Logits, TagIds
 
@@ -292,6 +293,58 @@ class TokenLoss(EntityLoss):
             as_like(factors, guesses)[rows],
         )
         return gradient, loss
+
+    @property
+    def takes_soft_targets(self) -> bool:
+        """Whether there is ``mixed``: it needs cross-entropy, whose inverse shifts the logits."""
+        return self.has_posterior and type(self).formula is TokenLoss.formula
+
+    def mixed(
+        self,
+        guesses: Logits,
+        truths: TagIds,
+        lengths: NDArray[Any] | None,
+        targets: NDArray[np.float64],
+        weights: NDArray[np.float64],
+    ) -> tuple[Logits, float]:
+        """Gradient and loss where gold is mixed with soft targets q (``tags.soft_targets``).
+
+        The loss of a token is (1 - a) l(y) + a sum_c q_c l(c), l(c) being what gold c costs: the
+        mean over q of the loss of gold. So a q that is one-hot is gold, and both terms have one
+        scale. With weights w the gradient of the second is r (s softmax(z) - w q), s = sum_c w_c
+        q_c: its optimum is p(tag | text) = q, whatever the weights. Without weights it is the
+        cross-entropy between q and the posterior, with the gradient r (p - q).
+
+        q is p(tag | text) under the prior; what the loss learns under other shares (those of
+        documents), it is moved to first. It has no part in tags without a training token.
+
+        Args:
+            guesses: see ``__call__``; so `truths` and `lengths`.
+            truths: *Shape:* ``(n,)``.
+            lengths: *Shape:* ``(D,)``.
+            targets: q, a row of zeros where it is not known. *Shape:* ``(n, K)``.
+            weights: a. *Shape:* ``(n,)``.
+
+        Returns:
+            See ``__call__``.
+        """
+        xp = get_array_module(guesses)
+        gold, seen = to_numpy(truths), self.statistics.seen
+        learned = self.training_odds()
+        shift = (
+            seen if learned is None else seen * learned / np.where(seen, self.statistics.prior, 1)
+        )
+        q = targets * shift
+        q /= np.maximum(q.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        tags = mixed_tags(np.where(seen[gold], gold, MASKED), q, weights)
+        present = np.where(tags.any(axis=1), OUTSIDE, MASKED)
+        tags *= (
+            self._tag_weights * self._token_scales(present, lengths, np.ones(len(seen)))[:, None]
+        )
+        wanted = as_like(tags, guesses)
+        log_p = log_softmax(self.trained(self._without_unseen(guesses)))
+        gradient = xp.exp(log_p) * wanted.sum(axis=1, keepdims=True) - wanted
+        return gradient, -float((wanted * xp.where(wanted > 0, log_p, 0.0)).sum())
 
     def _weights_in(self, batch: BatchSampling | None) -> NDArray[np.float64]:
         """Weight of each tag in a batch. *Shape:* ``(K,)``."""

@@ -40,12 +40,14 @@ from ..errors import (
     not_initialized,
     one_tag_per_token,
 )
+from ..losses.base import TokenLoss
 from ..losses.binary_token_labels import BinaryTokenLabels
 from ..neighbours.mixing import Neighbours
 from ..scoring.scorers import score_entities
 from ..tags.batch_sampling import BATCH_SAMPLING, BatchSampling
 from ..tags.encode import encode_example, encode_overlapping, taggable
 from ..tags.scheme import tag_names
+from ..tags.soft_targets import SOFT_TARGETS, mixed_tags, soft_labels, stack_soft_targets
 from ..tags.statistics import TagStatistics
 from ..types import EntityOffsets, LogProbs, TagIds, TagLoss
 from .annotation import Annotator, ProbabilityAttribute
@@ -462,6 +464,8 @@ class ClinicalNer(TrainablePipe):
     ) -> tuple[float, list[Floats2d]]:
         """Loss of a batch and its gradient.
 
+        Gold documents may carry soft targets, which are mixed in (``tags.soft_targets``).
+
         Args:
             examples: the batch.
             scores: logits of each document. *Shape of each:* ``(len(doc), K)``.
@@ -477,7 +481,12 @@ class ClinicalNer(TrainablePipe):
         truths = [self.gold_ids(eg) for eg in examples]
         lengths = np.asarray([len(ids) for ids in truths])
         gold = ops.xp.asarray(np.concatenate(truths))
-        gradient, loss = self.loss(ops.flatten(scores), gold, lengths, batch)
+        logits = ops.flatten(scores)
+        if (soft := self._soft_targets(examples)) is None:
+            gradient, loss = self.loss(logits, gold, lengths, batch)
+        else:
+            assert isinstance(self.loss, TokenLoss)
+            gradient, loss = self.loss.mixed(logits, gold, lengths, *soft)
         return loss, ops.unflatten(gradient, ops.asarray1i(lengths.tolist()))
 
     def score(self, examples: Iterable[Example], **kwargs: Any) -> dict[str, Any]:
@@ -563,9 +572,11 @@ class ClinicalNer(TrainablePipe):
             self.cfg["labels"] = []
             names: Iterable[str] = labels
         else:
-            names = sorted(
-                {span.label_ for eg in get_examples() for span in self.gold_spans(eg.reference)}
-            )
+            found: set[str] = set()
+            for example in get_examples():
+                found.update(span.label_ for span in self.gold_spans(example.reference))
+                found.update(soft_labels(example.reference))
+            names = sorted(found)
         for label in names:
             self.add_label(label)
         # Checked again, since only now the labels are known.
@@ -920,6 +931,25 @@ class ClinicalNer(TrainablePipe):
             )
         return found[0]
 
+    def _soft_targets(self, examples: list[Example]) -> tuple[Any, Any] | None:
+        """Soft targets of the tokens of a batch and their weights, None without any."""
+        data = [example.reference.user_data for example in examples]
+        if not any(SOFT_TARGETS in of for of in data):
+            return None
+        if not (isinstance(self.loss, TokenLoss) and self.loss.takes_soft_targets):
+            raise ConfigError(
+                f"Component '{self.name}' was given soft targets, which its loss "
+                f"'{type(self.loss).__name__}' cannot learn with these settings: choose "
+                "WeightedCrossEntropy, LogitAdjusted or MajorityOrMinority with the reduction "
+                "tokens or documents."
+            )
+        if any(of.get(BATCH_SAMPLING) for of in data):
+            raise ConfigError(
+                f"Component '{self.name}' was given soft targets, but its batches are drawn by the "
+                "shares of gold's entities: set training.batcher to spacy.batch_by_words.v1."
+            )
+        return stack_soft_targets(examples, self.labels)
+
     def _check_head(self) -> None:
         head = self.model.get_ref("head")
         expected = len(tag_names(self.labels))
@@ -936,6 +966,9 @@ class ClinicalNer(TrainablePipe):
         for example in get_examples():
             ids = self.gold_ids(example)
             masked = ids < 0 if ids.ndim == 1 else (ids < 0).any(axis=1)
+            if soft := self._soft_targets([example]):
+                ids = mixed_tags(ids, *soft)
+                masked = ~ids.any(axis=1)
             n_masked = int((masked & taggable(example.predicted)).sum())
             masked_tokens += n_masked
             masked_documents += n_masked > 0

@@ -86,14 +86,18 @@ class TagStatistics:
         """
         return (self.counts + smoothing) / (self.total + smoothing * len(self.counts))
 
-    def count(self, labels: Sequence[str], documents: Iterable[NDArray[np.int64]]) -> None:
+    def count(
+        self, labels: Sequence[str], documents: Iterable[NDArray[np.int64] | NDArray[np.float64]]
+    ) -> None:
         """Count again, in place, so that whoever holds this object sees the result.
 
         Args:
             labels: the entity types.
             documents: tag ids of each document, -1 where masked. *Shape of each:* ``(n,)``, or
                 ``(n, len(labels))`` where a token may have tags of several types; O is then that
-                it has none.
+                it has none. Or what tokens are trained on where gold is mixed with soft targets,
+                a share of each tag: then counts are those expected, in whole tokens, and at least
+                one. *Shape:* ``(n, 1 + 2 * len(labels))``, of floats.
         """
         n_tags = 1 + 2 * len(labels)
         counts = np.zeros(n_tags)
@@ -101,7 +105,10 @@ class TagStatistics:
         n_documents = n_tokens = 0
         overlapping = False
         for ids in documents:
-            if ids.ndim == 2:
+            if ids.dtype.kind == "f":
+                ids = ids[ids.any(axis=1)]
+                per_tag = ids.sum(axis=0)
+            elif ids.ndim == 2:
                 overlapping = True
                 ids = ids[(ids > MASKED).all(axis=1)]
                 per_tag = np.bincount(ids[ids > OUTSIDE], minlength=n_tags)
@@ -115,7 +122,7 @@ class TagStatistics:
                 n_documents += 1
                 n_tokens += len(ids)
         self.labels = list(labels)
-        self.counts = counts
+        self.counts = np.where(counts > 0, np.maximum(np.rint(counts), 1.0), 0.0)
         self.tokens = n_tokens if overlapping else None
         self.documents = n_documents
         self.document_shares = shares / max(n_documents, 1)
