@@ -32,7 +32,7 @@ from ..model.gpu import use_gpu
 from ..types import Track, untracked
 from .recipes import BASE, Recipe, problems, read_recipe
 from .schedules import STEPS_SCHEDULE, document_lengths
-from .training_run import RECORD, TrainingRun
+from .training_run import RECORD, AtEpoch, TrainingRun
 
 #: Sections of which a config uses what it refers to, and nothing else.
 VARIABLES = ("paths", "variables", "system")
@@ -58,6 +58,7 @@ def train(
     gpu_id: int = -1,
     overrides: dict[str, Any] | None = None,
     track: Track = untracked,
+    at_epoch: AtEpoch | None = None,
 ) -> dict[str, Any]:
     """Train a pipeline with spaCy's loop.
 
@@ -77,6 +78,7 @@ def train(
         gpu_id: GPU, or -1 for the CPU.
         overrides: Other settings, {"section.setting": value}; the arguments above go first.
         track: Shows progress where there is no ``dev_path``, and so no table of evaluations.
+        at_epoch: Called at the end of every epoch with the pipeline and the number of epochs made.
 
     Returns:
         The record of the run, as in training.json: the name of the recipe, the settings that
@@ -110,7 +112,13 @@ def train(
         passes = min(stop_after, nlp.config.interpolate()["training"]["max_epochs"])
         visits = round(passes * documents)
         progress = track(range(visits), "Training", visits)
-    run = TrainingRun(nlp, until=stop_after * corpus_words, evaluates=evaluates, progress=progress)
+    run = TrainingRun(
+        *(nlp, corpus_words),
+        stop_after=stop_after,
+        evaluates=evaluates,
+        progress=progress,
+        at_epoch=at_epoch,
+    )
     start = time.perf_counter()
     table = sys.stdout if evaluates else io.StringIO()
     with run.within(output):

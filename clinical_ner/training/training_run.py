@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from spacy.language import Language
 from spacy.training import Example
@@ -18,6 +18,10 @@ from ..errors import ClinicalNerError
 
 #: Record of a run, beside its models.
 RECORD = "training.json"
+#: What the loop prints, where nobody looks on.
+LOG = "training.log"
+#: Called at the end of an epoch, with the pipeline and the number of passes that were made.
+AtEpoch: TypeAlias = Callable[[Language, int], None]
 
 
 class TrainingRun:
@@ -32,37 +36,55 @@ class TrainingRun:
     def __init__(
         self,
         nlp: Language,
+        corpus_words: int,
         *,
-        until: float = math.inf,
+        stop_after: float = math.inf,
         evaluates: bool = True,
         progress: Iterable[int] = (),
+        at_epoch: AtEpoch | None = None,
     ) -> None:
         """Wrap a pipeline.
 
         Args:
             nlp: the pipeline.
-            until: words after which the training ends, at the end of their batch.
+            corpus_words: of one pass.
+            stop_after: passes after which the training ends, at the end of a batch.
             evaluates: if not, an evaluation reads no document, and there is no best model.
             progress: moved on by one with every document.
+            at_epoch: called when the weights are those of the end of an epoch.
         """
         self.words = 0
-        self._until = until
+        self._nlp = nlp
+        self._corpus_words = corpus_words
+        self._until = stop_after * corpus_words
         self._evaluates = evaluates
         self._progress = iter(progress)
-        self._update = _stopping(nlp.update)
-        nlp.update = self.update  # type: ignore[method-assign, assignment]
+        self._at_epoch = at_epoch
+        self._epochs = 0
+        self._update = nlp.update
+        nlp.update = _stopping(self.update)  # type: ignore[method-assign]
         # The loop always evaluates, at the latest after its first step.
         evaluate = _stopping(nlp.evaluate) if evaluates else lambda _: {}
         nlp.evaluate = evaluate  # type: ignore[method-assign, assignment]
 
     def update(self, examples: Sequence[Example], *args: Any, **kwargs: Any) -> dict[str, float]:
         """Count, then update the pipeline."""
+        # Only now that another batch is there, the weights are those of the last one.
+        self._end_epoch(self.words // self._corpus_words)
         if self.words >= self._until:
             raise _Finished
+        if not self._evaluates:
+            # Where the loop wrote a 0 for each score that nobody measured.
+            self._nlp.meta["performance"] = {}
         self.words += sum(len(example.reference) for example in examples)
         for _ in islice(self._progress, len(examples)):
             pass
         return self._update(examples, *args, **kwargs)
+
+    def _end_epoch(self, epochs: int) -> None:
+        if self._at_epoch is not None and epochs > self._epochs:
+            self._epochs = epochs
+            self._at_epoch(self._nlp, epochs)
 
     @contextmanager
     def within(self, output: Path) -> Iterator[None]:
@@ -84,6 +106,8 @@ class TrainingRun:
         try:
             with suppress(_Finished):
                 yield
+                # Batches that are drawn make an epoch about as long as the corpus.
+                self._end_epoch(round(self.words / self._corpus_words))
             return
         except _Stopped as stopped:
             error = stopped.error
@@ -103,6 +127,13 @@ class TrainingRun:
         raise ClinicalNerError(
             f"{error} No evaluation was made before, so no model is kept."
         ) from error
+
+
+@contextmanager
+def logged(folder: Path) -> Iterator[None]:
+    """Write what is printed on stdout to the log of a run, in its folder."""
+    with (folder / LOG).open("w", encoding="utf-8") as log, redirect_stdout(log):
+        yield
 
 
 class _Finished(BaseException):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +14,9 @@ from ...files import write_text
 from ...fitting.add_neighbours import add_neighbours
 from ...training.recipes import NEIGHBOURS
 from ...training.train import initialize, train, training_settings
-from ...training.training_run import RECORD
+from ...training.training_run import RECORD, logged
 from .runs import Run, without_neighbours
 
-#: What the training loop prints.
-LOG = "training.log"
 #: What adding neighbours to a model has shown on dev.
 NEIGHBOURS_REPORT = "neighbours.json"
 
@@ -110,7 +107,7 @@ class Work:
             return
         self.say(f"training {run.name}")
         config = run.begin()
-        with (run.folder / LOG).open("w", encoding="utf-8") as log, redirect_stdout(log):
+        with logged(run.folder):
             train(
                 config,
                 run.folder,
