@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "Check annotated notes of any readable format before training on them.",
     "split": "Divide annotated documents into train, dev and test.",
     "train": "Train a pipeline.",
+    "folds": "Train a recipe on every fold, and score each document by models that did not see it.",
     "calibrate": (
         "Make a pipeline's probabilities agree with how often they are right, on held-out "
         "documents."

@@ -82,6 +82,16 @@ def parse_strengths(text: str) -> list[float]:
     return list(dict.fromkeys(strengths))
 
 
+def parse_seeds(text: str) -> list[int]:
+    """Parse comma-separated seeds."""
+    if not all(part.strip().isdecimal() for part in text.split(",")):
+        raise typer.BadParameter(f"whole numbers, not {text!r}", param_hint="'--seeds'")
+    seeds = [int(part) for part in text.split(",")]
+    if len(set(seeds)) < len(seeds) or max(seeds) >= 2**32:
+        raise typer.BadParameter(f"each once and below 2**32, not {text!r}", param_hint="'--seeds'")
+    return seeds
+
+
 def warn(message: str) -> None:
     """Print a line on stderr."""
     print(f"clinical-ner: {message}", file=sys.stderr)

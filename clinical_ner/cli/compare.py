@@ -16,7 +16,7 @@ from ..research.compare.compare import RESAMPLES, compare
 from ..research.compare.comparison_report import TITLES, notes, table_rows
 from ..training.recipes import BASE
 from ._app import app
-from ._shared import GpuId, one_of, parse_strengths, print_report
+from ._shared import GpuId, one_of, parse_seeds, parse_strengths, print_report
 
 
 @app.command("compare", no_args_is_help=True)
@@ -77,7 +77,7 @@ def compare_cli(
         recipes,
         corpus,
         output,
-        seeds=_seeds(seeds),
+        seeds=parse_seeds(seeds),
         base=base,
         epochs=epochs,
         encoder=encoder,
@@ -92,16 +92,6 @@ def compare_cli(
         say=_say if sys.stderr.isatty() else lambda message: None,
     )
     print_report(comparison, _content(comparison), as_json=as_json, width=150)
-
-
-def _seeds(text: str) -> list[int]:
-    """Parse comma-separated seeds."""
-    if not all(part.strip().isdecimal() for part in text.split(",")):
-        raise typer.BadParameter(f"whole numbers, not {text!r}", param_hint="'--seeds'")
-    seeds = [int(part) for part in text.split(",")]
-    if len(set(seeds)) < len(seeds) or max(seeds) >= 2**32:
-        raise typer.BadParameter(f"each once and below 2**32, not {text!r}", param_hint="'--seeds'")
-    return seeds
 
 
 def _content(comparison: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -39,6 +39,8 @@ TITLES = {
 }
 #: Scores that every pipeline has; others are left out of the table where they are undefined.
 ALWAYS = tuple(TITLES)[:6]
+#: Columns of a cross-validation: the range of the folds' scores, and their standard deviation.
+BETWEEN_FOLDS = ("Folds", "SD")
 #: Those that a pipeline with overlaps has besides, and what its other titles say of spans.
 SPAN_TITLES = {
     "spans_p": "all mentions: precision, micro",
@@ -104,10 +106,11 @@ def evaluate_cli(
     if plots is not None:
         for name, reason in missing(metrics).items():
             warn(f"{plots / name}: not drawn, since {reason}.")
-    print_report(metrics, _content(metrics), as_json=as_json)
+    print_report(metrics, metrics_content(metrics), as_json=as_json)
 
 
-def _content(metrics: Mapping[str, Any]) -> Iterator[Table | str]:
+def metrics_content(metrics: Mapping[str, Any]) -> Iterator[Table | str]:
+    """The tables of scores, overall and by type, and what must be known of them."""
     yield _overall_table(metrics)
     yield _type_table(metrics)
     yield from _mention_lines(metrics)
@@ -117,7 +120,9 @@ def _content(metrics: Mapping[str, Any]) -> Iterator[Table | str]:
 def _overall_table(metrics: Mapping[str, Any]) -> Table:
     """The scores over all types with their intervals, and those before calibration beside them."""
     before = metrics["before_calibration"]
+    spread = metrics["folds"]["spread"] if "folds" in metrics else None
     right = ("Value", "95 % interval", *(["Not calibrated"] if before is not None else []))
+    right += () if spread is None else BETWEEN_FOLDS
     title = (
         f"{metrics['documents']} documents, {metrics['tokens']} tokens, "
         f"{metrics['words_per_second']:.0f} tokens per second"
@@ -137,6 +142,7 @@ def _overall_table(metrics: Mapping[str, Any]) -> Table:
         row = [score, number(metrics[name], 3), ends]
         if before is not None:
             row.append(number(before[name], 3) if name in before else "")
+        row += [] if spread is None else _between_folds(spread.get(name))
         table.add_row(*row)
     return table
 
@@ -159,14 +165,24 @@ def _type_table(metrics: Mapping[str, Any]) -> Table:
     flat: Mapping[str, Mapping[str, Any]] = metrics["ents_per_type"] or {}
     per_type = (metrics["spans_per_type"] or {}) if overlaps else flat
     headers += ("Support", "Predicted", *(["F1 of doc.ents"] if overlaps else []))
+    types = metrics["folds"]["types"] if "folds" in metrics else None
+    headers += () if types is None else BETWEEN_FOLDS
     table = columns("Type", right=headers, title=title)
     for label, of in sorted(per_type.items(), key=lambda item: (-item[1]["support"], item[0])):
         cells = [number(of[key], 3) for key in keys]
         cells += [str(of["support"]), str(of["predicted"])]
         if overlaps:
             cells.append(number(flat[label]["f"] if label in flat else None, 3))
+        cells += [] if types is None else _between_folds(types.get(label))
         table.add_row(Text(label), *cells)
     return table
+
+
+def _between_folds(of: Mapping[str, float] | None) -> list[str]:
+    """Cells for `BETWEEN_FOLDS`."""
+    if of is None:
+        return ["n/a", "n/a"]
+    return [f"{number(of['min'], 3)} to {number(of['max'], 3)}", number(of["sd"], 3)]
 
 
 def _mention_lines(metrics: Mapping[str, Any]) -> list[str]:
@@ -193,7 +209,7 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
             "Spans are held against all mentions. Tokens are scored by the softmax over all tags, "
             "against the tags of the flat entities."
         )
-    if not metrics["calibrated"]:
+    if not metrics["calibrated"] and "folds" not in metrics:
         lines.append("Probabilities are not calibrated: run clinical-ner calibrate.")
     if left_out := metrics["token_nll_left_out"]:
         lines.append(

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..data.gold import read_gold_for
 from ..errors import InputError, check_number, not_a_folder
 from ..files import check_not_read, replacing
@@ -155,6 +157,7 @@ def metrics_of(
     data: str | Path,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    copies: int = 1,
 ) -> dict[str, Any]:
     """Scores of a pass, ready for JSON.
 
@@ -166,6 +169,8 @@ def metrics_of(
         seed: of the random choices.
         model, data: named in the result.
         resamples, seed: of the bootstrap over documents.
+        copies: how often the documents are among those that were counted, one time after the
+            other; they are drawn with all their copies.
 
     Returns:
         The scores and intervals of `evaluation_metrics`, None where the pipeline cannot have
@@ -175,7 +180,9 @@ def metrics_of(
         pipeline made them, ``words_per_second`` (tokens per second of wall time, from text to
         entities), and the settings.
     """
-    weights = resample_weights(len(evaluation.counts.documents), resamples=resamples, seed=seed)
+    documents = len(evaluation.counts.documents) // copies
+    weights = resample_weights(documents, resamples=resamples, seed=seed)
+    weights = np.tile(weights, copies)
     metrics = evaluation_metrics(evaluation.counts, weights)
     metrics["intervals"] |= intervals(mention_statistics(evaluation.mentions, weights))
     if evaluation.beyond_flat is not None:
@@ -185,8 +192,8 @@ def metrics_of(
         **metrics,
         **mention_scores(evaluation.mentions),
         "prior_strength": evaluation.prior_strength,
-        "documents": len(evaluation.counts.documents),
-        "tokens": evaluation.tokens,
+        "documents": documents,
+        "tokens": evaluation.tokens // copies,
         "words_per_second": evaluation.tokens / evaluation.seconds,
         "model": str(model),
         "data": str(data),

@@ -11,6 +11,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 
 from ..data.formats.docbin import DOCUMENT_ID
+from ..pipeline.recognizer import ClinicalNer
 from ..scoring import ceiling
 from ..scoring.counts import DocumentCounts
 from ..scoring.evaluation import EvaluationCounts
@@ -18,7 +19,7 @@ from ..scoring.scorers import count_entities
 from ..tags.statistics import TagStatistics
 from .gold_mentions import document_mentions, has_all_mentions
 from .recording import Recorder
-from .runner import Runner
+from .runner import Recognized, Runner
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,37 @@ def evaluate_pipeline(
         track: wraps the references, to show progress.
     """
     runner = Runner(nlp)
-    component = runner.component
+    evaluation = count_predictions(
+        runner.run(references, track=track),
+        references,
+        runner.component,
+        prior_strengths=prior_strengths,
+        training_mentions=training_mentions,
+    )
+    return replace(evaluation, seconds=runner.seconds)
+
+
+def count_predictions(
+    predictions: Iterable[tuple[Doc, Doc, Recognized | None]],
+    references: Sequence[Doc],
+    component: ClinicalNer | None,
+    *,
+    prior_strengths: Iterable[float] = (),
+    training_mentions: Mapping[str, int] | None = None,
+) -> Evaluation:
+    """Count what pipelines made of annotated documents.
+
+    Args:
+        predictions: of every reference, as `Runner.run` yields them.
+        references: gold.
+        component: the recognizer, or one of those that have its labels and settings; None without
+            probabilities.
+        prior_strengths: see `evaluate_pipeline`.
+        training_mentions: see `evaluate_pipeline`.
+
+    Returns:
+        Its ``seconds`` are 0.
+    """
     recorder = None if component is None else Recorder(component)
     own = None if component is None else component.prior_strength
     further = [] if component is None else sorted({float(s) for s in prior_strengths} - {own})
@@ -85,7 +116,7 @@ def evaluate_pipeline(
     numbers: Counter[str] = Counter()
 
     def predict() -> Iterator[Example]:
-        for reference, predicted, recognized in runner.run(references, track=track):
+        for reference, predicted, recognized in predictions:
             if recorder is not None and recognized is not None:
                 recorder.take(reference, recognized)
                 for strength, examples in decided.items():
@@ -130,7 +161,7 @@ def evaluate_pipeline(
         },
         tokens=numbers["tokens"],
         entities=numbers["entities"],
-        seconds=runner.seconds,
+        seconds=0.0,
         mentions=DocumentCounts.stack(mentions, kinds=ceiling.KINDS) if knows_mentions else None,
         beyond_flat=None if of_mentions is None else of_mentions[1],
     )

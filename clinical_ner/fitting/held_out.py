@@ -55,6 +55,22 @@ class AnnotatedDocument:
     flat_gold: TagIds
     gold_spans: GoldSpans
 
+    @classmethod
+    def of(
+        cls, component: ClinicalNer, doc: Doc, log_probs: LogProbs, reference: Doc
+    ) -> AnnotatedDocument:
+        """A document whose probabilities are known.
+
+        Raises:
+            ClinicalNerError: gold holds a label that the component lacks.
+        """
+        example = Example(doc, reference)
+        label_index = {label: i for i, label in enumerate(component.labels)}
+        flat = encode_example(example, label_index, name=component.name)
+        ids = component.gold_ids(example) if component.overlaps else flat
+        gold = GoldSpans(example, component.gold_spans(reference))
+        return cls(component, doc, log_probs, ids, flat, gold)
+
     def spans(
         self, log_probs: LogProbs, *, strengths: Iterable[float] = STRENGTHS
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -93,12 +109,8 @@ def annotated_documents(
     component = nlp.get_pipe(name)
     assert isinstance(component, ClinicalNer)
     assert component.calibration is None
-    label_index = {label: i for i, label in enumerate(component.labels)}
     for found, reference in zip(predict(nlp, name, references), references, strict=True):
-        example = Example(found.doc, reference)
-        flat = encode_example(example, label_index, name=name)
-        ids = component.gold_ids(example) if component.overlaps else flat
-        yield AnnotatedDocument(component, found.doc, found.log_probs, ids, flat, found.gold)
+        yield AnnotatedDocument.of(component, found.doc, found.log_probs, reference)
 
 
 def reliability(

@@ -44,6 +44,18 @@ class DocumentCounts:
                 row[index[name]] = values
         return cls(names, counts)
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[DocumentCounts]) -> DocumentCounts:
+        """The documents of one after those of the other; a name that one lacks counts 0 there."""
+        names = sorted({name for part in parts for name in part.names})
+        index = {name: i for i, name in enumerate(names)}
+        rows = []
+        for part in parts:
+            counts = np.zeros((len(part.counts), len(names), part.counts.shape[2]))
+            counts[:, [index[name] for name in part.names]] = part.counts
+            rows.append(counts)
+        return cls(tuple(names), np.concatenate(rows))
+
     def totals(self, weights: NDArray[Any] | None = None) -> NDArray[np.float64]:
         """Weighted sums over documents.
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError, not_a_folder
+from ...errors import InputError
 from ...evaluation.one_pass_counts import Evaluation
 from ...files import sha256, write_text
 from ...scoring.evaluation import EvaluationCounts
+from ...training.identity import check_identity
 from ...training.recipes import NEIGHBOURS, Recipe
 from ...training.training_run import RECORD
 
@@ -69,27 +70,7 @@ class Run:
 
     def check(self) -> None:
         """Raise ClinicalNerError if the folder holds anything but this run, or parts of it."""
-        if self.folder.exists() and not self.folder.is_dir():
-            raise not_a_folder(self.folder)
-        if not self.folder.exists() or not any(self.folder.iterdir()):
-            return
-        try:
-            identity = json.loads((self.folder / IDENTITY).read_text(encoding="utf-8"))
-            found, parts = identity["fingerprint"], identity["parts"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{self.folder}: is not the folder of a run, since it has no readable {IDENTITY}. "
-                "Name another output folder, or remove this one."
-            ) from error
-        if found != self.fingerprint:
-            names = [
-                name for name in {**parts, **self.parts} if parts.get(name) != self.parts.get(name)
-            ]
-            raise InputError(
-                f"{self.folder}: holds a run that differs in: "
-                f"{', '.join(names) or 'fingerprint'}. Name another output folder, or remove this "
-                "one."
-            )
+        check_identity(self.folder, IDENTITY, self.parts, what="a run")
 
     def begin(self) -> Path:
         """Write config and identity.
