@@ -12,7 +12,7 @@ import importlib.util
 import os
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def restore_encoder_names(nlp: Language) -> Language:
 
 def encoder_names(nlp: Language) -> list[str]:
     """Names that the config gives the transformers of a pipeline, public ones or folders."""
-    return [name for _, name in _transformers(nlp)]
+    return list(dict.fromkeys(name for _, name in _transformers(nlp)))
 
 
 def uses_onnx(nlp: Language) -> bool:
@@ -149,8 +149,27 @@ def published_name(name: str) -> str:
     return Path(name).name if is_folder else name
 
 
+def without_paths(value: Any, encoders: Collection[str] = ()) -> Any:
+    """A config, or a part of one, with the last part of every path in place of the path.
+
+    Args:
+        value: the config.
+        encoders: names that it gives encoders, some of which may be relative paths.
+    """
+    if isinstance(value, dict):
+        return {key: without_paths(item, encoders) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_paths(item, encoders) for item in value]
+    if isinstance(value, str) and value in encoders:
+        return published_name(value)
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
 def _transformers(nlp: Language) -> list[tuple[Any, str]]:
-    """Models of spacy-transformers in the pipeline, with the name that the config gives them."""
+    """Models of spacy-transformers in the pipeline, with the name that the config gives them.
+
+    Those of the pipelines of an ensemble are among them (``pipeline.ensemble.Members``).
+    """
     found = []
     components = nlp.config.interpolate()["components"]
     for pipe_name, pipe in nlp.components:
@@ -158,6 +177,9 @@ def _transformers(nlp: Language) -> list[tuple[Any, str]]:
             if "set_transformer" in node.attrs:
                 name = _name_in(components[pipe_name]["model"])
                 found.append((node, name or node.attrs["name"]))
+            for shim in node.shims:
+                for member in getattr(shim, "pipelines", ()):
+                    found += _transformers(member)
     return found
 
 

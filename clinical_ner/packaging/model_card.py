@@ -73,6 +73,37 @@ def sources(card: dict[str, str], encoders: list[str]) -> list[dict[str, str]]:
     return found
 
 
+def out_of_fold_scores(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Scores of folds, as those of a model that is calibrated on their predictions.
+
+    What its probabilities are worth is measured on each fold, calibrated by the others.
+
+    Args:
+        metrics: what metrics.json of ``clinical-ner folds`` holds.
+    """
+    reliability = (metrics["folds"].get("reliability") or {}).get("cross_fitted")
+    return {**metrics, **reliability, "calibrated": True} if reliability else metrics
+
+
+def scored_on(scores: dict[str, Any], made_of_all: bool) -> str:
+    """What the documents are that the scores are of.
+
+    Args:
+        scores: those of metrics.json.
+        made_of_all: whether the model is one of ``clinical-ner final``.
+    """
+    documents = scores["documents"]
+    if "folds" not in scores:
+        return f"{documents} documents that took no part in training"
+    text = (
+        f"all {documents} documents, each predicted by a model of {scores['folds']['number']} "
+        "folds that was trained without it"
+    )
+    if made_of_all:
+        text += " (this model was made of all of them, and none was left to test it on)"
+    return text
+
+
 def model_readme(meta: dict[str, Any], scores: dict[str, Any], card: dict[str, str]) -> str:
     """The README.md of a packaged model, from meta.json, metrics.json and ``corpus_card``."""
     package = f"{meta['lang']}_{meta['name']}"
@@ -98,8 +129,8 @@ for entity in doc.ents:
 
 ## Scores
 
-Strict entity scores on {scores["documents"]} documents of {card["name"]} that took no part in
-training: micro-F {_number(scores["ents_f"])}, macro-F {_number(scores["ents_macro_f"])} over
+Strict entity scores on {card["name"]}, of {scored_on(scores, "final" in meta)}:
+micro-F {_number(scores["ents_f"])}, macro-F {_number(scores["ents_macro_f"])} over
 {scores["ents_macro_types"]} types. On other notes expect less.{_all_mentions(scores)}
 
 | type | precision | recall | F1 | support | predicted |

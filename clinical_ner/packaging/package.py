@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib import metadata as distributions
 from pathlib import Path
@@ -23,9 +22,15 @@ from spacy.util import get_minor_version_range, load_config, split_requirement
 
 from ..errors import ConfigError, InputError, missing_extra, not_a_folder
 from ..files import replacing
-from ..model.encoder import encoder_names, published_name, restore_encoder_names, uses_onnx
+from ..model.encoder import (
+    encoder_names,
+    published_name,
+    restore_encoder_names,
+    uses_onnx,
+    without_paths,
+)
 from ..pipeline.loading import load_pipeline
-from .model_card import corpus_card, model_readme, sources
+from .model_card import corpus_card, model_readme, out_of_fold_scores, scored_on, sources
 
 LIBRARY = "clinical-ner"
 
@@ -112,6 +117,8 @@ def package(
         scratch = Path(scratch_name)
         own = _build_wheel(_copy_library(library, scratch / "library"), scratch / "wheels")
         nlp = restore_encoder_names(load_pipeline(model))
+        if "final" in nlp.meta and "folds" in scores:
+            scores = out_of_fold_scores(scores)
         extra = ONNX_EXTRA if uses_onnx(nlp) else ""
         requirement = LIBRARY + extra + get_minor_version_range(own.name.split("-")[1])
         name = name.removeprefix(f"{nlp.lang}_")
@@ -176,19 +183,7 @@ def _forget_paths(path: Path, encoders: list[str]) -> None:
     """Take out of a pipeline's config where its data and its encoder lay."""
     config = load_config(path, interpolate=False)
     config["paths"] = dict.fromkeys(config.get("paths", {}))
-    published = {name: published_name(name) for name in encoders}
-    Config(_without_paths(config, published)).to_disk(path, interpolate=False)
-
-
-def _without_paths(value: Any, published: Mapping[str, str]) -> Any:
-    """A config with published names, and with the last part of every path in place of the path."""
-    if isinstance(value, dict):
-        return {key: _without_paths(item, published) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_paths(item, published) for item in value]
-    if isinstance(value, str):
-        return Path(value).name if Path(value).is_absolute() else published.get(value, value)
-    return value
+    Config(without_paths(config, encoders)).to_disk(path, interpolate=False)
 
 
 def _describe(
@@ -227,7 +222,7 @@ def _describe(
             "requirements": [requirement, *sorted(others)],
             "performance": {key: scores[key] for key in (*SCORES, *SPAN_SCORES) if key in scores},
             "notes": (
-                f"performance: strict entity scores on {scores['documents']} held-out documents."
+                f"performance: strict entity scores of {scored_on(scores, 'final' in nlp.meta)}."
             ),
         }
     )

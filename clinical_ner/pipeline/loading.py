@@ -66,6 +66,15 @@ def load_to_fit(
     nlp = load_pipeline(model)
     # If the name is a package's, this is the folder inside it.
     check_output(output, inputs=[nlp.path])
+    return nlp, *only_recognizer(nlp, model)
+
+
+def only_recognizer(nlp: Language, model: str | Path) -> tuple[str, ClinicalNer]:
+    """The one recognizer of a trained pipeline, which gives probabilities, and its name.
+
+    Raises:
+        ClinicalNerError: see `load_to_fit`.
+    """
     found = [(name, pipe) for name, pipe in nlp.pipeline if isinstance(pipe, ClinicalNer)]
     if len(found) != 1:
         components = ", ".join(nlp.pipe_names) or "none"
@@ -78,7 +87,7 @@ def load_to_fit(
         raise not_initialized(name)
     if not component.loss.has_posterior:
         raise no_posterior(type(component.loss).__name__)
-    return nlp, name, component
+    return name, component
 
 
 def check_output(output: Path, *, inputs: Iterable[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import spacy
 from spacy.language import Language
@@ -47,19 +48,21 @@ def make_document(nlp: Language, number: int) -> Doc:
     return doc
 
 
-def make_pipeline() -> Language:
+def make_pipeline(**settings: Any) -> Language:
     """A pipeline that is not initialized, with a small encoder of its own."""
     nlp = spacy.blank("en")
     encoder = {"@architectures": "spacy.HashEmbedCNN.v2", "pretrained_vectors": None}
     encoder |= {"width": 16, "depth": 1, "embed_size": 100, "window_size": 1}
     encoder |= {"maxout_pieces": 2, "subword_features": True}
-    nlp.add_pipe("clinical_ner", name="ner", config={"model": {"tok2vec": encoder}})
+    nlp.add_pipe("clinical_ner", name="ner", config={"model": {"tok2vec": encoder}, **settings})
     return nlp
 
 
-def train_pipeline(documents: Sequence[Doc], *, seed: int = 0, steps: int = 15) -> Language:
+def train_pipeline(
+    documents: Sequence[Doc], *, seed: int = 0, steps: int = 15, **settings: Any
+) -> Language:
     """A pipeline trained on all these documents at each step, with all labels."""
-    nlp = make_pipeline()
+    nlp = make_pipeline(**settings)
     nlp.config["initialize"]["components"]["ner"] = {"labels": list(LABELS)}
     fix_random_seed(seed)
     examples = [Example(nlp.make_doc(doc.text), doc) for doc in documents]
