@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from ..fitting.promise import Promise, check_confidence
 from ..fitting.thresholds import Objective
 from ..fitting.tune import tune
 from ._app import app
@@ -46,6 +47,11 @@ def tune_cli(
         help="macro_f: the best F1 of every label. recall@precision=P: the best recall of every "
         "label at a precision of at least P, above 0 and at most 1.",
     ),
+    confidence: float | None = typer.Option(
+        None,
+        help="Promise the precision of the objective on documents like those of DEV, with this "
+        "confidence, above 0 and below 1; see below.",
+    ),
     prior_strengths: str = typer.Option(
         "", help="Prior strengths in [0, 1] to choose from, with commas; by default MODEL's own."
     ),
@@ -70,18 +76,29 @@ def tune_cli(
     Calibrate first: thresholds act on calibrated probabilities. DEV chose the thresholds, so its
     scores flatter them: evaluate on other documents.
 
+    With --confidence, thresholds are those of groups of labels about as common in training, and
+    strict enough that each group's entities together keep the precision on new documents, too; all
+    groups at once with this confidence. A group for which DEV has too little evidence is named,
+    with the number of documents that it would take, and gets the thresholds that it has without.
+
     \b
-    Example:
+    Examples:
       clinical-ner tune training/model-final corpus/dev.spacy training/model-tuned \\
         --objective recall@precision=0.9 --prior-strengths 1,0.75,0.5
+      clinical-ner tune training/model-final corpus/dev.spacy training/model-tuned \\
+        --objective recall@precision=0.9 --confidence 0.9
     """
     with usage("'--objective'"):
         parsed = Objective.parse(objective)
+    if confidence is not None:
+        with usage("'--confidence'"):
+            check_confidence(confidence, parsed)
     report = tune(
         model,
         dev,
         output,
         objective=parsed,
+        confidence=confidence,
         prior_strengths=parse_strengths(prior_strengths),
         min_support=min_support,
         gpu_id=gpu_id,
@@ -92,10 +109,13 @@ def tune_cli(
             "MODEL is not calibrated. Its thresholds hold for its raw probabilities, so "
             "calibrating it later would make them wrong."
         )
-    print_report(report, _content(report), as_json=as_json)
+    promises = [Promise(**of) for of in (report["promise"] or {"groups": ()})["groups"]]
+    for promise in (of for of in promises if of.threshold is None):
+        warn(f"No promise for {', '.join(promise.labels)}: {promise.refusal}.")
+    print_report(report, _content(report, promises), as_json=as_json)
 
 
-def _content(report: Mapping[str, Any]) -> Iterator[Table | str]:
+def _content(report: Mapping[str, Any], promises: Iterable[Promise]) -> Iterator[Table | str]:
     table = Table("Label", title=f"{report['documents']} documents of DEV, before > after")
     for header in ("Threshold", "From", "Gold", "P", "R", "F1"):
         table.add_column(header, justify="left" if header == "From" else "right")
@@ -119,6 +139,22 @@ def _content(report: Mapping[str, Any]) -> Iterator[Table | str]:
         values = (number(report[when][f"{prefix}_{key}"]) for when in ("before", "after"))
         table.add_row(title, *values)
     yield table
+    if report["promise"]:
+        yield (
+            f"Promised with confidence {report['promise']['confidence']:g}, for all of these "
+            f"groups at once: {report['objective'].partition('@')[2].replace('=', ' of at least ')}"
+            " on documents like those of DEV."
+        )
+        headers = ("Threshold", "Kept", "Right", "At least", "Recall")
+        table = columns("Labels, their entities together", right=headers, title="Promises")
+        for promise in (of for of in promises if of.threshold is not None):
+            table.add_row(
+                Text(", ".join(promise.labels)),
+                number(promise.threshold),
+                str(promise.kept),
+                *(number(of, 3) for of in (promise.precision, promise.bound, promise.recall)),
+            )
+        yield table
     chosen = f"prior_strength = {report['prior_strength']:g}"
     if len(report["prior_strengths"]) > 1:
         tried = (f"{s} ({value:.4f})" for s, value in report["prior_strengths"].items())

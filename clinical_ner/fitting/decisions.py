@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from ..scoring.spans import GoldSpans, label_scores, macro_f, micro_scores
 from ..tags.encode import taggable
 from ..types import EntityOffsets, LogProbs
 from .frequency import frequency_groups, merge_small_groups
+from .promise import Promise, promise_thresholds
 from .thresholds import Choice, LabelEntities, Objective, choose_thresholds
 
 #: Score of the entities of other components, which every threshold keeps.
@@ -52,6 +53,7 @@ class SearchedDecision:
             all spans that it finds.
         choices: where the thresholds come from.
         overlaps: whether the component has ``overlaps``.
+        promises: what is promised for groups of labels, and what is refused.
     """
 
     prior_strength: float
@@ -59,6 +61,12 @@ class SearchedDecision:
     entities: Mapping[str, LabelEntities]
     choices: Mapping[str, Choice]
     overlaps: bool
+    promises: Sequence[Promise] = ()
+
+    @property
+    def promised(self) -> int:
+        """Number of labels in groups that something is promised for."""
+        return sum(len(of.labels) for of in self.promises if of.threshold is not None)
 
     @property
     def prefix(self) -> str:
@@ -68,10 +76,10 @@ class SearchedDecision:
     def totals(self) -> NDArray[np.float64]:
         """True positives, false positives and false negatives. *Shape:* ``(labels, 3)``."""
         rows = []
-        for label, (scores, right, support) in self.entities.items():
-            kept = scores >= self.thresholds.get(label, 0.0)
-            found = int((kept & right).sum())
-            rows.append([found, int(kept.sum()) - found, support - found])
+        for label, of in self.entities.items():
+            kept = of.scores >= self.thresholds.get(label, 0.0)
+            found = int((kept & of.right).sum())
+            rows.append([found, int(kept.sum()) - found, of.support - found])
         return np.array(rows, dtype=np.float64)
 
     def scores(self) -> dict[str, float]:
@@ -97,10 +105,11 @@ class SearchedDecision:
 def search_decisions(
     component: ClinicalNer,
     documents: Sequence[Predicted],
-    prior_strengths: Iterable[float],
+    prior_strengths: Sequence[float],
     *,
     objective: Objective,
     min_support: int,
+    confidence: float | None = None,
 ) -> list[SearchedDecision]:
     """The thresholds of every prior strength.
 
@@ -108,11 +117,14 @@ def search_decisions(
         component: its own decision does not matter.
         documents: what ``predict`` gave.
         prior_strengths: in [0, 1].
-        objective: see ``choose_thresholds``; labels about as common in training share a threshold.
+        objective: see ``choose_thresholds``.
         min_support: see ``choose_thresholds``; labels about as common in training share a
             threshold.
+        confidence: that the precision of the objective is promised with, see ``promise``; None for
+            no promise. Labels for which it is refused have the thresholds that they have without.
     """
     decisions = []
+    mentions = _mentions(component)
     for strength in prior_strengths:
         entities = _entities(component, documents, strength)
         choices = choose_thresholds(
@@ -121,9 +133,23 @@ def search_decisions(
             objective=objective,
             min_support=min_support,
         )
+        promises: list[Promise] = []
+        if confidence is not None and objective.min_precision is not None:
+            promises = promise_thresholds(
+                entities,
+                frequency_groups(mentions),
+                documents=len(documents),
+                min_precision=objective.min_precision,
+                risk=(1 - confidence) / len(prior_strengths),
+            )
+        for labels, threshold, *_ in promises:
+            if threshold is not None:
+                choices |= {label: Choice(threshold, "promised") for label in labels}
         # 0 keeps all, as no threshold does.
         chosen = {label: choice.threshold for label, choice in choices.items() if choice.threshold}
-        decisions.append(SearchedDecision(strength, chosen, entities, choices, component.overlaps))
+        decisions.append(
+            SearchedDecision(strength, chosen, entities, choices, component.overlaps, promises)
+        )
     return decisions
 
 
@@ -161,10 +187,11 @@ def _entities(
     Returns:
         Of the component's labels and of those of gold and of other components, sorted.
     """
-    judged: list[tuple[str, float, bool]] = []
+    found: dict[str, list[tuple[str, float, bool]]] = {label: [] for label in component.labels}
+    places: defaultdict[str, list[int]] = defaultdict(list)
     support: Counter[str] = Counter()
     decided = component.decision.at(prior_strength)
-    for document in documents:
+    for number, document in enumerate(documents):
         tokens = taggable(document.doc)
         decoded = decode(
             document.log_probs,
@@ -182,18 +209,27 @@ def _entities(
             for span, score in zip(spans, scores, strict=True)
             if taken.isdisjoint(range(span[0], span[1]))
         ]
-        judged += document.gold.judge_scored(
+        for judged in document.gold.judge_scored(
             [*document.others, *(span for span, _ in ours)],
             [KEPT] * len(document.others) + [score for _, score in ours],
-        )
+        ):
+            found.setdefault(judged[0], []).append(judged)
+            places[judged[0]].append(number)
         support.update(document.gold.support)
-    by_label: dict[str, list[tuple[str, float, bool]]] = {label: [] for label in component.labels}
-    for of in judged:
-        by_label.setdefault(of[0], []).append(of)
     return {
-        label: LabelEntities(*score_arrays(by_label.get(label, [])), support=support[label])
-        for label in sorted({*by_label, *support})
+        label: LabelEntities(
+            *score_arrays(found.get(label, [])),
+            support=support[label],
+            documents=np.array(places[label], dtype=np.intp),
+        )
+        for label in sorted({*found, *support})
     }
+
+
+def _mentions(component: ClinicalNer) -> dict[str, float]:
+    """Training mentions by label: the tokens that begin one."""
+    counts = component.statistics.counts[1::2].tolist()
+    return dict(zip(component.labels, counts, strict=True))
 
 
 def _groups(
@@ -201,9 +237,8 @@ def _groups(
 ) -> list[tuple[str, ...]]:
     """Labels about as common in training, enough of them together for a threshold."""
     labels = component.labels
-    mentions = dict(zip(labels, component.statistics.counts[1::2].tolist(), strict=True))
     groups = merge_small_groups(
-        frequency_groups(mentions),
+        frequency_groups(_mentions(component)),
         {label: len(entities[label].scores) for label in labels},
         min_support=min_support,
     )

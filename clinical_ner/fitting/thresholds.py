@@ -70,7 +70,7 @@ class Objective:
     def threshold(self, entities: LabelEntities) -> float | None:
         """The lowest of the best thresholds; 0 keeps all entities, None says that there is none."""
         if self.min_precision is None:
-            return best_f_threshold(*entities)
+            return best_f_threshold(entities.scores, entities.right, entities.support)
         return precision_threshold(
             entities.scores, entities.right, min_precision=self.min_precision
         )
@@ -83,11 +83,13 @@ class LabelEntities(NamedTuple):
         scores: their probabilities. *Shape:* ``(m,)``.
         right: which of them gold has. *Shape:* ``(m,)``.
         support: number of gold entities.
+        documents: the number of the document that each is in. *Shape:* ``(m,)``.
     """
 
     scores: NDArray[np.float64]
     right: NDArray[np.bool_]
     support: int
+    documents: NDArray[np.intp]
 
 
 class Choice(NamedTuple):
@@ -95,12 +97,13 @@ class Choice(NamedTuple):
 
     Attributes:
         threshold: 0 where all entities are kept.
-        source: the label's own entities; those of its group; or silenced, since on the held-out
-            documents no threshold of either has the precision that is asked for.
+        source: the label's own entities; those of its group; silenced, since on the held-out
+            documents no threshold of either has the precision that is asked for; or promised for
+            its group, see ``promise``.
     """
 
     threshold: float
-    source: Literal["own", "group", "silenced"]
+    source: Literal["own", "group", "silenced", "promised"]
 
 
 def best_f_threshold(
@@ -157,7 +160,7 @@ def choose_thresholds(
     """
     choices: dict[str, Choice] = {}
     for members in groups:
-        pooled = objective.threshold(_pool([entities[label] for label in members]))
+        pooled = objective.threshold(pool([entities[label] for label in members]))
         for label in members:
             enough = len(entities[label].scores) >= min_support
             own = objective.threshold(entities[label]) if enough else None
@@ -190,9 +193,11 @@ def _cuts(
     return thresholds.round(DIGITS), len(scores) - first, found[first]
 
 
-def _pool(entities: Sequence[LabelEntities]) -> LabelEntities:
+def pool(entities: Sequence[LabelEntities]) -> LabelEntities:
+    """The entities of several labels of the same documents."""
     return LabelEntities(
         scores=np.concatenate([of.scores for of in entities]),
         right=np.concatenate([of.right for of in entities]),
         support=sum(of.support for of in entities),
+        documents=np.concatenate([of.documents for of in entities]),
     )

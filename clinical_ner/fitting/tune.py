@@ -14,7 +14,8 @@ from ..evaluation.runner import sets_entities_later
 from ..pipeline.loading import load_to_fit, write_pipeline
 from ..scoring.evaluation import evaluation_scores
 from ..types import Track, untracked
-from .decisions import own_decision, per_label, predict, search_decisions
+from .decisions import SearchedDecision, own_decision, per_label, predict, search_decisions
+from .promise import check_confidence
 from .thresholds import Objective
 
 
@@ -24,6 +25,7 @@ def tune(
     output: str | Path,
     *,
     objective: Objective | str = "macro_f",
+    confidence: float | None = None,
     prior_strengths: Iterable[float] = (),
     min_support: int = 10,
     gpu_id: int = -1,
@@ -36,6 +38,9 @@ def tune(
         dev: gold documents to choose on, as a .spacy file.
         output: folder of the new pipeline; an existing pipeline is replaced.
         objective: what to search for: "macro_f", or for instance "recall@precision=0.9".
+        confidence: in (0, 1); promise the precision of the objective on documents like those of
+            ``dev`` for groups of labels, and say for which it is refused (see ``promise``). None
+            promises nothing.
         prior_strengths: to choose from, in [0, 1]; by default the component's own. Of two that
             are equally good the larger is taken, which is nearer to what was learned.
         min_support: labels with fewer predicted entities share the threshold of their frequency
@@ -44,17 +49,20 @@ def tune(
         track: shows progress.
 
     Returns:
-        The decision, the scores on ``dev`` ``before`` and ``after``, overall and per label, and
-        where each label's threshold comes from. With ``overlaps`` all of it is over all spans, and
-        the scores are named "spans_..." in place of "ents_...".
+        The decision, the scores on ``dev`` ``before`` and ``after``, overall and per label, where
+        each label's threshold comes from, and the ``promise``, None without a confidence. With
+        ``overlaps`` all of it is over all spans, and the scores are named "spans_..." in place of
+        "ents_...".
 
     Raises:
         ClinicalNerError: an input is missing or not what it should be, a setting is out of range,
-            or the output would destroy an input. Nothing is written then.
+            nothing can be promised, or the output would destroy an input. Nothing is written then.
     """
     if isinstance(objective, str):
         objective = Objective.parse(objective)
     check_number("min_support", min_support, least=1)
+    if confidence is not None:
+        check_confidence(confidence, objective)
     tried = {check_prior_strength(float(strength)) for strength in prior_strengths}
     dev, output = Path(dev), Path(output)
     nlp, name, component = load_to_fit(model, output, inputs=[dev], gpu_id=gpu_id)
@@ -69,10 +77,21 @@ def tune(
     # The larger strength first, so that it wins where two are equally good.
     strengths = sorted(tried or {before.prior_strength}, reverse=True)
     candidates = search_decisions(
-        component, documents, strengths, objective=objective, min_support=min_support
+        component,
+        documents,
+        strengths,
+        objective=objective,
+        min_support=min_support,
+        confidence=confidence,
     )
     mean = f"{before.prefix}_macro_" + ("f" if objective.min_precision is None else "r")
-    after = max(candidates, key=lambda candidate: candidate.scores()[mean])
+    after = max(candidates, key=lambda of: (of.promised, of.scores()[mean]))
+    if confidence is not None and not after.promised:
+        refused = "; ".join(f"{', '.join(of.labels)}: {of.refusal}" for of in after.promises)
+        raise InputError(
+            f"{dev}: no promise of {objective} with confidence {confidence:g}. {refused}. Ask for "
+            "a lower precision or confidence, or give more documents."
+        )
     component.prior_strength, component.threshold = after.prior_strength, 0.0
     component.thresholds = after.thresholds
     decision = {
@@ -80,6 +99,7 @@ def tune(
         "thresholds": after.thresholds,
         "prior_strength": after.prior_strength,
         "documents": len(references),
+        "promise": None if confidence is None else _promise(after, confidence),
         "before": before.scores(),
         "after": after.scores(),
     }
@@ -99,3 +119,8 @@ def tune(
         "dev": str(dev),
         "output": str(output),
     }
+
+
+def _promise(decision: SearchedDecision, confidence: float) -> dict[str, Any]:
+    """What meta.json holds of a promise."""
+    return {"confidence": confidence, "groups": [of._asdict() for of in decision.promises]}

@@ -243,6 +243,56 @@ def test_what_never_reaches_the_precision_is_silenced(
     assert "Silenced, since no threshold reaches the precision on DEV: " in capsys.readouterr().out
 
 
+def test_a_promise_is_made_for_groups_and_refused_by_name(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_docbin(make_docs(3, 80), tmp_path / "dev.spacy")
+    args = ["tune", inputs / "calibrated", tmp_path / "dev.spacy", tmp_path / "out"]
+    args += ["--objective", "recall@precision=0.6", "--confidence", "0.9"]
+    assert run(*args, "--json") == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    rare, common = report["promise"]["groups"]
+    assert (rare["labels"], common["labels"]) == (["Rare"], ["Drug", "Sign"])
+    assert rare["threshold"] is None and common["more_documents"] == 0
+    assert err == "clinical-ner: No promise for Rare: nothing is predicted.\n"
+    # The entities of the group's labels, as the pipeline makes them.
+    (scores,) = scores_of(tmp_path / "out", tmp_path / "dev.spacy")
+    of = [scores["ents_per_type"][label] for label in common["labels"]]
+    found = sum(row["p"] * row["predicted"] for row in of)
+    assert common["kept"] == sum(row["predicted"] for row in of)
+    assert common["precision"] == pytest.approx(found / common["kept"])
+    assert common["recall"] == pytest.approx(found / sum(row["support"] for row in of))
+    assert 0.6 <= common["bound"] < common["precision"]
+    for label in common["labels"]:
+        assert report["labels"][label]["source"] == "promised"
+        assert report["labels"][label]["threshold"] == common["threshold"]
+    told = json.loads((tmp_path / "out" / "meta.json").read_text())["decision"]["finder"]["promise"]
+    assert told["confidence"] == 0.9 and told["groups"][0] == rare
+    shutil.rmtree(tmp_path / "out")
+    assert run(*args) == 0
+    out = capsys.readouterr().out
+    assert "Promised with confidence 0.9, for all of these groups at once" in out
+    assert "precision of at least 0.6 on documents like those of DEV." in out
+
+
+def test_where_nothing_can_be_promised(
+    inputs: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["tune", inputs / "calibrated", inputs / "dev.spacy", output, "--confidence", "0.99"]
+    err = refused(
+        "no promise of recall@precision=0.95 with confidence 0.99. Rare: nothing is predicted; ",
+        *[*args, "--objective", "recall@precision=0.95"],
+        capsys=capsys,
+    )
+    assert "Drug, Sign: " in err and "Ask for a lower precision or confidence" in err
+    for further in (["--objective", "macro_f"], ["--objective", "recall@precision=1"]):
+        assert run(*args, *further) == 2
+        assert "needs an objective with a precision below 1" in capsys.readouterr().err
+    assert run(*args[:-1], "1", "--objective", "recall@precision=0.9") == 2
+    assert "--confidence" in capsys.readouterr().err
+
+
 def test_labels_of_too_few_entities_share_a_threshold(inputs: Path, tmp_path: Path) -> None:
     report = tune(
         str(inputs / "calibrated"),
