@@ -37,6 +37,7 @@ COMMANDS = {
     "optimize": "Let a pipeline's encoder run on ONNX Runtime, which is faster on a CPU.",
     "neighbours": "Mix the tags of the nearest training tokens into a pipeline's probabilities.",
     "compare": "Train recipes on the same documents and seeds, and compare them with the first.",
+    "learning-curve": "Train a recipe on more and more notes, and foresee twice as many.",
     "bias": "Train losses on randomised data, and see whether they give the training shares back.",
 }
 
@@ -52,7 +53,7 @@ class _LazyGroup(TyperGroup):
         """The command of a name, None if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        import_module(f"{__package__}.{cmd_name}")
+        import_module(f"{__package__}.{cmd_name.replace('-', '_')}")
         return get_group(app).commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

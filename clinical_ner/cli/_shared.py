@@ -83,13 +83,18 @@ def parse_strengths(text: str) -> list[float]:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Parse comma-separated seeds."""
+    """Parse comma-separated seeds, each once."""
     if not all(part.strip().isdecimal() for part in text.split(",")):
         raise typer.BadParameter(f"whole numbers, not {text!r}", param_hint="'--seeds'")
     seeds = [int(part) for part in text.split(",")]
     if len(set(seeds)) < len(seeds) or max(seeds) >= 2**32:
         raise typer.BadParameter(f"each once and below 2**32, not {text!r}", param_hint="'--seeds'")
     return seeds
+
+
+def say(message: str) -> None:
+    """Print what a long command does next on stderr."""
+    print(message, file=sys.stderr, flush=True)
 
 
 def warn(message: str) -> None:

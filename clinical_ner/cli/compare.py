@@ -16,7 +16,7 @@ from ..research.compare.compare import RESAMPLES, compare
 from ..research.compare.comparison_report import TITLES, notes, table_rows
 from ..training.recipes import BASE
 from ._app import app
-from ._shared import GpuId, one_of, parse_seeds, parse_strengths, print_report
+from ._shared import GpuId, one_of, parse_seeds, parse_strengths, print_report, say
 
 
 @app.command("compare", no_args_is_help=True)
@@ -89,7 +89,7 @@ def compare_cli(
         score_on=score_on,
         resamples=resamples,
         gpu_id=gpu_id,
-        say=_say if sys.stderr.isatty() else lambda message: None,
+        say=say if sys.stderr.isatty() else lambda message: None,
     )
     print_report(comparison, _content(comparison), as_json=as_json, width=150)
 
@@ -103,7 +103,3 @@ def _content(comparison: Mapping[str, Any]) -> Iterator[RenderableType]:
         table.add_row(*(Text("\n".join(cell)) for cell in row))
     yield table
     yield from map(Text, notes(comparison))
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

@@ -35,7 +35,7 @@ def test_the_list_says_what_the_command_says(name: str) -> None:
 
 def test_every_module_of_a_command_is_listed() -> None:
     files = (ROOT / "clinical_ner" / "cli").glob("[!_]*.py")
-    assert {path.stem for path in files} == set(COMMANDS)
+    assert {path.stem.replace("_", "-") for path in files} == set(COMMANDS)
 
 
 def test_a_misspelt_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

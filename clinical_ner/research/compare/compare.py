@@ -82,9 +82,9 @@ def compare(
         if lang:
             recipe.config["nlp"]["lang"] = lang
     use_gpu(gpu_id)
-    with _staging(output) as staging:
+    with staging(output) as folder:
         files, division = divide(
-            *(corpus, staging),
+            *(corpus, folder),
             lang=read[0].config["nlp"]["lang"],
             dev=dev,
             test=test,
@@ -100,7 +100,7 @@ def compare(
                 without_neighbours(run).check()
         # Not before: the documents of other runs stay where they are.
         if division is not None:
-            files = keep(staging, output / CORPUS)
+            files = keep(folder, output / CORPUS)
     work = Work(files, mentions, epochs=epochs, encoder=encoder, gpu_id=gpu_id, say=say)
     work.check(plan)
     for run in plan:
@@ -132,7 +132,7 @@ def compare(
 
 
 @contextmanager
-def _staging(output: Path) -> Iterator[Path]:
+def staging(output: Path) -> Iterator[Path]:
     """A folder in the output's, gone at the end; and the output's too if it is left empty."""
     if output.exists() and not output.is_dir():
         raise not_a_folder(output)

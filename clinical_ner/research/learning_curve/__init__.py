@@ -1,0 +1,1 @@
+"""How the scores of a recipe grow with the number of annotated notes."""
