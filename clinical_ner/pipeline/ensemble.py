@@ -45,7 +45,9 @@ class Members(Shim):
         for nlp in self.pipelines:
             parts = {part: nlp.config.interpolate()[part] for part in ("nlp", "components")}
             config = Config(without_paths(parts, encoder_names(nlp))).to_str()
-            members.append({"config": config, "pipeline": nlp.to_bytes()})
+            # The whole config would tell the paths of the corpus.
+            pipeline = nlp.to_bytes(exclude=["config"])
+            members.append({"config": config, "pipeline": pipeline})
         data: bytes = srsly.msgpack_dumps(members)
         return data
 
