@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from spacy.training.loop import DIR_MODEL_BEST
 from ..training.recipes import BASE
 from ..training.train import train
 from ._app import app
-from ._shared import GpuId
+from ._shared import GpuId, track
 
 #: Settings that are options of the command.
 OPTIONS = {
@@ -48,6 +49,14 @@ def train_cli(
     ),
     epochs: int = typer.Option(0, min=0, help="Passes over the data; 0: as the recipe says."),
     seed: int = typer.Option(0, min=0, help="Seed of weights, order and dropout."),
+    init_model: str = typer.Option(
+        "", metavar="MODEL", help="Trained pipeline whose weights the training starts with."
+    ),
+    keep_labels: bool = typer.Option(
+        False,
+        "--keep-labels",
+        help="With --init-model: go on with its labels that the training documents lack.",
+    ),
     gpu_id: GpuId = -1,
 ) -> None:
     """Train a pipeline.
@@ -61,8 +70,20 @@ def train_cli(
     Example:
       clinical-ner train minilm training --train corpus/train.spacy \\
         --dev corpus/dev.spacy --components.ner.prior_strength 0.75
+
+    \b
+    Going on with a trained model, whose calibration, neighbours and thresholds do not carry over:
+      clinical-ner train minilm training-2 --train new/train.spacy --dev new/dev.spacy \\
+        --init-model training/model-best --keep-labels
     """
-    record = train(
+    if keep_labels and not init_model:
+        raise typer.BadParameter("needs --init-model", param_hint="'--keep-labels'")
+    run: Callable[..., dict[str, Any]] = train
+    if init_model:
+        from ..fitting.init_model import train_from
+
+        run = partial(train_from, init_model, keep_labels=keep_labels, track=track)
+    record = run(
         recipe,
         output,
         train_path=train_path,

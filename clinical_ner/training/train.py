@@ -8,7 +8,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from configparser import Error as ConfigParserError
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +58,9 @@ def train(
     gpu_id: int = -1,
     overrides: dict[str, Any] | None = None,
     track: Track = untracked,
+    at_start: Callable[[Language], dict[str, Any]] | None = None,
     at_epoch: AtEpoch | None = None,
+    copy: Path | None = None,
 ) -> dict[str, Any]:
     """Train a pipeline with spaCy's loop.
 
@@ -78,7 +80,9 @@ def train(
         gpu_id: GPU, or -1 for the CPU.
         overrides: Other settings, {"section.setting": value}; the arguments above go first.
         track: Shows progress where there is no ``dev_path``, and so no table of evaluations.
+        at_start: Called with the initialized pipeline; what it returns is added to the record.
         at_epoch: Called at the end of every epoch with the pipeline and the number of epochs made.
+        copy: What is read in place of ``train_path``, which the model and the record name.
 
     Returns:
         The record of the run, as in training.json: the name of the recipe, the settings that
@@ -102,18 +106,21 @@ def train(
     settings = {
         **(overrides or {}),
         **({} if evaluates else NOT_EVALUATED),
-        **training_settings(train_path, dev_path, encoder=encoder, epochs=epochs, seed=seed),
+        **training_settings(
+            copy or train_path, dev_path, encoder=encoder, epochs=epochs, seed=seed
+        ),
     }
-    _check_apart(output, {**read.config, "settings": settings})
+    check_apart(output, {**read.config, "settings": settings})
     use_gpu(gpu_id)
     nlp = initialize(read, settings, gpu_id=gpu_id)
+    started = at_start(nlp) if at_start else {}
     progress: Iterable[int] = ()
     if not evaluates:
         passes = min(stop_after, nlp.config.interpolate()["training"]["max_epochs"])
         visits = round(passes * documents)
         progress = track(range(visits), "Training", visits)
     run = TrainingRun(
-        *(nlp, corpus_words),
+        *(nlp, corpus_words, train_path),
         stop_after=stop_after,
         evaluates=evaluates,
         progress=progress,
@@ -126,12 +133,13 @@ def train(
     seconds = time.perf_counter() - start
     record = {
         "config": read.path.name,
-        "overrides": dict(sorted(settings.items())),
+        "overrides": dict(sorted({**settings, "paths.train": str(train_path)}.items())),
         "seed": seed,
         "epochs": round(run.words / corpus_words, 2),
         "corpus_words": corpus_words,
         "seconds": round(seconds, 1),
         "words_per_second": round(run.words / seconds, 1),
+        **started,
     }
     write_text(output / RECORD, json.dumps(record, indent=2) + "\n")
     return record
@@ -255,7 +263,7 @@ def _check_language(path: Path, lang: str | None) -> None:
         )
 
 
-def _check_apart(output: Path, config: Mapping[str, Any]) -> None:
+def check_apart(output: Path, config: Mapping[str, Any]) -> None:
     """Check that a training reads nothing from the models that it replaces.
 
     Raises:
@@ -264,7 +272,7 @@ def _check_apart(output: Path, config: Mapping[str, Any]) -> None:
     replaced = [(output / name).resolve() for name in (DIR_MODEL_BEST, DIR_MODEL_LAST)]
     for value in config.values():
         if isinstance(value, Mapping):
-            _check_apart(output, value)
+            check_apart(output, value)
         elif isinstance(value, str | Path) and str(value):
             path = Path(value).resolve()
             if any(path.is_relative_to(model) for model in replaced) and path.exists():

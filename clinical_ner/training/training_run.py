@@ -37,6 +37,7 @@ class TrainingRun:
         self,
         nlp: Language,
         corpus_words: int,
+        corpus: Path,
         *,
         stop_after: float = math.inf,
         evaluates: bool = True,
@@ -48,6 +49,7 @@ class TrainingRun:
         Args:
             nlp: the pipeline.
             corpus_words: of one pass.
+            corpus: under which the saved models name what they learned from.
             stop_after: passes after which the training ends, at the end of a batch.
             evaluates: if not, an evaluation reads no document, and there is no best model.
             progress: moved on by one with every document.
@@ -56,6 +58,7 @@ class TrainingRun:
         self.words = 0
         self._nlp = nlp
         self._corpus_words = corpus_words
+        self._corpus = str(corpus)
         self._until = stop_after * corpus_words
         self._evaluates = evaluates
         self._progress = iter(progress)
@@ -76,6 +79,8 @@ class TrainingRun:
         if not self._evaluates:
             # Where the loop wrote a 0 for each score that nobody measured.
             self._nlp.meta["performance"] = {}
+        # Only now that the loop has read the config.
+        self._nlp.config["paths"]["train"] = self._corpus
         self.words += sum(len(example.reference) for example in examples)
         for _ in islice(self._progress, len(examples)):
             pass
