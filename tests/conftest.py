@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from confection import Config
 from filelock import FileLock
 from hypothesis import settings
 from spacy.tokens import Doc, Span
@@ -150,6 +151,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     rank = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: (rank.get(item.path, len(rank)), item.path not in slow))
+
+
+def write_tiny_recipe(path: Path) -> Path:
+    """The recipe without a transformer, small enough to train in a second."""
+    config = Config().from_disk(ROOT / "configs" / "tok2vec.cfg", interpolate=False)
+    encoder = config["components"]["tok2vec"]["model"]
+    encoder["encode"] |= {"width": 16, "depth": 1}
+    encoder["embed"]["rows"] = [50, 50, 50, 50]
+    config["variables"] |= {"words_per_batch": 30, "learn_rate": 0.01}
+    config.to_disk(path, interpolate=False)
+    return path
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def folds_cli(
     base: Path = typer.Option(BASE, help="The config that an overlay changes."),
     epochs: int = typer.Option(0, min=0, help="Passes over the data; 0: as the recipe says."),
     encoder: str = typer.Option("", help="Transformer in place of the recipe's; empty: its own."),
+    lang: str = typer.Option("", help="Language of the notes, in place of the recipe's."),
     gpu_id: GpuId = -1,
     as_json: AsJson = False,
 ) -> None:
@@ -77,6 +78,7 @@ def folds_cli(
             base=base,
             epochs=epochs,
             encoder=encoder,
+            lang=lang,
             gpu_id=gpu_id,
             tell=tell,
         )

@@ -76,6 +76,7 @@ def folds(
     base: str | Path = BASE,
     epochs: int = 0,
     encoder: str = "",
+    lang: str = "",
     gpu_id: int = -1,
     tell: Tell = lambda message, done, total: None,
 ) -> dict[str, Any]:
@@ -96,6 +97,7 @@ def folds(
         base: the complete config that an overlay is merged over.
         epochs: in place of the recipe's, if not 0 and not empty.
         encoder: see `epochs`.
+        lang: see `epochs`.
         gpu_id: GPU, or -1 for the CPU.
         tell: shows progress.
 
@@ -110,6 +112,8 @@ def folds(
     """
     corpus, output = Path(corpus), Path(output)
     recipe = read_recipe(config, Path(base))
+    if lang:
+        recipe.config["nlp"]["lang"] = lang
     check_number("folds", folds, least=2)
     documents = read_gold(corpus, Vocab())
     parts = {

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confection import Config
 from spacy.tokens import Doc, Span
 from spacy.vocab import Vocab
 
@@ -20,7 +19,7 @@ from clinical_ner.research.compare.compare import compare
 from clinical_ner.training.recipes import read_recipe
 from clinical_ner.training.train import initialize, training_settings
 
-from ..conftest import CORPUS, ROOT
+from ..conftest import CORPUS, ROOT, write_tiny_recipe
 from ..model.tiny_encoder import write_encoder
 
 RECIPES = ROOT / "configs" / "recipes"
@@ -58,14 +57,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recipe without a transformer, small, beside the overlays of the project."""
     folder = tmp_path_factory.mktemp("configs")
-    config = Config().from_disk(ROOT / "configs" / "tok2vec.cfg", interpolate=False)
-    encoder = config["components"]["tok2vec"]["model"]
-    encoder["encode"] |= {"width": 16, "depth": 1}
-    encoder["embed"]["rows"] = [50, 50, 50, 50]
-    config["variables"] |= {"words_per_batch": 30, "learn_rate": 0.01}
-    config.to_disk(folder / "tiny.cfg", interpolate=False)
     shutil.copytree(RECIPES, folder / "recipes")
-    return folder / "tiny.cfg"
+    return write_tiny_recipe(folder / "tiny.cfg")
 
 
 Compare = Callable[..., dict[str, Any]]
