@@ -18,7 +18,7 @@ from spacy.vocab import Vocab
 from thinc.api import Model
 
 from ..data.formats.docbin import read_docbin, write_docbin
-from ..errors import ClinicalNerError, ClinicalNerWarning, ConfigError, InputError, no_posterior
+from ..errors import ClinicalNerError, ClinicalNerWarning, ConfigError, InputError
 from ..evaluation.runner import before_recognizer
 from ..files import leaving_no_empty_folder
 from ..model.encoder import encoder_names, published_name, uses_onnx
@@ -85,7 +85,7 @@ def train_from(
     name, component = _recognizer(old, f"{init_model}:")
     gold = _labels(train_path)
     kept = [label for label in component.labels if keep_labels and label not in gold]
-    ignored = set(kept) - (set() if dev_path is None else _labels(Path(dev_path)))
+    ignored = set(kept) - _labels(Path(dev_path)) if dev_path else set()
     record = {"name": Path(init_model).name, "version": old.meta["version"], "kept": kept}
 
     def start(nlp: Language) -> dict[str, Any]:
@@ -104,6 +104,14 @@ def train_from(
             )
         if kept:
             _check_reader(nlp)
+            if ignored:
+                warnings.warn(
+                    f"{dev_path}: lacks the labels {', '.join(sorted(ignored))}, which are kept; "
+                    "their entities are not scored. Documents to calibrate, tune and evaluate on "
+                    "should have all labels: what they lack counts as an error there.",
+                    ClinicalNerWarning,
+                    stacklevel=2,
+                )
             new.scorer = _ignoring(new.scorer, ignored)
         return {"init_model": {**record, "lost": lost}}
 
@@ -111,7 +119,10 @@ def train_from(
     if not kept:
         return train(recipe, output, at_start=start, track=track, **arguments)
     if component.overlaps or not component.loss.has_posterior:
-        raise no_posterior(type(component.loss).__name__)
+        raise ConfigError(
+            f"{init_model}: its labels cannot be kept: it has overlaps = true or a loss, "
+            f"'{type(component.loss).__name__}', that does not give one probability to each tag."
+        )
     copy = output.with_name(f".{output.name}.{os.getpid()}{FILE_TYPE}")
     with leaving_no_empty_folder(output):
         try:
