@@ -32,6 +32,14 @@ Dev = Annotated[
         metavar="DEV.spacy", help="Documents with gold entities, none of them trained on."
     ),
 ]
+HeldOut = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DEV",
+        help="A .spacy file of documents with gold entities, none of them trained on; or the "
+        "folder of clinical-ner folds.",
+    ),
+]
 Output = Annotated[
     Path,
     typer.Argument(metavar="OUTPUT", help="Folder for the new pipeline; MODEL stays as it is."),

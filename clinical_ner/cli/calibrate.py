@@ -8,10 +8,21 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from ..fitting.calibrate import NOTE, calibrate
+from ..fitting.calibrate import calibrate
 from ..fitting.fit_tokens import MIN_SUPPORT
 from ._app import app
-from ._shared import AsJson, Dev, GpuId, Model, Output, columns, number, print_report, track, warn
+from ._shared import (
+    AsJson,
+    GpuId,
+    HeldOut,
+    Model,
+    Output,
+    columns,
+    number,
+    print_report,
+    track,
+    warn,
+)
 
 TITLES = {
     "token_ece": "calibration error of tokens",
@@ -24,7 +35,7 @@ TITLES = {
 @app.command("calibrate", no_args_is_help=True)
 def calibrate_cli(
     model: Model,
-    dev: Dev,
+    dev: HeldOut,
     output: Output,
     min_support: int = typer.Option(
         MIN_SUPPORT,
@@ -46,9 +57,13 @@ def calibrate_cli(
 
     What is printed as "after" is of documents that the calibration was fitted without, in turn.
 
+    DEV may be the folder of clinical-ner folds: then it is fitted on the predictions of its models,
+    each for the documents that it did not see, and MODEL may have been trained on all of them.
+
     \b
-    Example:
+    Examples:
       clinical-ner calibrate training/model-best corpus/dev.spacy training/model-final
+      clinical-ner calibrate training/model-best training/folds training/model-final
     """
     report = calibrate(model, dev, output, min_support=min_support, gpu_id=gpu_id, track=track)
     for warning in report["warnings"]:
@@ -80,5 +95,5 @@ def _content(report: Mapping[str, Any]) -> Iterator[Table | str]:
             "Entities are all spans, held against all mentions. Tokens are scored by the softmax "
             "over all tags, against the tags of the flat entities."
         )
-    yield NOTE
+    yield report["note"]
     yield f"Written: {report['output']}"

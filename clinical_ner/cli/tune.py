@@ -15,8 +15,8 @@ from ..fitting.tune import tune
 from ._app import app
 from ._shared import (
     AsJson,
-    Dev,
     GpuId,
+    HeldOut,
     Model,
     Output,
     columns,
@@ -40,7 +40,7 @@ TITLES = {
 @app.command("tune", no_args_is_help=True)
 def tune_cli(
     model: Model,
-    dev: Dev,
+    dev: HeldOut,
     output: Output,
     objective: str = typer.Option(
         "macro_f",
@@ -74,7 +74,8 @@ def tune_cli(
     into doc.spans["gold_all"].
 
     Calibrate first: thresholds act on calibrated probabilities. DEV chose the thresholds, so its
-    scores flatter them: evaluate on other documents.
+    scores flatter them: evaluate on other documents. DEV may be the folder of clinical-ner folds:
+    then the predictions are those of its models, each for the documents that it did not see.
 
     With --confidence, thresholds are those of groups of labels about as common in training, and
     strict enough that each group's entities together keep the precision on new documents, too; all

@@ -16,13 +16,23 @@ from ..scoring.evaluation import evaluation_scores
 from ..types import Track, untracked
 from .fit_calibration import FOLDS, CalibrationFit, fit_calibration
 from .fit_tokens import MIN_SUPPORT
-from .held_out import AnnotatedDocument, annotated_documents, reliability
+from .held_out import (
+    AnnotatedDocument,
+    annotated_documents,
+    out_of_fold_documents,
+    reliability,
+)
+from .out_of_fold import is_out_of_fold, read_out_of_fold
 
 #: Key of meta.json for the calibration.
 META = "calibration"
 NOTE = (
     "DEV also chose the checkpoint if training was evaluated on it, so how good the probabilities "
     "are has to be shown on other documents: clinical-ner evaluate OUTPUT TEST.spacy."
+)
+OUT_OF_FOLD_NOTE = (
+    "The probabilities are those of the models of the folds, each for documents that it did not "
+    "see. Those of the pipeline are calibrated as far as they are like them."
 )
 
 
@@ -39,7 +49,8 @@ def calibrate(
 
     Args:
         model: a pipeline's folder, or the name of an installed package.
-        dev: gold documents to fit on, as a .spacy file.
+        dev: gold documents to fit on, as a .spacy file, or the folder of ``folds``, whose models
+            then give the probabilities, each for the documents that it did not see.
         output: folder of the new pipeline; an existing pipeline is replaced.
         min_support: tokens of ``dev`` that a tag needs for a bias of its own.
         gpu_id: the GPU to use, -1 for the CPU.
@@ -49,9 +60,9 @@ def calibrate(
         What meta.json holds under "calibration", the component's name and whether it has
         ``overlaps``, the settings, and ``warnings``. ``before`` and ``after`` hold ``token_ece``,
         ``token_nll``, ``ents_ece`` and ``ents_brier`` on ``dev``, None where undefined; ``after``
-        is from calibrations that were fitted without the documents they are measured on, and None
-        with one document only. With ``overlaps`` entities are all spans, and tokens are scored over
-        all tags; see `held_out.reliability`.
+        is from calibrations that were fitted without the documents they are measured on, or without
+        their fold, and None with one document only. With ``overlaps`` entities are all spans, and
+        tokens are scored over all tags; see `held_out.reliability`.
 
     Raises:
         ClinicalNerError: an input is missing or not what it should be, the loss has no posterior,
@@ -61,18 +72,29 @@ def calibrate(
     dev, output = Path(dev), Path(output)
     nlp, name, component = load_to_fit(model, output, inputs=[dev], gpu_id=gpu_id)
     component.calibration = None
-    references = read_gold_for(dev, nlp)
+    store = read_out_of_fold(dev, nlp.vocab) if is_out_of_fold(dev) else None
+    references = [] if store else read_gold_for(dev, nlp)
+    documents = out_of_fold_documents(nlp, name, store) if store else []
     try:
-        documents = list(
-            track(annotated_documents(nlp, name, references), dev.name, len(references))
+        documents += track(annotated_documents(nlp, name, references), dev.name, len(references))
+        fit = fit_calibration(
+            documents,
+            component.statistics.counts,
+            min_support=min_support,
+            fold_of=store.fold_of.tolist() if store else None,
         )
-        fit = fit_calibration(documents, component.statistics.counts, min_support=min_support)
     except ClinicalNerError as error:
         # The functions that refuse documents do not know the file.
         raise type(error)(f"{error} (In {dev}.)") from error
     meta = _meta(fit, documents)
+    meta["note"] = (
+        f"{OUT_OF_FOLD_NOTE if store else NOTE} 'after' is cross-fitted: of each of "
+        f"{store.folds if store else FOLDS} folds of the documents, under a calibration that was "
+        "fitted on the others."
+    )
     component.calibration = fit.calibration
-    scores = evaluation_scores(evaluate_pipeline(nlp, references).counts)
+    # The pipeline itself may have been trained on the documents of folds.
+    scores = {} if store else evaluation_scores(evaluate_pipeline(nlp, references).counts)
     write_pipeline(nlp, output, scores=scores, **{META: {name: meta}})
     return {
         **meta,
@@ -106,8 +128,6 @@ def _meta(
         "entity_step": None if entities is None else asdict(entities),
         "before": _numbers(reliability(fit.documents, None)),
         "after": _numbers(reliability(fit.documents, fit.held_out)) if fit.held_out else None,
-        "note": f"{NOTE} 'after' is cross-fitted: of each of {FOLDS} folds of the documents, under "
-        "a calibration that was fitted on the others.",
     }
 
 

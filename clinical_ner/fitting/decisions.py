@@ -13,6 +13,7 @@ from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.training import Example
 
+from ..calibration.calibration import Calibration
 from ..decoding.decode import decode
 from ..evaluation.runner import bare, before_recognizer
 from ..pipeline.recognizer import ClinicalNer
@@ -33,15 +34,17 @@ class Predicted(NamedTuple):
 
     Attributes:
         doc: its tokens as the recognizer gets them.
-        log_probs: *Shape:* ``(len(doc), K)``.
+        log_probs: calibrated. *Shape:* ``(len(doc), K)``.
         gold: what its entities are held against.
         others: entities of earlier components that stay, none with ``overlaps``.
+        calibration: that of `log_probs`, whose other steps are to come; None for none.
     """
 
     doc: Doc
     log_probs: LogProbs
     gold: GoldSpans
     others: list[EntityOffsets]
+    calibration: Calibration | None
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ def predict(nlp: Language, name: str, references: Sequence[Doc]) -> Iterator[Pre
             log_probs=component.model.ops.to_numpy(log_probs),
             gold=GoldSpans(Example(kept, reference), component.gold_spans(reference)),
             others=[(ent.start, ent.end, ent.label_) for ent in ents],
+            calibration=component.calibration,
         )
 
 
@@ -193,12 +197,13 @@ def _entities(
     decided = component.decision.at(prior_strength)
     for number, document in enumerate(documents):
         tokens = taggable(document.doc)
+        step = None if document.calibration is None else document.calibration.entities
         decoded = decode(
             document.log_probs,
             tokens,
             component.labels,
             decided,
-            entity_step=component.entity_step,
+            entity_step=None if step is None else step.apply,
         )
         # Of two that align with one gold entity the more probable finds it, so that dropping the
         # other changes nothing.

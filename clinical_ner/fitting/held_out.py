@@ -13,7 +13,10 @@ from spacy.training import Example
 
 from ..arrays import log_softmax
 from ..calibration.calibration import Calibration
+from ..data.gold import read_gold_for
 from ..decoding.decode import decode
+from ..errors import InputError
+from ..evaluation.runner import unannotated
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring.entities import (
     DocumentEntities,
@@ -23,10 +26,12 @@ from ..scoring.entities import (
 )
 from ..scoring.reliability import count_tokens, token_statistics
 from ..scoring.spans import GoldSpans
-from ..tags.encode import encode_example, taggable
+from ..tags.encode import document_id, encode_example, taggable
 from ..tags.scheme import MASKED
 from ..types import LogProbs, TagIds
-from .decisions import predict
+from .decisions import Predicted, predict
+from .fit_calibration import fit_calibration
+from .out_of_fold import OutOfFold
 
 #: Prior strengths whose spans the entity-level step is fitted on: it is to hold for all of them,
 #: since the user may choose any. Spans that several of them decode count as often.
@@ -71,6 +76,11 @@ class AnnotatedDocument:
         gold = GoldSpans(example, component.gold_spans(reference))
         return cls(component, doc, log_probs, ids, flat, gold)
 
+    def predicted(self, calibration: Calibration | None) -> Predicted:
+        """The document under a calibration, before the decision."""
+        rows = self.log_probs if calibration is None else calibration.tokens.apply(self.log_probs)
+        return Predicted(self.doc, rows, self.gold_spans, [], calibration)
+
     def spans(
         self, log_probs: LogProbs, *, strengths: Iterable[float] = STRENGTHS
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -111,6 +121,71 @@ def annotated_documents(
     assert component.calibration is None
     for found, reference in zip(predict(nlp, name, references), references, strict=True):
         yield AnnotatedDocument.of(component, found.doc, found.log_probs, reference)
+
+
+def out_of_fold_documents(nlp: Language, name: str, store: OutOfFold) -> list[AnnotatedDocument]:
+    """Documents with the predictions of models that did not see them, in place of a pipeline's own.
+
+    Args:
+        nlp: the pipeline that something is fitted for.
+        name: its recognizer's.
+        store: what ``clinical-ner folds`` wrote.
+
+    Raises:
+        ClinicalNerError: the store is damaged, or its predictions are of another kind than the
+            pipeline's: other labels or tokens, neighbours or entities of others.
+    """
+    component = nlp.get_pipe(name)
+    assert isinstance(component, ClinicalNer)
+    if store.labels != component.labels:
+        differing = ", ".join(sorted({*store.labels} ^ {*component.labels})) or "in another order"
+        raise InputError(
+            f"{store.folder}: its labels are not those of the pipeline ({differing}). Name a "
+            "pipeline trained on the same documents by the same recipe."
+        )
+    earlier = nlp.pipe_names[: nlp.pipe_names.index(name)]
+    others = [of for of in earlier if "doc.ents" in nlp.get_pipe_meta(of).assigns]
+    others += ["neighbours"] if component.neighbours is not None else []
+    if others:
+        raise InputError(
+            f"{store.folder}: its predictions lack what '{others[0]}' of the pipeline adds. Name a "
+            "pipeline without it, or a .spacy file of documents in place of the folder."
+        )
+    documents = []
+    for reference, rows in zip(read_gold_for(store.corpus, nlp), store.log_probs(), strict=True):
+        doc = unannotated(nlp, reference)
+        if len(doc) != len(rows):
+            raise InputError(
+                f"{store.folder}: document {document_id(reference)} has "
+                f"{len(rows)} tokens there, and {len(doc)} by the pipeline's tokenizer. Name a "
+                "pipeline with the tokenizer of the recipe that the folds were trained by."
+            )
+        documents.append(AnnotatedDocument.of(component, doc, rows, reference))
+    return documents
+
+
+def cross_fitted(documents: Sequence[AnnotatedDocument], store: OutOfFold) -> list[Predicted]:
+    """Out-of-fold predictions under a calibration of the other folds.
+
+    A calibration fitted on the documents that it is applied to would make their probabilities look
+    better than those of new documents, and so would thresholds chosen by them. So the documents of
+    each fold are calibrated by the documents of the others: no number has seen the gold that it is
+    held against, but for the small way that ``fit_calibration`` names.
+
+    Returns:
+        Those of the documents that can be fitted on; see ``CalibrationFit``.
+
+    Raises:
+        ClinicalNerError: only one fold has gold.
+    """
+    counts = documents[0].component.statistics.counts
+    fit = fit_calibration(documents, counts, fold_of=store.fold_of.tolist())
+    if not fit.held_out:
+        raise InputError(f"{store.folder}: only one fold has gold, so no other can calibrate it.")
+    return [
+        of.predicted(calibration)
+        for of, calibration in zip(fit.documents, fit.held_out, strict=True)
+    ]
 
 
 def reliability(

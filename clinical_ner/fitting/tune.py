@@ -15,6 +15,8 @@ from ..pipeline.loading import load_to_fit, write_pipeline
 from ..scoring.evaluation import evaluation_scores
 from ..types import Track, untracked
 from .decisions import SearchedDecision, own_decision, per_label, predict, search_decisions
+from .held_out import cross_fitted, out_of_fold_documents
+from .out_of_fold import is_out_of_fold, read_out_of_fold
 from .promise import check_confidence
 from .thresholds import Objective
 
@@ -33,9 +35,15 @@ def tune(
 ) -> dict[str, Any]:
     """Search thresholds, and among prior strengths, and write the pipeline with them.
 
+    On a folder of ``folds`` the probabilities are those of its models, each for the documents that
+    it did not see. If the pipeline is calibrated, each fold's are calibrated by the other folds, as
+    by ``calibrate`` on the same folder (see ``held_out.cross_fitted``). What is chosen, and
+    promised, is of the models of the folds. It holds for the pipeline as far as its probabilities
+    are like theirs, which no document is left to show.
+
     Args:
         model: a pipeline's folder, or the name of an installed package.
-        dev: gold documents to choose on, as a .spacy file.
+        dev: gold documents to choose on, as a .spacy file, or the folder of ``folds``.
         output: folder of the new pipeline; an existing pipeline is replaced.
         objective: what to search for: "macro_f", or for instance "recall@precision=0.9".
         confidence: in (0, 1); promise the precision of the objective on documents like those of
@@ -71,8 +79,16 @@ def tune(
             f"{model}: component '{later}' sets doc.ents after '{name}', so what thresholds do to "
             "the entities of the pipeline is unknown. Tune the pipeline without it."
         )
-    references = read_gold_for(dev, nlp)
-    documents = list(track(predict(nlp, name, references), dev.name, len(references)))
+    store = read_out_of_fold(dev, nlp.vocab) if is_out_of_fold(dev) else None
+    if store is None:
+        references = read_gold_for(dev, nlp)
+        documents = list(track(predict(nlp, name, references), dev.name, len(references)))
+    else:
+        unseen = out_of_fold_documents(nlp, name, store)
+        calibrated = component.calibration is not None
+        documents = (
+            cross_fitted(unseen, store) if calibrated else [of.predicted(None) for of in unseen]
+        )
     before = own_decision(component, documents)
     # The larger strength first, so that it wins where two are equally good.
     strengths = sorted(tried or {before.prior_strength}, reverse=True)
@@ -98,12 +114,13 @@ def tune(
         "objective": str(objective),
         "thresholds": after.thresholds,
         "prior_strength": after.prior_strength,
-        "documents": len(references),
+        "documents": len(documents),
         "promise": None if confidence is None else _promise(after, confidence),
         "before": before.scores(),
         "after": after.scores(),
     }
-    scores = evaluation_scores(evaluate_pipeline(nlp, references).counts)
+    # The pipeline itself may have been trained on the documents of folds.
+    scores = {} if store else evaluation_scores(evaluate_pipeline(nlp, references).counts)
     write_pipeline(nlp, output, scores=scores, decision={name: decision})
     return {
         **decision,
