@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...evaluation.plots import GROUPS, OWN, drawing
+from ...evaluation.plots import GROUPS, drawing
 from .growth import SCORES
 from .power_law import LEAST_SIZES
 
@@ -92,66 +92,44 @@ def csv_text(report: Mapping[str, Any]) -> str:
 
 
 def draw(report: Mapping[str, Any], path: Path, *, kind: str) -> None:
-    """Draw the curves with their continuation, and beside them what the last doubling gave types.
+    """Draw each score by size, its law dashed, and a hollow mark where it expects twice the notes.
 
     Args:
         report: what learning_curve.json holds.
         path: the file to write.
         kind: "png" or "svg".
     """
-    labels = by_support(report)
-    with drawing(path, kind=kind, font_size=9) as figure:
-        figure.set_size_inches(9.5, max(4.2, 1.3 + 0.19 * len(labels)))
-        left, right = figure.subplots(1, 2, width_ratios=(1.2, 1))
-        _draw_curves(left, report)
-        gains = [report["gains"]["types"][label] for label in labels]
-        right.axvline(0, color="0.45", lw=0.8)
-        for row, of in enumerate(gains):
-            if of["interval"]:
-                right.plot([100 * end for end in of["interval"]], [row, row], color="black", lw=1.1)
-            fill = OWN if of["climbs"] else "white"
-            right.plot(100 * of["gain"], row, marker="o", ms=5, mfc=fill, mec=OWN)
-        names = [f"{label} ({report['support'][label]})" for label in labels]
-        right.set_yticks(range(len(labels)), names)
-        right.tick_params(axis="y", length=0, labelsize=7)
-        right.set_ylim(len(labels) - 0.4, -0.6)
-        right.set_xlabel(f"Gain in F from {gains[0]['from']} to {gains[0]['to']} notes")
-        right.set_title("Types (test mentions); filled: still climbing", fontsize=9, loc="left")
-        right.spines[["top", "right"]].set_visible(False)
-
-
-def _draw_curves(axes: Any, report: Mapping[str, Any]) -> None:
-    """Each score by size, its law dashed, and a hollow mark where it expects twice the notes."""
     sizes = [size["notes"] for size in report["sizes"]]
     ticks = list(sizes)
-    for (name, title), (color, _, marker) in zip(SCORES.items(), GROUPS, strict=True):
-        law = report["continuation"][name]
-        points = [(n, of) for n, of in zip(sizes, report["curves"][name], strict=True)]
-        if law is not None:
-            points.append((law["notes"], law))
-            ticks = [*sizes, law["notes"]]
-            at = np.geomspace(sizes[0], law["notes"], 60)
-            axes.plot(at, 100 * (law["a"] - law["b"] * at ** -law["c"]), color=color, ls="--", lw=1)
-        for n, of in points:
-            if of["value"] is None:
-                continue
-            if of["interval"]:
-                axes.plot([n, n], [100 * end for end in of["interval"]], color=color, lw=1.1)
-            axes.plot(
-                *(n, 100 * of["value"]),
-                ls="",
-                marker=marker,
-                ms=5,
-                mec=color,
-                mfc="white" if of is law else color,
-                label=title if n == sizes[0] else None,
-            )
-    axes.set_xscale("log")
-    axes.set_xticks(ticks, [str(n) for n in ticks])
-    axes.set_xticks([], minor=True)
-    axes.set_xlabel("Annotated notes")
-    axes.set_ylabel("F in percent, 95 % interval")
-    axes.set_ylim(0, 100)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper left")
-    axes.set_title("Dashed: power law; hollow: twice the notes", fontsize=9, loc="left")
+    with drawing(path, kind=kind) as figure:
+        figure.set_size_inches(6.4, 4.4)
+        axes = figure.subplots()
+        for (name, title), (color, _, marker) in zip(SCORES.items(), GROUPS, strict=True):
+            law = report["continuation"][name]
+            points = list(zip(sizes, report["curves"][name], strict=True))
+            if law is not None:
+                points.append((law["notes"], law))
+                ticks = [*sizes, law["notes"]]
+                at = np.geomspace(sizes[0], law["notes"], 60)
+                f = law["a"] - law["b"] * at ** -law["c"]
+                axes.plot(at, 100 * f, color=color, ls="--", lw=1)
+            for n, of in points:
+                ends = [100 * end for end in of["interval"] or ()]
+                axes.plot([n] * len(ends), ends, color=color, lw=1.1)
+                axes.plot(
+                    *(n, np.nan if of["value"] is None else 100 * of["value"]),
+                    ls="",
+                    marker=marker,
+                    ms=5,
+                    mec=color,
+                    mfc="white" if of is law else color,
+                    label=title if n == sizes[0] else None,
+                )
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [str(n) for n in ticks])
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel("Annotated notes (dashed: power law; hollow: twice the notes)")
+        axes.set_ylabel("F in percent, 95 % interval")
+        axes.set_ylim(0, 100)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)

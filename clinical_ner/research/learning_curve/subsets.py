@@ -44,6 +44,7 @@ def hold_out(
             would do nothing.
     """
     vocab = Vocab()
+    division: dict[str, Any] | None = None
     files = {part: corpus / f"{part}.spacy" for part in PARTS}
     if all(path.is_file() for path in files.values()):
         if test is not None or seed is not None:
@@ -55,22 +56,16 @@ def hold_out(
             [doc for part in parts for doc in read_docbin(files[part], vocab)]
             for parts in (PARTS[:2], PARTS[2:])
         )
-        return _checked(corpus, pool, held_out, None)
-    sources = corpus_files(corpus, SUFFIXES["docbin"])
-    docs = [doc for source in sources for doc in read_docbin(source, vocab)]
-    division: dict[str, Any] = {"test": TEST if test is None else test, "seed": seed or 0}
-    parts = split_documents(presence(docs), dev=0.0, source=str(corpus), **division)
-    pool, held_out = ([docs[row] for row in parts[part]] for part in ("train", "test"))
-    return _checked(corpus, pool, held_out, division)
-
-
-def _checked(
-    corpus: Path, pool: list[Doc], test: list[Doc], division: dict[str, Any] | None
-) -> tuple[list[Doc], list[Doc], dict[str, Any] | None]:
+    else:
+        sources = corpus_files(corpus, SUFFIXES["docbin"])
+        docs = [doc for source in sources for doc in read_docbin(source, vocab)]
+        division = {"test": TEST if test is None else test, "seed": seed or 0}
+        rows = split_documents(presence(docs), dev=0.0, source=str(corpus), **division)
+        pool, held_out = ([docs[row] for row in rows[part]] for part in ("train", "test"))
     check_entities(corpus, pool)
-    if not any(doc.ents for doc in test):
+    if not any(doc.ents for doc in held_out):
         raise InputError(f"{corpus}: its test documents hold no entity. Choose others, or more.")
-    return pool, test, division
+    return pool, held_out, division
 
 
 def presence(docs: Sequence[Doc]) -> NDArray[np.bool_]:
