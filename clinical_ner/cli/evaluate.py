@@ -63,7 +63,8 @@ def evaluate_cli(
     plots: Path | None = typer.Option(
         None,
         metavar="DIR",
-        help="Folder for reliability, precision_recall, types and prior_ratios, as PNG and SVG.",
+        help="Folder for reliability, precision_recall, risk_coverage, types and prior_ratios, as "
+        "PNG and SVG.",
     ),
     resamples: int = typer.Option(
         RESAMPLES, min=1, help="Bootstrap resamples behind the intervals."

@@ -63,9 +63,13 @@ def missing(metrics: Mapping[str, Any]) -> dict[str, str]:
     reasons = {}
     if metrics["calibrated"] is None:
         without = "the pipeline has no probabilities"
-        reasons = dict.fromkeys(("reliability", "precision_recall", "prior_ratios"), without)
-    elif not metrics["precision_recall"]:
-        reasons["precision_recall"] = "gold has no entity"
+        names = ("reliability", "precision_recall", "risk_coverage", "prior_ratios")
+        reasons = dict.fromkeys(names, without)
+    else:
+        if not metrics["precision_recall"]:
+            reasons["precision_recall"] = "gold has no entity"
+        if not metrics["risk_coverage"]:
+            reasons["risk_coverage"] = "gold has no entity, or none is predicted"
     if not _types(metrics):
         reasons["types"] = "gold has no entity"
     if metrics["calibrated"] is not None and not _ratios(metrics):
@@ -155,6 +159,35 @@ def _precision_recall(figure: Any, metrics: Mapping[str, Any]) -> None:
     axes.set_ylabel("Precision")
     _unit_square(axes)
     title = "Spans ranked by their probability"
+    if not metrics["calibrated"]:
+        title += f", {NOT_CALIBRATED}"
+    axes.set_title(title, fontsize=10, loc="left")
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8)
+
+
+def _risk_coverage(figure: Any, metrics: Mapping[str, Any]) -> None:
+    """Precision and recall over the share of the predicted entities that a threshold keeps."""
+    figure.set_size_inches(4.8, 6.1)
+    axes = figure.subplots()
+    for curve, (color, _, marker) in zip(metrics["risk_coverage"], GROUPS, strict=False):
+        for score, line, fill in (("precision", "-", color), ("recall", "--", "white")):
+            axes.plot(
+                curve["share"],
+                curve[score],
+                color=color,
+                ls=line,
+                lw=1.5,
+                marker=marker,
+                ms=4.5,
+                mfc=fill,
+                markevery=max(1, len(curve["share"]) // 8),
+                clip_on=False,
+                label=f"{score}, {curve['group']} ({curve['made']} predicted)",
+            )
+    axes.set_xlabel(f"Share of the predicted {_what(metrics)} kept, the most probable first")
+    axes.set_ylabel("Precision, recall")
+    _unit_square(axes)
+    title = "What a threshold keeps"
     if not metrics["calibrated"]:
         title += f", {NOT_CALIBRATED}"
     axes.set_title(title, fontsize=10, loc="left")
@@ -253,6 +286,7 @@ def _prior_ratios(figure: Any, metrics: Mapping[str, Any]) -> None:
 FIGURES: dict[str, Callable[[Any, Mapping[str, Any]], None]] = {
     "reliability": _reliability,
     "precision_recall": _precision_recall,
+    "risk_coverage": _risk_coverage,
     "types": _type_bars,
     "prior_ratios": _prior_ratios,
 }

@@ -51,6 +51,7 @@ class Recorder:
         self._entities: list[DocumentEntities] = []
         self._entities_before: list[DocumentEntities] = []
         self._candidates: list[list[tuple[str, float, bool]]] = []
+        self._made: list[list[tuple[str, float, bool]]] = []
         self._support: list[dict[str, int]] = []
         self._mentions: list[dict[str, list[int]]] = []
         self._beyond_flat: list[dict[str, list[int]]] = []
@@ -92,6 +93,7 @@ class Recorder:
                 [c.probability for c in candidates],
             )
         )
+        self._made.append(gold.judge_scored(*decoded.most_probable_first()))
         self._support.append(dict(gold.support))
         calibration = self.component.calibration
         if calibration is None:
@@ -161,6 +163,7 @@ class Recorder:
             tokens=tokens,
             entities=count_entity_reliability(self._entities),
             ranked=RankedSpans.rank(self._candidates, self._support),
+            made=RankedSpans.rank(self._made, self._support),
             before=before,
         )
         return counts, details

@@ -171,6 +171,30 @@ def precision_recall_points(
     }
 
 
+def coverage_points(spans: RankedSpans, *, most: int = MOST_POINTS) -> dict[str, list[float]]:
+    """Points of precision and recall over the share of the spans that a threshold keeps.
+
+    One less precision over that share is the risk-coverage curve (El-Yaniv and Wiener 2010).
+
+    Returns:
+        ``share``, ``precision``, ``recall`` and ``threshold``, lists of one length, the highest
+        threshold first; of more thresholds than points those at evenly spaced places, the lowest
+        one always. Empty ones without a span, or without a gold span.
+    """
+    gold = spans.gold.totals().sum()
+    last = _threshold_ends(spans.probability)
+    if not gold or not len(last):
+        return {"share": [], "precision": [], "recall": [], "threshold": []}
+    last = last[np.unique(np.linspace(0, len(last) - 1, most).round().astype(np.int64))]
+    found = np.cumsum(spans.right)[last]
+    return {
+        "share": ((last + 1) / len(spans.right)).tolist(),
+        "precision": (found / (last + 1)).tolist(),
+        "recall": (found / gold).tolist(),
+        "threshold": spans.probability[last].tolist(),
+    }
+
+
 def _precision_sums(spans: RankedSpans, weights: NDArray[Any]) -> NDArray[np.float64]:
     """Sum over the right spans of the precision at their threshold.
 

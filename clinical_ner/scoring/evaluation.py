@@ -26,6 +26,7 @@ from .probabilities import (
     left_out_tokens,
     precision_recall,
     reliability_bins,
+    risk_coverage,
 )
 from .scorers import EntityCounts, entity_scores, entity_statistics
 from .tokens import OUTSIDE
@@ -144,8 +145,8 @@ def evaluation_scores(counts: EvaluationCounts) -> dict[str, Any]:
         ``mass`` and ``argmax`` ratio to that, and ``prior_ratios_per_type``, the same for B and I
         together, with the number of gold ``tokens``; None without probabilities. From ``details``,
         and None without: whether the pipeline is ``calibrated``; its scores ``before_calibration``,
-        None if it is not; ``token_nll_left_out``, ``reliability`` and ``precision_recall``, see
-        `probabilities`.
+        None if it is not; ``token_nll_left_out``, ``reliability``, ``precision_recall`` and
+        ``risk_coverage``, see `probabilities`.
     """
     scores = entity_scores(counts.entities)
     precisions = _precisions(counts)
@@ -171,6 +172,9 @@ def evaluation_scores(counts: EvaluationCounts) -> dict[str, Any]:
         "precision_recall": None
         if details is None
         else precision_recall(details, counts.training_mentions),
+        "risk_coverage": None
+        if details is None or found is None
+        else risk_coverage(details, found.rarest_third),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .average_precision import (
     RankedSpans,
     average_precision,
+    coverage_points,
     macro_average,
     precision_recall_points,
 )
@@ -44,6 +45,7 @@ class ProbabilityDetails:
         tokens: of the pipeline's probabilities.
         entities: see `tokens`.
         ranked: candidate spans; they depend on no decision.
+        made: the entities of the decision; with ``overlaps`` all spans that it made.
         before: of tokens and of entities as they were without the pipeline's calibration, the
             latter decoded again; None for a pipeline that is not calibrated.
     """
@@ -51,6 +53,7 @@ class ProbabilityDetails:
     tokens: TokenReliability
     entities: EntityReliability
     ranked: RankedSpans
+    made: RankedSpans
     before: tuple[TokenReliability, EntityReliability] | None
 
 
@@ -148,6 +151,25 @@ def precision_recall(
                 **precision_recall_points(of_group),
             }
         )
+    return curves
+
+
+def risk_coverage(details: ProbabilityDetails, rarest_third: Sequence[str]) -> list[dict[str, Any]]:
+    """Precision and recall over the share of entities kept, of all types and of the rarest third.
+
+    Returns:
+        For each of both its ``group`` in words, the number of its entities that are ``made`` and
+        that of ``gold``, and the curve; see `average_precision.coverage_points`. Nothing of a group
+        without either.
+    """
+    groups = {"all types": details.made.gold.names, "rarest third of the types": rarest_third}
+    curves = []
+    for title, members in groups.items():
+        spans = details.made.of(members)
+        points = coverage_points(spans)
+        if points["share"]:
+            made, gold = len(spans.right), int(spans.gold.totals().sum())
+            curves.append({"group": title, "made": made, "gold": gold, **points})
     return curves
 
 

@@ -443,7 +443,7 @@ def test_without_probabilities_the_rest_is_drawn_and_the_gap_named(
     assert run("evaluate", model, data, "--resamples", 5, "--plots", tmp_path / "plots") == 0
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"types.png", "types.svg"}
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert all(
         line.endswith("not drawn, since the pipeline has no probabilities.") for line in lines
     )

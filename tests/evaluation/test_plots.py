@@ -39,6 +39,17 @@ def make_metrics(*, calibrated: bool = True) -> dict[str, Any]:
                 "threshold": [0.9, 0.1],
             }
         ],
+        "risk_coverage": [
+            {
+                "group": "all types",
+                "made": 12,
+                "gold": 13,
+                "share": [0.5, 1.0],
+                "precision": [0.9, 0.6],
+                "recall": [0.4, 0.55],
+                "threshold": [0.8, 0.2],
+            }
+        ],
         "ents_per_type": {
             "Drug": {"f": 0.5, "ap": 0.4, "support": 4},
             "Sign": {"f": 0.75, "ap": 0.8, "support": 9},
@@ -62,7 +73,7 @@ def make_metrics(*, calibrated: bool = True) -> dict[str, Any]:
 
 def without_probabilities() -> dict[str, Any]:
     names = ("calibrated", "token_ece", "ents_ece", "before_calibration", "reliability")
-    names += ("precision_recall", "prior_ratios_per_type")
+    names += ("precision_recall", "risk_coverage", "prior_ratios_per_type")
     return {**make_metrics(), **dict.fromkeys(names)}
 
 
@@ -112,7 +123,9 @@ def test_the_axes_fill_the_picture_where_something_is_empty(name: str) -> None:
 
 
 @needs_matplotlib
-@pytest.mark.parametrize("name", ["reliability", "precision_recall", "prior_ratios"])
+@pytest.mark.parametrize(
+    "name", ["reliability", "precision_recall", "risk_coverage", "prior_ratios"]
+)
 def test_pictures_say_where_probabilities_are_not_calibrated(name: str, tmp_path: Path) -> None:
     assert "not calibrated" in drawn(make_metrics(calibrated=False), name, tmp_path)
     if name == "reliability":
@@ -125,6 +138,9 @@ def test_pictures_say_where_probabilities_are_not_calibrated(name: str, tmp_path
 def test_curves_are_named_with_what_they_are_over(tmp_path: Path) -> None:
     text = drawn(make_metrics(), "precision_recall", tmp_path)
     assert "under 100 training mentions" in text and "(1 type, 7 entities, AP 0.25)" in text
+    text = drawn(make_metrics(), "risk_coverage", tmp_path)
+    for score in ("precision", "recall"):
+        assert f"<!-- {score}, all types (12 predicted) -->" in text
 
 
 @needs_matplotlib
@@ -146,6 +162,7 @@ def test_other_metrics_make_another_picture(name: str, tmp_path: Path) -> None:
     other = make_metrics()
     other["reliability"]["tokens"][0]["accuracy"] = 0.6
     other["precision_recall"][0]["precision"][1] = 0.6
+    other["risk_coverage"][0]["recall"][1] = 0.6
     other["ents_per_type"]["Sign"]["f"] = 0.6
     other["prior_ratios_per_type"]["Sign"]["mass_interval"] = [0.6, 2.0]
     assert drawn(make_metrics(), name, tmp_path) != drawn(other, name, tmp_path)
@@ -157,7 +174,8 @@ def test_without_probabilities_the_types_are_drawn(tmp_path: Path) -> None:
     metrics["ents_per_type"] = {
         label: {**of, "ap": None} for label, of in metrics["ents_per_type"].items()
     }
-    assert list(missing(metrics)) == ["reliability", "precision_recall", "prior_ratios"]
+    probabilities = ["reliability", "precision_recall", "risk_coverage", "prior_ratios"]
+    assert list(missing(metrics)) == probabilities
     text = drawn(metrics, "types", tmp_path)
     assert "Sign (9)" in text and "average precision" not in text
 
@@ -168,8 +186,9 @@ def test_nothing_is_missing_where_all_is_known() -> None:
 
 def test_what_gold_lacks_cannot_be_drawn() -> None:
     nothing = {"ents_per_type": None, "precision_recall": [], "prior_ratios_per_type": {}}
+    nothing["risk_coverage"] = []
     assert set(missing({**make_metrics(), **nothing})) == {
-        *("precision_recall", "types", "prior_ratios")
+        *("precision_recall", "risk_coverage", "types", "prior_ratios")
     }
 
 

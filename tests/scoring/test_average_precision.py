@@ -14,6 +14,7 @@ from clinical_ner.scoring.average_precision import (
     RankedSpans,
     average_precision,
     average_precisions,
+    coverage_points,
     macro_average,
     precision_recall_points,
 )
@@ -138,3 +139,15 @@ def test_some_labels_are_ranked_apart() -> None:
     chosen = spans.of(["Sign", "Sex", "Other"])
     assert chosen.gold.names == ("Sex", "Sign")
     assert average_precision(chosen) == 1.0 and average_precision(spans) < 1.0
+
+
+@pytest.mark.parametrize("most", [7, 500])
+def test_the_share_that_a_threshold_keeps(most: int) -> None:
+    spans = RankedSpans.rank(*random_candidates(np.random.default_rng(3), 10))
+    points = coverage_points(spans, most=most)
+    assert points["share"][-1] == 1.0 and len(points["share"]) <= most
+    for share, precision, recall, threshold in zip(*points.values(), strict=True):
+        kept = spans.probability >= threshold
+        assert share == pytest.approx(kept.mean())
+        assert precision == pytest.approx(spans.right[kept].mean())
+        assert recall == pytest.approx(spans.right[kept].sum() / spans.gold.counts.sum())

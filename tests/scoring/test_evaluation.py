@@ -128,7 +128,11 @@ def details(*, calibrated: bool = True) -> ProbabilityDetails:
         [{"Age": 2}, {"Sign_symptom": 1, "Disease_disorder": 1}],
     )
     before = (raw, count_entity_reliability(sure)) if calibrated else None
-    return ProbabilityDetails(tokens, count_entity_reliability(entities), ranked, before)
+    made = RankedSpans.rank(
+        [[("rare", 0.9, True), ("Age", 0.5, False)], [("Age", 0.4, True)]],
+        [{"Age": 2, "rare": 2}, {}],
+    )
+    return ProbabilityDetails(tokens, count_entity_reliability(entities), ranked, made, before)
 
 
 def test_scores_before_calibration_stand_beside_those_after_it() -> None:
@@ -173,6 +177,17 @@ def test_types_are_grouped_by_their_training_mentions() -> None:
     assert (only["group"], only["gold"]) == ("all types", 4)
 
 
+def test_risk_and_coverage_are_of_all_types_and_of_the_rarest_third() -> None:
+    counts = EvaluationCounts(("a", "b"), two_documents(), probability_counts(), {}, details())
+    of_all, rare = evaluation_scores(counts)["risk_coverage"]
+    assert (of_all["group"], of_all["made"], of_all["gold"]) == ("all types", 3, 4)
+    assert of_all["share"] == pytest.approx([1 / 3, 2 / 3, 1])
+    assert of_all["precision"] == pytest.approx([1, 1 / 2, 2 / 3])
+    assert of_all["recall"] == [0.25, 0.25, 0.5] and of_all["threshold"] == [0.9, 0.5, 0.4]
+    assert (rare["group"], rare["made"], rare["gold"]) == ("rarest third of the types", 1, 2)
+    assert (rare["share"], rare["precision"], rare["recall"]) == ([1.0], [1.0], [0.5])
+
+
 def test_average_precision_stands_with_each_type_and_has_intervals() -> None:
     counts = EvaluationCounts(("a", "b"), two_documents(), None, {}, details())
     weights = resample_weights(2, resamples=50, seed=0)
@@ -205,7 +220,8 @@ def test_without_probabilities_and_mentions_the_scores_are_null() -> None:
     for name in (
         *("token_ece", "mass_ratio_rarest_third", "prior_ratios", "rarest_third"),
         *("prior_ratios_per_type", "calibrated", "before_calibration", "token_nll_left_out"),
-        *("reliability", "precision_recall", "ents_ap_intervals", *DETAIL_SCORES),
+        *("reliability", "precision_recall", "risk_coverage", "ents_ap_intervals"),
+        *DETAIL_SCORES,
     ):
         assert metrics[name] is None
     assert all(metrics["intervals"][name] is None for name in DETAIL_SCORES)
