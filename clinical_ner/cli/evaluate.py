@@ -39,8 +39,6 @@ TITLES = {
 }
 #: Scores that every pipeline has; others are left out of the table where they are undefined.
 ALWAYS = tuple(TITLES)[:6]
-#: Columns of a cross-validation: the range of the folds' scores, and their standard deviation.
-BETWEEN_FOLDS = ("Folds", "SD")
 #: Those that a pipeline with overlaps has besides, and what its other titles say of spans.
 SPAN_TITLES = {
     "spans_p": "all mentions: precision, micro",
@@ -123,7 +121,7 @@ def _overall_table(metrics: Mapping[str, Any]) -> Table:
     before = metrics["before_calibration"]
     spread = metrics["folds"]["spread"] if "folds" in metrics else None
     right = ("Value", "95 % interval", *(["Not calibrated"] if before is not None else []))
-    right += () if spread is None else BETWEEN_FOLDS
+    right += () if spread is None else ("SD",)
     title = (
         f"{metrics['documents']} documents, {metrics['tokens']} tokens, "
         f"{metrics['words_per_second']:.0f} tokens per second"
@@ -143,7 +141,7 @@ def _overall_table(metrics: Mapping[str, Any]) -> Table:
         row = [score, number(metrics[name], 3), ends]
         if before is not None:
             row.append(number(before[name], 3) if name in before else "")
-        row += [] if spread is None else _between_folds(spread.get(name))
+        row += [] if spread is None else [_sd(spread.get(name))]
         table.add_row(*row)
     return table
 
@@ -165,25 +163,26 @@ def _type_table(metrics: Mapping[str, Any]) -> Table:
     title = "Per type, all mentions" if overlaps else "Per type"
     flat: Mapping[str, Mapping[str, Any]] = metrics["ents_per_type"] or {}
     per_type = (metrics["spans_per_type"] or {}) if overlaps else flat
-    headers += ("Support", "Predicted", *(["F1 of doc.ents"] if overlaps else []))
     types = metrics["folds"]["types"] if "folds" in metrics else None
-    headers += () if types is None else BETWEEN_FOLDS
+    headers += (
+        "Support",
+        "Predicted" if types is None else "SD of F1",
+        *(["F1 of doc.ents"] if overlaps else []),
+    )
     table = columns("Type", right=headers, title=title)
     for label, of in sorted(per_type.items(), key=lambda item: (-item[1]["support"], item[0])):
         cells = [number(of[key], 3) for key in keys]
-        cells += [str(of["support"]), str(of["predicted"])]
+        cells.append(str(of["support"]))
+        cells.append(str(of["predicted"]) if types is None else _sd(types.get(label)))
         if overlaps:
             cells.append(number(flat[label]["f"] if label in flat else None, 3))
-        cells += [] if types is None else _between_folds(types.get(label))
         table.add_row(Text(label), *cells)
     return table
 
 
-def _between_folds(of: Mapping[str, float] | None) -> list[str]:
-    """Cells for `BETWEEN_FOLDS`."""
-    if of is None:
-        return ["n/a", "n/a"]
-    return [f"{number(of['min'], 3)} to {number(of['max'], 3)}", number(of["sd"], 3)]
+def _sd(of: Mapping[str, float] | None) -> str:
+    """A cell for the standard deviation between folds."""
+    return number(None if of is None else of["sd"], 3)
 
 
 def _mention_lines(metrics: Mapping[str, Any]) -> list[str]:

@@ -60,7 +60,8 @@ def folds_cli(
       recipe.cfg        the whole recipe
       fold-K/           train.spacy, dev.spacy, test.spacy and split.json, copies of your documents
       seed-S/fold-K/    model, log_probs.npz (log p(tag | text) of the documents in test), records
-    All but the copies holds labels, numbers and ids of documents, and no text of them.
+    Beside the copies and the vocabularies of the models all of it is labels, numbers and ids of
+    documents, and no text of them.
 
     \b
     Example:
@@ -82,7 +83,7 @@ def folds_cli(
             gpu_id=gpu_id,
             tell=tell,
         )
-    print_report(metrics, _content(metrics), as_json=as_json, width=130)
+    print_report(metrics, _content(metrics), as_json=as_json)
 
 
 def _content(metrics: Mapping[str, Any]) -> Iterator[Table | str]:
@@ -92,6 +93,7 @@ def _content(metrics: Mapping[str, Any]) -> Iterator[Table | str]:
         if of_folds["reliability"] is not None:
             values = (number(of[name], 3) for of in of_folds["reliability"].values())
             yield f"ECE of {title}: {' → '.join(values)}, each fold calibrated by the others."
+    yield "SD: standard deviation of the scores of single folds."
     yield (
         f"Epochs: {of_folds['epochs']:g} of {of_folds['planned_epochs']}. Models that predict each "
         f"document, none of which was trained on it: {len(of_folds['seeds'])}."

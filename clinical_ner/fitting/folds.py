@@ -15,6 +15,7 @@ import shutil
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,9 @@ from spacy.vocab import Vocab
 from ..data.formats.docbin import DOCUMENT_ID, read_docbin
 from ..data.gold import overlapping_gold, read_gold, read_gold_for
 from ..data.split.split import FOLD, split_folds
-from ..errors import ClinicalNerWarning, ConfigError, check_number
+from ..errors import ClinicalNerWarning, ConfigError, InputError, check_number
 from ..evaluation.evaluate import metrics_of
-from ..evaluation.one_pass_counts import Evaluation, count_predictions, evaluate_pipeline
+from ..evaluation.one_pass_counts import count_predictions, evaluate_pipeline
 from ..evaluation.runner import Recognized, Runner, recognizer_of
 from ..files import new_folder, replaced_folder, sha256, write_text
 from ..model.gpu import use_gpu
@@ -165,7 +166,7 @@ def _begin(
         Counter(span.label_ for span in (overlapping_gold(doc) if overlaps else doc.ents))
         for doc in documents
     ]
-    labels = sorted({label for of in gold for label in of})
+    labels = sorted(set().union(*gold))
     for name in named:
         # Else a model would lack the labels that only the test of its fold has.
         settings = recipe.config.setdefault("initialize", {}).setdefault("components", {})
@@ -178,8 +179,17 @@ def _begin(
         group_by=parts["group_by"],
         overlaps=overlaps,
     )
+    for report in reports:
+        if parts["dev"] and not any(of["dev"] for of in report["entities"].values()):
+            raise InputError(
+                f"{corpus}: the documents of fold {report['fold']} on which the epoch is to be "
+                "chosen hold no entity. Raise --dev, or give --dev 0."
+            )
     fold_of = {id_: fold for fold, of in enumerate(reports) for id_ in of["documents"]["test"]}
-    ids = list(_ids(documents))
+    ids = [str(doc.user_data.get(DOCUMENT_ID, row)) for row, doc in enumerate(documents)]
+    holding = {
+        label: [id_ for id_, of in zip(ids, gold, strict=True) if of[label]] for label in labels
+    }
     for fold in range(parts["folds"]):
         divided = folder / FOLD.format(fold + 1)
         settings = training_settings(
@@ -208,10 +218,7 @@ def _begin(
             "labels": labels if found is None else list(found[1].labels),
             "mentions": dict(sorted(sum(gold, Counter()).items())),
             "labels_of_one_document": {
-                label: holding[0]
-                for label in labels
-                if len(holding := [id_ for id_, of in zip(ids, gold, strict=True) if of[label]])
-                == 1
+                label: found_in[0] for label, found_in in holding.items() if len(found_in) == 1
             },
             "score_weights": {name: of for name, of in training["score_weights"].items() if of},
             "planned_epochs": training["max_epochs"],
@@ -345,6 +352,11 @@ class _Work:
                 )
             score = sum(weights[name] * value for name, value in used.items())
             curve.append({"epoch": epoch, "score": score, **used})
+        if not curve:
+            raise ConfigError(
+                "A training ended before its first epoch did: raise training.patience or "
+                "training.max_steps of the recipe, or set them to 0."
+            )
         return curve
 
     def predict(self) -> dict[str, Any]:
@@ -381,9 +393,8 @@ class _Work:
         evaluation = count_predictions(
             *(predictions(), references, component), training_mentions=self.manifest["mentions"]
         )
-        evaluation = Evaluation(**{**vars(evaluation), "seconds": seconds})
         metrics = metrics_of(
-            evaluation,
+            replace(evaluation, seconds=seconds),
             model=self.output,
             data=self.corpus,
             copies=len(self.parts["seeds"]),
@@ -410,15 +421,11 @@ class _Work:
         write_manifest(self.output, self.manifest)
 
 
-def _ids(documents: Sequence[Doc]) -> Iterator[str]:
-    """Ids as `split_folds` names documents."""
-    for number, doc in enumerate(documents):
-        yield str(doc.user_data.get(DOCUMENT_ID, number))
-
-
 def _keep(nlp: Language, dev: Sequence[Doc], folder: Path, epoch: int) -> None:
     """Write the pipeline as it is at the end of an epoch, and its counts on dev documents."""
     counts = evaluate_pipeline(nlp, dev).counts
+    scores, performance = entity_scores(counts.entities), nlp.meta.setdefault("performance", {})
+    performance.update({name: scores[name] for name in performance if name in scores})
     with replaced_folder(folder / EPOCH.format(epoch)) as temporary:
         nlp.to_disk(temporary)
     write_text(folder / EPOCH_COUNTS.format(epoch), json.dumps(counts.to_dict()) + "\n")

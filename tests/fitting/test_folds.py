@@ -210,7 +210,13 @@ def test_without_dev_all_epochs_are_made_and_without_posterior_nothing_is_probab
 def test_what_cannot_be_done_is_one_line_and_leaves_no_folder(
     corpus: Path, recipe: Path, tmp_path: Path
 ) -> None:
-    def refused(match: str, *, changes: dict[str, Any] | None = None, **settings: Any) -> None:
+    def refused(
+        match: str,
+        *,
+        changes: dict[str, Any] | None = None,
+        corpus: Path = corpus,
+        **settings: Any,
+    ) -> None:
         config = Config().from_disk(recipe, interpolate=False).merge(changes or {})
         config.to_disk(tmp_path / "changed.cfg", interpolate=False)
         with pytest.raises(ClinicalNerError, match=match):
@@ -220,6 +226,11 @@ def test_what_cannot_be_done_is_one_line_and_leaves_no_folder(
             )
         assert [path.name for path in tmp_path.iterdir()] == ["changed.cfg"]
 
+    sparse = corpus.with_name("sparse.spacy")
+    write_docbin(
+        [make_document(spacy.blank("en"), number) for number in (0, 5, *range(9, 99, 5))], sparse
+    )
+    refused("fold 1 on which the epoch is to be chosen hold no entity", corpus=sparse, dev=0.1)
     refused("20 documents are too few for 21 folds", folds=21)
     refused("10 groups are too few for 11 folds", folds=11, group_by=r"\d$")
     refused("asks for neighbours", changes={"neighbours": {"add": True}})
@@ -255,7 +266,7 @@ def test_the_command_prints_the_spread_between_folds_or_json(
     same = ["--folds", 2, "--seeds", "3,4", "--dev", 0.4, "--epochs", 8]
     assert command(*same) == 0
     printed = capsys.readouterr()
-    assert "Folds" in printed.out and "20 documents" in printed.out
+    assert "SD of F1" in printed.out and "20 documents" in printed.out
     assert printed.err.startswith("clinical-ner: Labels in one document only: Age (note-0)")
     assert command(*same, "--json") == 0
     assert json.loads(capsys.readouterr().out) == read(finished / "metrics.json")
