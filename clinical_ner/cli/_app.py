@@ -22,6 +22,7 @@ COMMANDS = {
     "split": "Divide annotated documents into train, dev and test.",
     "train": "Train a pipeline.",
     "folds": "Train a recipe on every fold, and score each document by models that did not see it.",
+    "final": "Make one model of all documents, calibrated on the predictions of the folds.",
     "calibrate": (
         "Make a pipeline's probabilities agree with how often they are right, on held-out "
         "documents."
