@@ -190,6 +190,8 @@ def _begin(
     holding = {
         label: [id_ for id_, of in zip(ids, gold, strict=True) if of[label]] for label in labels
     }
+    # Of one document, or of one group.
+    alone = {label: of for label, of in holding.items() if len({fold_of[id_] for id_ in of}) == 1}
     for fold in range(parts["folds"]):
         divided = folder / FOLD.format(fold + 1)
         settings = training_settings(
@@ -217,9 +219,7 @@ def _begin(
             "fold_of": [fold_of[id_] for id_ in ids],
             "labels": labels if found is None else list(found[1].labels),
             "mentions": dict(sorted(sum(gold, Counter()).items())),
-            "labels_of_one_document": {
-                label: found_in[0] for label, found_in in holding.items() if len(found_in) == 1
-            },
+            "labels_of_one_fold": alone,
             "score_weights": {name: of for name, of in training["score_weights"].items() if of},
             "planned_epochs": training["max_epochs"],
             "has_probabilities": found is not None,
@@ -245,12 +245,12 @@ def _check_training(recipe: Recipe, training: Mapping[str, Any], *, chooses: boo
 
 def _warn(manifest: Mapping[str, Any]) -> None:
     """Warn of what no figure shows."""
-    alone = manifest["labels_of_one_document"]
+    alone = manifest["labels_of_one_fold"]
     if alone:
-        names = ", ".join(f"{label} ({id_})" for label, id_ in alone.items())
+        names = ", ".join(f"{label} ({', '.join(ids)})" for label, ids in alone.items())
         warnings.warn(
-            f"Labels in one document only: {names}. No model that predicts the document was "
-            "trained on them, so their scores are 0; the final model learns them.",
+            f"Labels with all their documents in one fold: {names}. No model that predicts them "
+            "was trained on the label, so its score is 0; the final model learns it.",
             ClinicalNerWarning,
             stacklevel=3,
         )

@@ -61,7 +61,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(corpus: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two folds with two seeds, not to be changed."""
     output = tmp_path_factory.mktemp("finished") / "out"
-    with pytest.warns(ClinicalNerWarning, match=r"Labels in one document only: Age \(note-0\)"):
+    with pytest.warns(
+        ClinicalNerWarning, match=r"Labels with all their documents in one fold: Age \(note-0\)"
+    ):
         folds(corpus, output, config=recipe, seeds=[3, 4], **SETTINGS)
     return output
 
@@ -267,7 +269,9 @@ def test_the_command_prints_the_spread_between_folds_or_json(
     assert command(*same) == 0
     printed = capsys.readouterr()
     assert "SD of F1" in printed.out and "20 documents" in printed.out
-    assert printed.err.startswith("clinical-ner: Labels in one document only: Age (note-0)")
+    assert printed.err.startswith(
+        "clinical-ner: Labels with all their documents in one fold: Age (note-0)"
+    )
     assert command(*same, "--json") == 0
     assert json.loads(capsys.readouterr().out) == read(finished / "metrics.json")
     assert command("--folds", 1) == command("--seeds", "a") == 2
