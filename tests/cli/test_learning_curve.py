@@ -83,7 +83,7 @@ def test_a_curve_is_measured_once_and_goes_on_where_it_stopped(
     assert notes[2] == ids(corpus) - ids(out / "corpus" / "test.spacy")
 
 
-def test_sizes_must_be_those_of_a_curve(
+def test_sizes_must_be_those_of_a_curve_and_folders_its_own(
     corpus: Path,
     base: Path,
     tmp_path: Path,
@@ -98,6 +98,12 @@ def test_sizes_must_be_those_of_a_curve(
         assert command(*args, sizes) == 1
         assert "20 documents are not in test, too few for the sizes 4, 2" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    # The run that neighbours are added to is checked as well.
+    (tmp_path / "out" / "notes4-tiny-seed0").mkdir(parents=True)
+    (tmp_path / "out" / "notes4-tiny-seed0" / "thesis.txt").write_text("mine")
+    args[2] = f"{base}+neighbours"
+    assert command(*args, "4,8") == 1
+    assert "notes4-tiny-seed0: is not the folder of a run" in capsys.readouterr().err
 
 
 def test_the_test_part_of_a_divided_corpus_stays(tmp_path: Path, base: Path) -> None:

@@ -21,7 +21,7 @@ from ...scoring.bootstrap import RESAMPLES
 from ...scoring.evaluation import EvaluationCounts
 from ...training.recipes import BASE, read_recipes
 from ..compare.compare import CORPUS, staging
-from ..compare.runs import Run, plan_runs
+from ..compare.runs import Run, plan_runs, without_neighbours
 from ..compare.work import Work
 from .growth import measure_growth
 from .growth_report import csv_text, draw
@@ -121,6 +121,8 @@ def learning_curve(
                 named = replace(read, name=f"notes{notes[number]}-{read.name}")
                 [run] = plan_runs([named], [seed], output, data=data, **shared)
                 run.check()
+                if run.recipe.neighbours:
+                    without_neighbours(run).check()
                 files = {part: kept / path for part, path in paths.items()}
                 work = Work(files, mentions["train"], gpu_id=gpu_id, say=say, **shared)
                 plan[number].append((run, work))
