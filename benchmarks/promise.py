@@ -117,7 +117,12 @@ def _row(division: int, counts: Any) -> dict[str, Any]:
     kept, right, gold = counts.astype(int).tolist()
     # Of nothing that is kept, nothing is wrong.
     precision = right / kept if kept else 1.0
-    return {"division": division, "kept": kept, "precision": precision, "recall": right / max(gold, 1)}
+    return {
+        "division": division,
+        "kept": kept,
+        "precision": precision,
+        "recall": right / max(gold, 1),
+    }
 
 
 if __name__ == "__main__":

@@ -12,11 +12,24 @@ if TYPE_CHECKING:
     from .data.split.split import split
     from .evaluation.evaluate import evaluate
     from .fitting.calibrate import calibrate
+    from .fitting.final import final
+    from .fitting.folds import folds
     from .fitting.tune import tune
     from .packaging.package import package
     from .training.train import train
 
-__all__ = ["calibrate", "check", "convert", "evaluate", "package", "split", "train", "tune"]
+__all__ = [
+    "calibrate",
+    "check",
+    "convert",
+    "evaluate",
+    "final",
+    "folds",
+    "package",
+    "split",
+    "train",
+    "tune",
+]
 __version__ = "0.1.0"
 
 _MODULES = {
@@ -24,6 +37,8 @@ _MODULES = {
     "check": "checks.check",
     "convert": "data.convert",
     "evaluate": "evaluation.evaluate",
+    "final": "fitting.final",
+    "folds": "fitting.folds",
     "package": "packaging.package",
     "split": "data.split.split",
     "train": "training.train",

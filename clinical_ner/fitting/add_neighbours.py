@@ -13,9 +13,10 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from ..data.gold import read_gold_for
-from ..errors import ClinicalNerError, InputError, check_number, one_tag_per_token
+from ..errors import ClinicalNerError, ConfigError, InputError, check_number, one_tag_per_token
 from ..evaluation.one_pass_counts import evaluate_pipeline
 from ..neighbours.datastore import Datastore, half_precision
+from ..pipeline.ensemble import ENSEMBLE
 from ..pipeline.loading import load_to_fit, write_pipeline
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring.evaluation import evaluation_scores
@@ -88,6 +89,11 @@ def add_neighbours(
         return {"neighbours_help": None, "model": str(model), "output": str(output)}
     if component.overlaps:
         raise one_tag_per_token(name)
+    if component.model.name == ENSEMBLE:
+        raise ConfigError(
+            f"Component '{name}' is an ensemble, whose models share no token vectors: add "
+            "neighbours to a single model."
+        )
     was_calibrated = component.calibration is not None
     # Of the probabilities that are about to change; first, so that dropping it is no surprise.
     component.calibration = None

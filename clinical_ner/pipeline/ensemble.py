@@ -23,6 +23,8 @@ from ..model.encoder import encoder_names, restore_encoder_names, without_paths
 from .loading import load_pipeline, only_recognizer
 from .recognizer import ClinicalNer
 
+#: Name of the model.
+ENSEMBLE = "ensemble"
 ARCHITECTURE = "clinical_ner.Ensemble.v1"
 #: The loss whose posterior are the logits themselves.
 LOSS = {"@losses": "clinical_ner.WeightedCrossEntropy.v1", "weights": "none"}
@@ -72,7 +74,7 @@ def build_ensemble() -> Model[list[Doc], list[Floats2d]]:
     members: Any = Model("members", _mean_log_probs, init=_refuse, shims=[Members()])
     head: Any = Model("identity", _identity, dims={"nO": None})
     return Model(
-        "ensemble",
+        ENSEMBLE,
         _mean_of_members,
         init=_refuse,
         layers=[members, head],

@@ -13,6 +13,7 @@ from spacy.training import Example
 
 from clinical_ner.data.formats.docbin import read_docbin
 from clinical_ner.errors import ConfigError
+from clinical_ner.fitting.add_neighbours import add_neighbours
 from clinical_ner.fitting.weight_average import count_tags
 from clinical_ner.model.encoder import encoder_names
 from clinical_ner.pipeline.ensemble import make_ensemble
@@ -101,6 +102,14 @@ def test_it_is_not_trained(ensemble: Language, corpus: Path) -> None:
     with pytest.raises(ConfigError, match="is not trained itself"):
         fresh.initialize(lambda: examples)
     assert ensemble.get_pipe("ner").statistics.to_dict() == counts
+
+
+def test_it_gets_no_neighbours(ensemble: Language, corpus: Path, tmp_path: Path) -> None:
+    ensemble.to_disk(tmp_path / "ensemble")
+    gold = tmp_path / "other.spacy"
+    gold.write_bytes(corpus.read_bytes())
+    with pytest.raises(ConfigError, match="an ensemble, whose models share no token vectors"):
+        add_neighbours(tmp_path / "ensemble", corpus, gold, tmp_path / "out")
 
 
 def test_other_components_have_no_place(models: list[Path], tmp_path: Path) -> None:
