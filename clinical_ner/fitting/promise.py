@@ -84,7 +84,7 @@ class Promise(NamedTuple):
             return "nothing is predicted"
         found = f"{self.precision:.0%} of {self.kept} are right"
         if self.more_documents is None:
-            return f"{found}, and more documents would not change that"
+            return f"{found}, and more documents like these would not help"
         return f"{found}; it takes about {self.more_documents} more documents"
 
 

@@ -100,7 +100,7 @@ def test_a_refusal_says_how_many_more_documents_it_takes() -> None:
 def test_where_more_documents_do_not_help() -> None:
     wrong = promise(entities([(0.95, 200, 150)], support=300))
     assert wrong.more_documents is None
-    assert "75% of 200 are right, and more documents" in wrong.refusal
+    assert "75% of 200 are right, and more documents like" in wrong.refusal
     nothing = promise(entities([(0.9, 0, 0)], support=3))
     assert nothing.refusal == "nothing is predicted" and nothing.precision == 0.0
 
