@@ -1,8 +1,7 @@
 """Several trained pipelines as one component: the mean of their probabilities.
 
-A listener reads one ``doc._.trf_data``, so that the encoders of several models cannot be side by
-side in one pipeline. Here each pipeline is whole, runs on a copy of the document, and is saved
-within the model of the one component, which is a ``ClinicalNer`` in all else.
+Listeners read one ``doc._.trf_data``, so that several encoders cannot be side by side. Here whole
+pipelines run on copies of the document; they are saved in the model of a ``ClinicalNer``.
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from confection import Config
 from spacy.language import Language
 from spacy.tokens import Doc
 from spacy.util import load_model_from_config
-from thinc.api import Model, Shim
+from thinc.api import Model, Shim, chain
 from thinc.types import Floats2d
 
 from ..errors import ConfigError
@@ -31,11 +30,7 @@ LOSS = {"@losses": "clinical_ner.WeightedCrossEntropy.v1", "weights": "none"}
 
 
 class Members(Shim):
-    """The pipelines of an ensemble, as thinc saves what is not its own.
-
-    Attributes:
-        pipelines: with the same labels.
-    """
+    """The pipelines of an ensemble, which thinc saves with its model."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -48,8 +43,7 @@ class Members(Shim):
             parts = {part: nlp.config.interpolate()[part] for part in ("nlp", "components")}
             config = Config(without_paths(parts, encoder_names(nlp))).to_str()
             # The whole config would tell the paths of the corpus.
-            pipeline = nlp.to_bytes(exclude=["config"])
-            members.append({"config": config, "pipeline": pipeline})
+            members.append({"config": config, "pipeline": nlp.to_bytes(exclude=["config"])})
         data: bytes = srsly.msgpack_dumps(members)
         return data
 
@@ -72,14 +66,12 @@ def build_ensemble() -> Model[list[Doc], list[Floats2d]]:
         *Output shape, per document:* ``(n, K)``.
     """
     members: Any = Model("members", _mean_log_probs, init=_refuse, shims=[Members()])
-    head: Any = Model("identity", _identity, dims={"nO": None})
-    return Model(
-        ENSEMBLE,
-        _mean_of_members,
-        init=_refuse,
-        layers=[members, head],
-        refs={"tok2vec": members, "head": head},
-    )
+    head: Any = Model("identity", lambda model, rows, is_train: (rows, None), dims={"nO": None})
+    model: Model = chain(members, head)
+    model.name = ENSEMBLE
+    model.set_ref("tok2vec", members)
+    model.set_ref("head", head)
+    return model
 
 
 def make_ensemble(models: Sequence[Path]) -> tuple[Language, str, ClinicalNer]:
@@ -92,8 +84,7 @@ def make_ensemble(models: Sequence[Path]) -> tuple[Language, str, ClinicalNer]:
         The pipeline, and the name of its recognizer and the recognizer.
 
     Raises:
-        ConfigError: tokens may have several tags, or a pipeline has components that neither are the
-            recognizer nor give it vectors: an ensemble has no place for them.
+        ConfigError: tokens may have several tags, or a component would be left out.
     """
     pipelines = [load_pipeline(path) for path in models]
     name, first = only_recognizer(pipelines[0], models[0])
@@ -128,14 +119,6 @@ def make_ensemble(models: Sequence[Path]) -> tuple[Language, str, ClinicalNer]:
     members: Any = recognizer.model.get_ref("tok2vec").shims[0]
     members.pipelines = pipelines
     return restore_encoder_names(nlp), name, recognizer
-
-
-def _mean_of_members(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Any, Any]:
-    return model.layers[0](docs, is_train)
-
-
-def _identity(model: Model, rows: Any, is_train: bool) -> tuple[Any, Any]:
-    return rows, lambda d_rows: d_rows
 
 
 def _mean_log_probs(model: Model, docs: Sequence[Doc], is_train: bool) -> tuple[Any, Any]:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import spacy
 from numpy.typing import NDArray
 from spacy.language import Language
 
+from clinical_ner.errors import ClinicalNerError
 from clinical_ner.training.train import train
 
 from ..conftest import ROOT
@@ -40,3 +42,17 @@ def test_every_epoch_is_seen_with_its_weights(corpus_file: Path, tmp_path: Path)
     # Neither evaluations nor what comes later change what is learned until then.
     expected = seen[2]
     np.testing.assert_array_equal(run("ended", None, 2), expected)
+    left = {path.name for path in (tmp_path / "ended").iterdir()}
+    assert left == {"model-last", "training.json"}
+
+
+def test_a_training_that_fails_without_dev_leaves_no_model(
+    corpus_file: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ClinicalNerError, match="no model is kept"):
+        train(
+            *(ROOT / "configs" / "tok2vec.cfg", tmp_path / "out"),
+            **{"train_path": corpus_file, "dev_path": None},
+            overrides={"variables.learn_rate": 1e30},
+        )
+    assert not (tmp_path / "out").exists()
