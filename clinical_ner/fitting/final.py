@@ -114,12 +114,12 @@ def final(
             nlp, _, component = make_ensemble(found.models())
             count_tags(nlp, component, found.documents)
         else:
-            corpus = found.corpus
+            copy = None
             if chosen == "distilled":
-                corpus = folder / "soft.spacy"
+                copy = folder / "soft.spacy"
                 add_soft_targets(found, share)
-                write_docbin(found.documents, corpus)
-            nlp = _trained(found, corpus, folder, seed=settings["seed"], gpu_id=gpu_id, track=track)
+                write_docbin(found.documents, copy)
+            nlp = _trained(found, copy, folder, seed=settings["seed"], gpu_id=gpu_id, track=track)
         performance = {key: scores[key] for key in (*SCORES, *SPAN_SCORES) if key in scores}
         nlp.meta["performance"] = performance
         notes = f"performance: strict entity scores of {scored_on(scores, made_of_all=True)}."
@@ -136,12 +136,13 @@ def final(
 
 
 def _trained(
-    found: OutOfFold, corpus: Path, folder: Path, *, seed: int, gpu_id: int, track: Track
+    found: OutOfFold, copy: Path | None, folder: Path, *, seed: int, gpu_id: int, track: Track
 ) -> Language:
     """The pipeline of the folds' recipe after their epochs; nothing is chosen on what it learns."""
     train(
         *(found.recipe, folder),
-        train_path=corpus,
+        train_path=found.corpus,
+        copy=copy,
         dev_path=None,
         stop_after=found.epochs,
         seed=seed,

@@ -96,6 +96,8 @@ def test_distilled_learns_gold_and_what_the_folds_predict(
     soft = np.exp(np.concatenate(store.log_probs()).astype(float)).sum(axis=0)
     np.testing.assert_allclose(counts, 0.5 * gold_counts(store) + 0.5 * soft, atol=1.0)
     assert made["distilled"][1]["soft_weight"] == 0.5
+    config = spacy.load(made["distilled"][0]).config
+    assert config["paths"]["train"] == spacy.load(made["all"][0]).config["paths"]["train"]
     heads = [
         component(spacy.load(made[of][0])).model.get_ref("head") for of in ("all", "distilled")
     ]
