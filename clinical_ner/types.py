@@ -18,6 +18,8 @@ LogProbs: TypeAlias = Any
 TagIds: TypeAlias = Any
 #: True where a token may carry a tag, that is, where it is not whitespace. *Shape:* ``(n,)``.
 TokenMask: TypeAlias = Any
+#: Log weight of a tag behind another, [from, to], -inf where illegal. *Shape:* ``(K, K)``.
+Transitions: TypeAlias = Any
 #: An entity of a decoded sequence: first token, one past the last token, label.
 EntityOffsets: TypeAlias = tuple[int, int, str]
 

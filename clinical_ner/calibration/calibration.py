@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import ClinicalNerError, NotFittedError
+from ..errors import ClinicalNerError, NotFittedError, check_number
 from .entity_step import EntityCalibration
 from .token_step import TokenCalibration
 
@@ -25,10 +25,20 @@ class Calibration:
         tokens: of p(tag | text), before the lattice.
         entities: of the probabilities of spans that the lattice then gives; None where there was
             too little to fit one on.
+        transitions: the weight of neighbouring tags in the lattice between them, 0 for none; see
+            ``TagStatistics.pair_information``.
+
+    Raises:
+        ClinicalNerError: a weight below 0.
     """
 
     tokens: TokenCalibration
     entities: EntityCalibration | None = None
+    transitions: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        check_number("transitions", self.transitions, least=0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -36,6 +46,7 @@ class Calibration:
         return {
             "tokens": tokens | ({"overlaps": True} if self.tokens.overlaps else {}),
             "entities": None if self.entities is None else asdict(self.entities),
+            "transitions": self.transitions,
         }
 
     @classmethod
@@ -56,6 +67,7 @@ class Calibration:
                 None
                 if entities is None
                 else EntityCalibration(**{name: float(entities[name]) for name in ENTITY_STEP}),
+                float(data.get("transitions", 0.0)),
             )
         except ClinicalNerError:
             raise

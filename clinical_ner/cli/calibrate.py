@@ -48,12 +48,13 @@ def calibrate_cli(
 ) -> None:
     """Make a pipeline's probabilities agree with how often they are right, on held-out documents.
 
-    Two steps are fitted by likelihood. For tokens: one temperature, and a bias per tag. For
-    entities: a monotone map of the probability of a span, which is too large since the entity was
-    chosen for it. A calibration that MODEL has is replaced.
+    Three steps are fitted by likelihood. For tokens: one temperature, and a bias per tag. For
+    neighbouring tags: one weight of what training tells of them (transitions), unless MODEL sets
+    its own. For entities: a monotone map of the probability of a span, which is too large since the
+    entity was chosen for it. A calibration that MODEL has is replaced.
 
-    Of a pipeline with overlaps, both are fitted on all mentions of gold, which convert puts into
-    doc.spans["gold_all"].
+    Of a pipeline with overlaps, tokens and entities are fitted on all mentions of gold, which
+    convert puts into doc.spans["gold_all"]; it has no transitions.
 
     What is printed as "after" is of documents that the calibration was fitted without, in turn.
 
@@ -81,6 +82,13 @@ def _content(report: Mapping[str, Any]) -> Iterator[Table | str]:
     yield (
         f"Biases: {report['shared_biases']} of tags about as common, {report['own_biases']} of "
         "single tags"
+    )
+    gain = report["transitions_gain"]
+    yield (
+        f"Transitions: weight {report['transitions']:g}; log-likelihood of gold's entities and O "
+        f"{gain['document']:+.3g} a document, {gain['token']:+.3g} a token, cross-fitted"
+        if report["transitions"]
+        else "Transitions: none fitted"
     )
     if report["entity_step"] is None:
         yield "Entity step: none"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import check_number
-from ..types import EntityOffsets, LogProbs
+from ..types import EntityOffsets, LogProbs, Transitions
 
 
 class Decoded(NamedTuple):
@@ -41,12 +41,15 @@ class Decision:
         prior: the smoothed prior of the tags. *Shape:* ``(K,)``.
         overlaps: whether entities of different types may overlap: each type is decoded by itself,
             from log-probabilities as in ``tags.problems``.
+        transitions: log weight of a tag behind another, in every sequence and in the probability of
+            every span, whatever the prior strength; None for 0. *Shape:* ``(K, K)``.
     """
 
     prior_strength: float
     thresholds: Mapping[str, float]
     prior: NDArray[np.float64]
     overlaps: bool = False
+    transitions: Transitions | None = None
 
     def at(self, prior_strength: float) -> Decision:
         """All entities at another prior strength, without thresholds."""

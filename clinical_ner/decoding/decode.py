@@ -87,19 +87,18 @@ def _entities(
     decision: Decision,
 ) -> list[list[EntityOffsets]]:
     scores = [decision_scores(rows, decision) for rows in tagged]
-    best, entities_in = (
-        (best_sequences_of_problems, entities_of_problems)
-        if decision.overlaps
-        else (best_sequences, entities_of)
-    )
-    return [entities_in(path, labels, mask) for path, mask in zip(best(scores), masks, strict=True)]
+    if decision.overlaps:
+        found = zip(best_sequences_of_problems(scores), masks, strict=True)
+        return [entities_of_problems(paths, labels, mask) for paths, mask in found]
+    found = zip(best_sequences(scores, decision.transitions), masks, strict=True)
+    return [entities_of(path, labels, mask) for path, mask in found]
 
 
 def _lattices(tagged: Sequence[LogProbs], decision: Decision) -> list[list[Lattice]]:
     """The lattices of each document: one of all types, or one for each."""
     if decision.overlaps:
         return Lattice.of_all_problems(tagged)
-    return [[lattice] for lattice in Lattice.of_all(tagged)]
+    return [[lattice] for lattice in Lattice.of_all(tagged, decision.transitions)]
 
 
 def _scored(

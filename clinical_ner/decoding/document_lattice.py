@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..tags.problems import by_type
-from ..types import LogProbs, TokenMask
+from ..types import LogProbs, TokenMask, Transitions
 from .lattice import Lattice
 
 
@@ -54,6 +54,7 @@ class DocumentLattice:
         log_probs: LogProbs,
         labels: Sequence[str],
         overlaps: bool = False,
+        transitions: Transitions | None = None,
     ) -> DocumentLattice:
         """The lattice of a document from the probabilities of its tokens.
 
@@ -62,13 +63,14 @@ class DocumentLattice:
             log_probs: log p(tag | text), on the CPU. *Shape:* ``(n, K)``.
             labels: the entity types, in the order of their tags.
             overlaps: whether entities of different types may overlap; ``log_probs`` are as in
-                ``tags.problems`` then.
+                ``tags.problems`` then, and there are no transitions.
+            transitions: see ``Lattice.of_all``.
         """
         rows = log_probs[tokens]
         lattices = (
             Lattice.of_all_problems([by_type(rows).transpose(0, 2, 1)])[0]
             if overlaps
-            else [Lattice.of(rows)]
+            else [Lattice.of(rows, transitions)]
         )
         return cls(tokens, lattices, labels)
 

@@ -2,7 +2,8 @@
 
 Tokens are rows, tags are columns in the order of ``labels.scheme``. An I tag continues an entity of
 its own type; everything else may follow anything, so a step needs one maximum (one sum) over all
-tags and one comparison (one addition) per type, not K x K of them.
+tags and one comparison (one addition) per type, not K x K of them. With transitions, which weigh
+every pair of neighbouring tags, it does: those recursions are in ``dense``.
 
 A text may hold P problems side by side, each with the same K tags: its arrays have a last axis of
 length P then, over which nothing is summed.
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 
 from ..tags.problems import BEGIN, INSIDE
 from ..tags.scheme import OUTSIDE
-from ..types import EntityOffsets, LogProbs, TokenMask
+from ..types import EntityOffsets, LogProbs, TokenMask, Transitions
+from .dense import DenseLattice
 from .packing import Packing
 
 
@@ -31,19 +33,25 @@ class Sums(NamedTuple):
     Attributes:
         begin: log p of B and of I. *Shape:* ``(n, T)``.
         inside: see `begin`.
+        outside: log p of O, of the tokens in all. *Shape:* ``(n,)``.
         steps: mass of the first i + 1 tokens over that of the first i. Kept apart, since
             differences of their sums would lose digits in a long text. *Shape:* ``(n,)``.
-        after: mass of the tokens from i on, if they begin with O or a B, over their mass in the
-            whole (the total over the mass of the first i tokens). *Shape:* ``(n + 1,)``.
-        open_after: the same where an entity of the type is open, which may go on. *Shape:* ``(n +
-            1, T)``.
+        after_begin: by the type whose B is before, mass of the tokens from i on, if they begin with
+            O or a B, over their mass in the whole (the total over the mass of the first i tokens).
+            *Shape:* ``(n + 1, T)``.
+        after_inside: the same behind an I.
+        open_after_begin: the same as `after_begin`, where the entity may go on, too.
+        open_after_inside: the same behind an I.
     """
 
     begin: NDArray[np.float64]
     inside: NDArray[np.float64]
+    outside: NDArray[np.float64]
     steps: NDArray[np.float64]
-    after: NDArray[np.float64]
-    open_after: NDArray[np.float64]
+    after_begin: NDArray[np.float64]
+    after_inside: NDArray[np.float64]
+    open_after_begin: NDArray[np.float64]
+    open_after_inside: NDArray[np.float64]
 
 
 class Lattice:
@@ -55,34 +63,44 @@ class Lattice:
     in the tokens. A span is an entity of a type exactly if the tag at its start is B, those after
     it are I, and the one after its end is no I; the type alone tells the latter I from others. So
     all that a span's probability needs of the tokens outside is the mass before its start, and that
-    after its end of sequences which begin with O or a B.
+    after its end of sequences which begin with O or a B. Transitions are further factors of the
+    weight, one for each pair of neighbouring tags.
 
     Attributes:
         sums: masses of the text's tokens; ``of`` and ``of_all`` compute them.
+        log_total: log of the sum of the weights of all legal sequences; 0 without tokens.
+        log_outside: log P(the token is in no entity | text). *Shape:* ``(n,)``.
     """
 
     def __init__(self, sums: Sums) -> None:
-        #: Log of the sum of the weights of all legal sequences; 0 for a text without tokens.
         self.log_total = float(sums.steps.sum())
         if self.log_total == -np.inf:
             # No legal sequence is possible, so no span has any mass.
-            sums.begin[:], sums.steps[:] = -np.inf, 0.0
-        self._begin, self._inside, self._steps, self._after, self._open_after = sums
+            sums.begin[:], sums.outside[:], sums.steps[:] = -np.inf, -np.inf, 0.0
+        self.log_outside = sums.outside
+        self._begin, self._inside, self._steps = sums.begin, sums.inside, sums.steps
+        self._after = sums.after_begin, sums.after_inside
+        self._open_after = sums.open_after_begin, sums.open_after_inside
 
     @classmethod
-    def of(cls, log_probs: LogProbs) -> Lattice:
+    def of(cls, log_probs: LogProbs, transitions: Transitions | None = None) -> Lattice:
         """The lattice of one text; see ``of_all``."""
-        return cls.of_all([log_probs])[0]
+        return cls.of_all([log_probs], transitions)[0]
 
     @classmethod
-    def of_all(cls, texts: Sequence[LogProbs]) -> list[Lattice]:
+    def of_all(
+        cls, texts: Sequence[LogProbs], transitions: Transitions | None = None
+    ) -> list[Lattice]:
         """The lattices of texts, computed side by side.
 
         Args:
             texts: log p(tag | text) of the tokens of each that carry a tag; -inf where it is
                 impossible. *Shape of each:* ``(n, K)``, K = 2 T + 1 for T types.
+            transitions: log weight of a tag behind another, [from, to], finite where that is legal;
+                None for 0. *Shape:* ``(K, K)``.
         """
-        return [cls(sums) for sums in _sums(texts)]
+        made = _sums(texts) if transitions is None else _dense_sums(texts, transitions)
+        return [cls(sums) for sums in made]
 
     @classmethod
     def of_all_problems(cls, texts: Sequence[LogProbs]) -> list[list[Lattice]]:
@@ -108,8 +126,9 @@ class Lattice:
         log_weight += (
             self._inside[start + 1 : end, type_index] - self._steps[start + 1 : end]
         ).sum()
+        after = self._after[end - start > 1]
         # Rounding may put a sure span above 1.
-        return math.exp(min(log_weight + self._after[end], 0.0))
+        return math.exp(min(log_weight + after[end, type_index], 0.0))
 
     def candidates(self, min_probability: float) -> Iterator[tuple[int, int, int, float]]:
         """Every span and type with at least this probability.
@@ -127,17 +146,18 @@ class Lattice:
         log_weights = self._begin - self._steps[:, None]
         log_min = math.log(min_probability)
         for start, type_index in np.argwhere(
-            log_weights + self._open_after[1:] >= log_min
+            log_weights + self._open_after[0][1:] >= log_min
         ).tolist():
             log_weight = log_weights[start, type_index]
             for end in range(start + 1, n + 1):
-                probability = math.exp(min(log_weight + self._after[end], 0.0))
+                after = self._after[end - start > 1]
+                probability = math.exp(min(log_weight + after[end, type_index], 0.0))
                 if probability >= min_probability:
                     yield start, end, type_index, probability
                 if end == n:
                     break
                 log_weight += self._inside[end, type_index] - self._steps[end]
-                if log_weight + self._open_after[end + 1, type_index] < log_min:
+                if log_weight + self._open_after[1][end + 1, type_index] < log_min:
                     break
 
 
@@ -187,10 +207,53 @@ def _sums(texts: Sequence[LogProbs]) -> list[Sums]:
     end = np.zeros((1, n_types + 1, *problems))
     made = []
     for text_starting, text_inside, text_steps, text_follows in zip(*columns, strict=True):
-        after = np.concatenate((text_follows, end))
+        follow = np.concatenate((text_follows, end))
+        # The same for every tag of every type, without a copy for each.
+        open_after = follow[:, :-1]
+        after = np.broadcast_to(follow[:, -1:], open_after.shape)
+        with np.errstate(invalid="ignore"):
+            outside = text_starting[:, -1] - text_steps + after[1:, -1]
         made.append(
-            Sums(text_starting[:, :-1], text_inside, text_steps, after[:, -1], after[:, :-1])
+            Sums(
+                *(text_starting[:, :-1], text_inside, outside, text_steps),
+                *(after, after, open_after, open_after),
+            )
         )
+    return made
+
+
+def _dense_sums(texts: Sequence[LogProbs], transitions: Transitions) -> list[Sums]:
+    """The masses of texts whose pairs of neighbouring tags have a weight of their own."""
+    if not texts:
+        return []
+    dense = DenseLattice(texts, transitions)
+    steps, entering = dense.forward()
+    finite = np.where(np.isfinite(steps), steps, 0.0)
+    ended, any_after = dense.backward(finite)
+    n_types = len(dense.first)
+    # An entity of one token has no I. One that has starts with the first, whose weight may be
+    # another than that of all further ones, which are counted for it: this corrects it.
+    extra = dense.first - dense.further
+    begins, insides = slice(1, n_types + 1), slice(n_types + 1, None)
+    columns = (
+        dense.emissions[:, begins] + entering[:, 1:],
+        dense.emissions[:, insides] + dense.further,
+        dense.emissions[:, OUTSIDE] + entering[:, OUTSIDE] - finite,
+        steps,
+        any_after[:, OUTSIDE],
+        *(of[:, begins] for of in (ended, any_after)),
+        *(of[:, insides] + extra for of in (ended, any_after)),
+    )
+    made = []
+    for begin, inside, outside, step, after_o, *after in zip(
+        *map(dense.packing.unpack, columns), strict=True
+    ):
+        (after_b, open_b), (after_i, open_i) = (
+            [np.concatenate((of, end[None])) for of in after[i : i + 2]]
+            for i, end in ((0, np.zeros(n_types)), (2, extra))
+        )
+        outside[:-1] += after_o[1:]
+        made.append(Sums(begin, inside, outside, step, after_b, after_i, open_b, open_i))
     return made
 
 
@@ -203,12 +266,14 @@ def _log_sum(
     return np.logaddexp.reduce(columns, axis=1, out=out)
 
 
-def best_sequence(scores: LogProbs) -> NDArray[np.int64]:
+def best_sequence(scores: LogProbs, transitions: Transitions | None = None) -> NDArray[np.int64]:
     """Viterbi over the legal BIO sequences of one text; see ``best_sequences``."""
-    return best_sequences([scores])[0]
+    return best_sequences([scores], transitions)[0]
 
 
-def best_sequences(texts: Sequence[LogProbs]) -> list[NDArray[np.int64]]:
+def best_sequences(
+    texts: Sequence[LogProbs], transitions: Transitions | None = None
+) -> list[NDArray[np.int64]]:
     """Viterbi over the legal BIO sequences: of each text the one with the largest sum of scores.
 
     Ties go to the smaller tag id at the earliest position from the end, so the result is one and
@@ -217,12 +282,15 @@ def best_sequences(texts: Sequence[LogProbs]) -> list[NDArray[np.int64]]:
     Args:
         texts: log scores of the tags of each text's tokens; -inf forbids a tag. *Shape of each:*
             ``(n, K)``.
+        transitions: see ``Lattice.of_all``.
 
     Returns:
         Tag ids. *Shape of each:* ``(n,)``.
     """
     if not texts:
         return []
+    if transitions is not None:
+        return DenseLattice(texts, transitions).best_sequences()
     packing = Packing([len(text) for text in texts])
     origins, continues, last = _viterbi(packing, packing.pack(texts))
     return [

@@ -16,7 +16,7 @@ from spacy.training import Example
 
 from ..arrays import log_softmax
 from ..calibration.calibration import Calibration
-from ..decoding.decision import Decoded
+from ..decoding.decision import Decision, Decoded
 from ..decoding.decode import decode
 from ..decoding.document_lattice import DocumentLattice
 from ..pipeline.recognizer import ClinicalNer
@@ -81,7 +81,7 @@ class Recorder:
             self._beyond_flat.append(ceiling.count_beyond_flat(gold, entities, found))
 
     def _take_spans(self, gold: GoldSpans, doc: Doc, log_probs: LogProbs, decoded: Decoded) -> None:
-        lattice = self._lattice(doc, log_probs)
+        lattice = self._lattice(doc, log_probs, self.component.decision)
         self._entities.append(_document_entities(gold, decoded, lattice))
         # The most probable first, as `GoldSpans.match` asks.
         candidates = sorted(
@@ -99,14 +99,16 @@ class Recorder:
         if calibration is None:
             return
         raw = _undo(calibration, log_probs)
-        decoded = decode(raw, taggable(doc), self.component.labels, self.component.decision)
-        lattice = self._lattice(doc, raw)
+        # The weight of the transitions is of the calibration, too.
+        decision = self.component.decision_under(0.0)
+        decoded = decode(raw, taggable(doc), self.component.labels, decision)
+        lattice = self._lattice(doc, raw, decision)
         self._entities_before.append(_document_entities(gold, decoded, lattice))
 
-    def _lattice(self, doc: Doc, log_probs: LogProbs) -> DocumentLattice:
-        component = self.component
+    def _lattice(self, doc: Doc, log_probs: LogProbs, decision: Decision) -> DocumentLattice:
+        labels, overlaps = self.component.labels, decision.overlaps
         return DocumentLattice.of(
-            taggable(doc), log_probs, component.labels, overlaps=component.overlaps
+            *(taggable(doc), log_probs, labels, overlaps, decision.transitions)
         )
 
     def _flat(self, log_probs: LogProbs) -> LogProbs:

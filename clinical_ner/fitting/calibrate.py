@@ -19,6 +19,7 @@ from .fit_tokens import MIN_SUPPORT
 from .held_out import (
     AnnotatedDocument,
     annotated_documents,
+    fitted_information,
     out_of_fold_documents,
     reliability,
 )
@@ -57,7 +58,9 @@ def calibrate(
         track: shows progress.
 
     Returns:
-        What meta.json holds under "calibration", the component's name and whether it has
+        What meta.json holds under "calibration", with the fitted weight of the ``transitions``, 0
+        where none were fitted, and what they add to the cross-fitted log-likelihood of gold's
+        segments, in nats per document and per token; the component's name and whether it has
         ``overlaps``, the settings, and ``warnings``. ``before`` and ``after`` hold ``token_ece``,
         ``token_nll``, ``ents_ece`` and ``ents_brier`` on ``dev``, None where undefined; ``after``
         is from calibrations that were fitted without the documents they are measured on, or without
@@ -82,6 +85,7 @@ def calibrate(
             component.statistics.counts,
             min_support=min_support,
             fold_of=store.fold_of.tolist() if store else None,
+            information=fitted_information(component),
         )
     except ClinicalNerError as error:
         # The functions that refuse documents do not know the file.
@@ -115,6 +119,7 @@ def _meta(
     tokens, entities = fit.tokens, fit.calibration.entities
     return {
         "method": "bias-corrected temperature scaling of tokens"
+        + (", transitions" if fit.calibration.transitions else "")
         + ("" if entities is None else ", beta calibration of entities"),
         "documents": len(fit.documents),
         "tokens": tokens.tokens,
@@ -125,6 +130,11 @@ def _meta(
         "temperature": tokens.calibration.temperature,
         "own_biases": tokens.own_biases,
         "shared_biases": tokens.shared_biases,
+        "transitions": fit.calibration.transitions,
+        "transitions_gain": {
+            "document": round(fit.transitions_gain / len(fit.documents), 5),
+            "token": round(fit.transitions_gain / tokens.tokens, 5),
+        },
         "entity_step": None if entities is None else asdict(entities),
         "before": _numbers(reliability(fit.documents, None)),
         "after": _numbers(reliability(fit.documents, fit.held_out)) if fit.held_out else None,

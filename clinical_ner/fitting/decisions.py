@@ -194,10 +194,12 @@ def _entities(
     found: dict[str, list[tuple[str, float, bool]]] = {label: [] for label in component.labels}
     places: defaultdict[str, list[int]] = defaultdict(list)
     support: Counter[str] = Counter()
-    decided = component.decision.at(prior_strength)
     for number, document in enumerate(documents):
         tokens = taggable(document.doc)
-        step = None if document.calibration is None else document.calibration.entities
+        step, transitions = None, 0.0
+        if document.calibration is not None:
+            step, transitions = document.calibration.entities, document.calibration.transitions
+        decided = component.decision_under(transitions).at(prior_strength)
         decoded = decode(
             document.log_probs,
             tokens,

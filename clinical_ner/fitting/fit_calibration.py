@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from ..calibration.calibration import Calibration
 from ..calibration.entity_step import EntityCalibration
 from ..tags.scheme import MASKED
-from ..types import LogProbs, TagIds
+from ..types import LogProbs, TagIds, TokenMask, Transitions
 from .fit_entities import fit_entities
 from .fit_tokens import MIN_SUPPORT, TokenFit, fit_tokens
+from .fit_transitions import best_weight, gain_at, segment_likelihoods
 
 #: Folds of documents that have none, and the fewest documents that allow more than a temperature.
 FOLDS = 5
@@ -38,11 +39,18 @@ class HeldOutDocument(Protocol):
     def gold(self) -> TagIds:
         """Tag ids, below 0 where masked; see ``fit_tokens``."""
 
-    def spans(self, log_probs: LogProbs) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    @property
+    def tokens(self) -> TokenMask:
+        """True for the tokens that carry a tag. *Shape:* ``(n,)``."""
+
+    def spans(
+        self, log_probs: LogProbs, *, transitions: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Probabilities of the spans decoded from calibrated tokens, and which are right.
 
         Args:
             log_probs: *Shape:* ``(n, K)``.
+            transitions: as ``Calibration`` has it.
 
         Returns:
             *Shape of both:* ``(m,)``.
@@ -63,6 +71,8 @@ class CalibrationFit(Generic[Document]):
         documents: those that were fitted on; others have no gold token of positive probability.
         held_out: for each of them the calibration fitted without its fold; none
             for a single one, or for those of a single fold.
+        transitions_gain: what the transitions of `held_out` add to the log-likelihood of the
+            segments of these documents, in nats; see ``fit_transitions``.
         spans: number of spans for the entity step, and of those that are right.
         right_spans: see `spans`.
     """
@@ -71,6 +81,7 @@ class CalibrationFit(Generic[Document]):
     tokens: TokenFit
     documents: list[Document]
     held_out: list[Calibration]
+    transitions_gain: float
     spans: int
     right_spans: int
 
@@ -81,8 +92,9 @@ def fit_calibration(
     *,
     min_support: int = MIN_SUPPORT,
     fold_of: Sequence[int] | None = None,
+    information: Transitions | None = None,
 ) -> CalibrationFit[Document]:
-    """Fit both steps, or the temperature only where there are fewer than five documents.
+    """Fit all steps, or the temperature only where there are fewer than five documents.
 
     A fold is every fifth document, unless they have folds already, so the result is one and the
     same on every run. What is held out flatters in one small way: the spans that fit a fold's
@@ -93,6 +105,8 @@ def fit_calibration(
         counts: training tokens by tag. *Shape:* ``(K,)``.
         min_support: see ``fit_tokens``.
         fold_of: of each document the fold of the model that predicted it, where there are several.
+        information: ``TagStatistics.pair_information``, None to fit no transitions. *Shape:* ``(K,
+            K)``.
 
     Raises:
         ClinicalNerError: no gold token has a tag of positive probability.
@@ -113,25 +127,44 @@ def fit_calibration(
 
     tokens = fit(usable)
     if len({*places}) == 1:
-        return CalibrationFit(Calibration(tokens.calibration), tokens, usable, [], 0, 0)
+        return CalibrationFit(Calibration(tokens.calibration), tokens, usable, [], 0.0, 0, 0)
     steps = {fold: fit(_others(usable, places, fold)).calibration for fold in sorted({*places})}
-    spans = [
-        document.spans(steps[place].apply(document.log_probs))
+    rows_of = [
+        steps[place].apply(document.log_probs)
         for document, place in zip(usable, places, strict=True)
+    ]
+    weights, weight, gain = dict.fromkeys(steps, 0.0), 0.0, 0.0
+    if complete and information is not None:
+        likelihoods = segment_likelihoods(
+            [rows[document.tokens] for rows, document in zip(rows_of, usable, strict=True)],
+            [document.gold[document.tokens] for document in usable],
+            information,
+        )
+        weight = best_weight(likelihoods)
+        weights = {fold: best_weight(_others(likelihoods, places, fold)) for fold in steps}
+        gain = sum(
+            gain_at(weights[place], of) for of, place in zip(likelihoods, places, strict=True)
+        )
+    spans = [
+        document.spans(rows, transitions=weights[place])
+        for document, rows, place in zip(usable, rows_of, places, strict=True)
     ]
     entities = _fit_entities(spans) if complete else None
     by_fold = {
         # None, too, where there are enough spans only with those of the fold itself.
         fold: Calibration(
-            step, None if entities is None else _fit_entities(_others(spans, places, fold))
+            step,
+            None if entities is None else _fit_entities(_others(spans, places, fold)),
+            weights[fold],
         )
         for fold, step in steps.items()
     }
     return CalibrationFit(
-        calibration=Calibration(tokens.calibration, entities),
+        calibration=Calibration(tokens.calibration, entities, weight),
         tokens=tokens,
         documents=usable,
         held_out=[by_fold[place] for place in places],
+        transitions_gain=gain,
         spans=sum(len(right) for _, right in spans),
         right_spans=sum(int(right.sum()) for _, right in spans),
     )

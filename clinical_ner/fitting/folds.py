@@ -45,7 +45,7 @@ from ..training.train import initialize, train, training_settings
 from ..training.training_run import RECORD, logged
 from ..types import LogProbs
 from .fit_calibration import fit_calibration
-from .held_out import AnnotatedDocument, reliability
+from .held_out import AnnotatedDocument, fitted_information, reliability
 from .out_of_fold import (
     LOG_PROBS,
     MANIFEST,
@@ -480,8 +480,13 @@ def _reliability(
     """
     if not documents:
         return None
-    counts = documents[0].component.statistics.counts
-    fit = fit_calibration(documents, counts, fold_of=fold_of.tolist())
+    component = documents[0].component
+    fit = fit_calibration(
+        documents,
+        component.statistics.counts,
+        fold_of=fold_of.tolist(),
+        information=fitted_information(component),
+    )
     found = {"raw": reliability(fit.documents, None)}
     if fit.held_out:
         found["cross_fitted"] = reliability(fit.documents, fit.held_out)

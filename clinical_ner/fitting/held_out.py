@@ -28,7 +28,7 @@ from ..scoring.reliability import count_tokens, token_statistics
 from ..scoring.spans import GoldSpans
 from ..tags.encode import document_id, encode_example, taggable
 from ..tags.scheme import MASKED
-from ..types import LogProbs, TagIds
+from ..types import LogProbs, TagIds, TokenMask, Transitions
 from .decisions import Predicted, predict
 from .fit_calibration import fit_calibration
 from .out_of_fold import OutOfFold
@@ -81,8 +81,17 @@ class AnnotatedDocument:
         rows = self.log_probs if calibration is None else calibration.tokens.apply(self.log_probs)
         return Predicted(self.doc, rows, self.gold_spans, [], calibration)
 
+    @property
+    def tokens(self) -> TokenMask:
+        """True for the tokens that carry a tag. *Shape:* ``(len(doc),)``."""
+        return taggable(self.doc)
+
     def spans(
-        self, log_probs: LogProbs, *, strengths: Iterable[float] = STRENGTHS
+        self,
+        log_probs: LogProbs,
+        *,
+        transitions: float = 0.0,
+        strengths: Iterable[float] = STRENGTHS,
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Lattice probabilities of decoded spans, and which are right.
 
@@ -90,15 +99,17 @@ class AnnotatedDocument:
 
         Args:
             log_probs: calibrated or not. *Shape:* ``(len(doc), K)``.
+            transitions: those of the calibration; the component's own setting goes before them.
             strengths: prior strengths to decode at.
 
         Returns:
             *Shape of both:* ``(m,)``.
         """
         component, judged = self.component, []
+        decision = component.decision_under(transitions)
         for strength in strengths:
-            decided = component.decision.at(strength)
-            decoded = decode(log_probs, taggable(self.doc), component.labels, decided)
+            decided = decision.at(strength)
+            decoded = decode(log_probs, self.tokens, component.labels, decided)
             judged += self.gold_spans.judge_scored(*decoded.most_probable_first())
         return score_arrays(judged)
 
@@ -178,14 +189,31 @@ def cross_fitted(documents: Sequence[AnnotatedDocument], store: OutOfFold) -> li
     Raises:
         ClinicalNerError: only one fold has gold.
     """
-    counts = documents[0].component.statistics.counts
-    fit = fit_calibration(documents, counts, fold_of=store.fold_of.tolist())
+    component = documents[0].component
+    fit = fit_calibration(
+        documents,
+        component.statistics.counts,
+        fold_of=store.fold_of.tolist(),
+        information=fitted_information(component),
+    )
     if not fit.held_out:
         raise InputError(f"{store.folder}: only one fold has gold, so no other can calibrate it.")
     return [
         of.predicted(calibration)
         for of, calibration in zip(fit.documents, fit.held_out, strict=True)
     ]
+
+
+def fitted_information(component: ClinicalNer) -> Transitions | None:
+    """The pairs of tags whose weight is to be fitted; see ``fit_calibration``.
+
+    Returns:
+        None where the component's own setting is their weight, with ``overlaps``, and of models
+        that were trained before pairs were counted.
+    """
+    if component.transitions is not None or component.statistics.bigrams is None:
+        return None
+    return component.statistics.pair_information()
 
 
 def reliability(
@@ -202,10 +230,13 @@ def reliability(
     """
     log_probs, gold, entities = [], [], []
     for index, document in enumerate(documents):
-        rows = document.log_probs
+        rows, transitions = document.log_probs, 0.0
         if calibrations is not None:
             rows = calibrations[index].tokens.apply(rows)
-        scores, right = document.spans(rows, strengths=[document.component.prior_strength])
+            transitions = calibrations[index].transitions
+        scores, right = document.spans(
+            rows, transitions=transitions, strengths=[document.component.prior_strength]
+        )
         step = None if calibrations is None else calibrations[index].entities
         labelled = document.flat_gold > MASKED
         flat = log_softmax(rows[labelled]) if document.component.overlaps else rows[labelled]

@@ -22,6 +22,7 @@ from ..evaluation.runner import unannotated
 from ..losses.base import TokenLoss
 from ..pipeline.loading import load_pipeline, only_recognizer
 from ..pipeline.recognizer import ClinicalNer
+from ..tags.encode import taggable
 
 #: What names of parameters of torch begin with.
 TORCH = "torch:"
@@ -93,8 +94,12 @@ def average_weights(
 
 def count_tags(nlp: Language, component: ClinicalNer, references: Sequence[Doc]) -> None:
     """Count gold as training on it would, and initialize the loss."""
-    documents = (component.gold_ids(Example(unannotated(nlp, of), of)) for of in references)
+    examples = [Example(unannotated(nlp, of), of) for of in references]
+    documents = [component.gold_ids(example) for example in examples]
     component.statistics.count(component.labels, documents)
+    if not component.overlaps:
+        tagged = zip(documents, (taggable(example.predicted) for example in examples), strict=True)
+        component.statistics.count_pairs(ids[mask] for ids, mask in tagged)
     component.loss.initialize(component.statistics)
 
 

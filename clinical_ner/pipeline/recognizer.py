@@ -71,6 +71,7 @@ overlaps = false
 learn_rate_factor = 1.0
 prior_strength = 1.0
 prior_smoothing = 10.0
+transitions = null
 threshold = 0.0
 thresholds = {}
 overwrite = false
@@ -130,6 +131,7 @@ def make_clinical_ner(
     learn_rate_factor: float,
     prior_strength: float,
     prior_smoothing: float,
+    transitions: float | None,
     threshold: float,
     thresholds: dict[str, float],
     overwrite: bool,
@@ -148,6 +150,7 @@ def make_clinical_ner(
         learn_rate_factor=learn_rate_factor,
         prior_strength=prior_strength,
         prior_smoothing=prior_smoothing,
+        transitions=transitions,
         threshold=threshold,
         thresholds=thresholds,
         overwrite=overwrite,
@@ -177,6 +180,7 @@ class ClinicalNer(TrainablePipe):
         learn_rate_factor: float = 1.0,
         prior_strength: float = 1.0,
         prior_smoothing: float = 10.0,
+        transitions: float | None = None,
         threshold: float = 0.0,
         thresholds: Mapping[str, float] = MappingProxyType({}),
         overwrite: bool = False,
@@ -202,6 +206,8 @@ class ClinicalNer(TrainablePipe):
             prior_strength: s in [0, 1]; 1 decodes the empirical probability, 0 treats all tags
                 alike.
             prior_smoothing: pseudo-count a >= 0 of every tag in the prior that s < 1 takes away.
+            transitions: weight lambda >= 0 of what training tells of neighbouring tags, see
+                ``TagStatistics.pair_information``; 0 for none, None for what calibration fitted.
             threshold: the smallest probability of an entity that is made, 0 for none.
             thresholds: the same by label, in place of the former.
             overwrite: whether entities replace those already in ``doc.ents``; if not, these stay,
@@ -217,9 +223,9 @@ class ClinicalNer(TrainablePipe):
             scorer: the scoring function.
 
         Raises:
-            ClinicalNerError: a number outside its range, overlaps with another loss, prior_strength
-                < 1 or thresholds with a loss that has no posterior, or an attribute of ``span._``
-                that is taken.
+            ClinicalNerError: a number outside its range, overlaps with another loss or with
+                transitions, prior_strength < 1, transitions or thresholds with a loss that has no
+                posterior, or an attribute of ``span._`` that is taken.
         """
         self.vocab = nlp.vocab
         self.model = model
@@ -245,6 +251,7 @@ class ClinicalNer(TrainablePipe):
         self.learn_rate_factor = learn_rate_factor
         self.prior_strength = prior_strength
         self.prior_smoothing = prior_smoothing
+        self.transitions = transitions
         self.threshold = threshold
         self.thresholds = thresholds
         ProbabilityAttribute(probability_attribute).register(component=name)
@@ -596,10 +603,16 @@ class ClinicalNer(TrainablePipe):
     @property
     def decision(self) -> Decision:
         """The present decision."""
+        return self.decision_under(self.calibration.transitions if self.calibration else 0.0)
+
+    def decision_under(self, transitions: float) -> Decision:
+        """The decision that the component would have if this were the fitted weight."""
         prior = self.statistics.smoothed_prior(self.prior_smoothing)
         of_all = dict.fromkeys(self.labels, self.threshold) if self.threshold else {}
+        weight = transitions if self.transitions is None else self.transitions
         return Decision(
-            self.prior_strength, {**of_all, **self.thresholds}, prior, overlaps=self.overlaps
+            *(self.prior_strength, {**of_all, **self.thresholds}, prior, self.overlaps),
+            transitions=weight * self.statistics.pair_information() if weight else None,
         )
 
     @property
@@ -666,6 +679,30 @@ class ClinicalNer(TrainablePipe):
     @prior_smoothing.setter
     def prior_smoothing(self, value: float) -> None:
         self._prior_smoothing = check_prior_smoothing(value)
+
+    @property
+    def transitions(self) -> float | None:
+        """Weight of what training tells of neighbouring tags; None for what calibration fitted.
+
+        It is in the probability of every span, but in none of ``predict``.
+        """
+        return self._transitions
+
+    @transitions.setter
+    def transitions(self, value: float | None) -> None:
+        if value is not None:
+            check_number("transitions", value, least=0)
+        if value and self.overlaps:
+            raise ConfigError(
+                f"Component '{self.name}' has overlaps = true, where a token may have several tags "
+                "and so has no one tag before it: set its transitions to null or 0."
+            )
+        if value and not self.loss.has_posterior:
+            raise no_posterior(type(self.loss).__name__)
+        if value and self.is_initialized:
+            self.statistics.pair_information()
+        self._transitions = None if value is None else float(value)
+        self._access.forget()
 
     @property
     def threshold(self) -> float:
@@ -772,6 +809,8 @@ class ClinicalNer(TrainablePipe):
                     f"The calibration of component '{self.name}' was not fitted for overlaps = "
                     f"{str(self.overlaps).lower()}: run clinical-ner calibrate on this pipeline."
                 )
+            if value.transitions:
+                self.statistics.pair_information()
         if value is None:
             self._access.drop_meta("calibration", self.name)
         self._calibration = value
@@ -832,7 +871,9 @@ class ClinicalNer(TrainablePipe):
         if lattice is None:
             (log_probs,) = self.predict([self._access.complete(doc, self)])
             on_cpu = self.model.ops.to_numpy(log_probs)
-            lattice = DocumentLattice.of(taggable(doc), on_cpu, self.labels, overlaps=self.overlaps)
+            lattice = DocumentLattice.of(
+                taggable(doc), on_cpu, self.labels, self.overlaps, self.decision.transitions
+            )
             self._access.keep(doc, lattice)
         return lattice
 
@@ -961,10 +1002,12 @@ class ClinicalNer(TrainablePipe):
             )
 
     def _count_tags(self, get_examples: Callable[[], Iterable[Example]]) -> None:
-        documents = []
+        documents, neighbours = [], []
         masked_tokens = masked_documents = 0
         for example in get_examples():
             ids = self.gold_ids(example)
+            # Neighbours of a tag are those beyond whitespace.
+            neighbours.append(ids[taggable(example.predicted)])
             masked = ids < 0 if ids.ndim == 1 else (ids < 0).any(axis=1)
             if soft := self._soft_targets([example]):
                 ids = mixed_tags(ids, *soft)
@@ -974,6 +1017,8 @@ class ClinicalNer(TrainablePipe):
             masked_documents += n_masked > 0
             documents.append(ids)
         self.statistics.count(self.labels, documents)
+        if not self.overlaps:
+            self.statistics.count_pairs(neighbours)
         if not self.statistics.counts[1:].any():
             references = (example.reference for example in get_examples())
             # An empty document has every annotation.

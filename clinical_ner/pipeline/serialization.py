@@ -24,6 +24,7 @@ NEIGHBOURS = "neighbours.npz"
 SETTINGS = (
     "prior_strength",
     "prior_smoothing",
+    "transitions",
     "threshold",
     "thresholds",
     "overwrite",
@@ -84,8 +85,9 @@ def read_cfg(component: ClinicalNer, configured: Mapping[str, Any]) -> None:
             # A setting that differs from the stored config's was given at loading, and wins.
             if configured[key] == decision["configured"][key]:
                 setattr(component, key, value)
-    # Checked again, since only now the labels are known.
+    # Checked again, since only now the labels, and the pairs of tags, are known.
     component.thresholds = component.thresholds
+    component.transitions = component.transitions
 
 
 def read_calibration(component: ClinicalNer) -> None:

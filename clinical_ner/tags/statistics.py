@@ -9,11 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import NotFittedError
+from ..types import Transitions
 from .batch_sampling import BatchSampling
-from .scheme import MASKED, OUTSIDE, class_index, tag_names
+from .scheme import MASKED, OUTSIDE, class_index, legal_transitions, tag_names
 
 #: Fields that hold what a sampling batcher does; None without one.
 SAMPLING = ("sampled_shares", "sampled_document_shares", "type_odds", "type_document_odds")
+
+#: Pseudo-count of ``TagStatistics.pair_information``: of 1, 3, 10, 30, 100 and 1000 the one under
+#: which held-out notes are most likely.
+PAIR_SMOOTHING = 1.0
 
 
 @dataclass
@@ -37,6 +43,9 @@ class TagStatistics:
         type_odds: odds of each tag against all but its type in batches of its own type; 1 for O, 0
             for a type that had no batch yet, None without such batches. *Shape:* ``(K,)``.
         type_document_odds: see `type_odds`.
+        bigrams: neighbouring labelled training tokens of a document, by their tags [from, to]; None
+            where a token may have tags of several types, and where they were not counted. *Shape:*
+            ``(K, K)``.
     """
 
     labels: list[str] = field(default_factory=list)
@@ -48,6 +57,7 @@ class TagStatistics:
     sampled_document_shares: NDArray[np.float64] | None = None
     type_odds: NDArray[np.float64] | None = None
     type_document_odds: NDArray[np.float64] | None = None
+    bigrams: NDArray[np.float64] | None = None
 
     @property
     def tags(self) -> list[str]:
@@ -85,6 +95,33 @@ class TagStatistics:
             *Shape:* ``(K,)``.
         """
         return (self.counts + smoothing) / (self.total + smoothing * len(self.counts))
+
+    def pair_information(self, smoothing: float = PAIR_SMOOTHING) -> Transitions:
+        """Pointwise mutual information of neighbouring tags, log P(b | a) - log pi_b, shrunk to 0.
+
+        P(b | a) = (n(a, b) + c pi_b) / (n(a) + c), from n(a, b) pairs of n(a) with a: where
+        training tells little of what follows a, all that is left is whether it is legal. See MacKay
+        and Peto 1995, A hierarchical Dirichlet language model, eq. 13.
+
+        Args:
+            smoothing: the pseudo-count c > 0 of every tag, in pairs.
+
+        Returns:
+            [from, to], -inf where illegal. *Shape:* ``(K, K)``.
+
+        Raises:
+            NotFittedError: pairs were not counted.
+        """
+        if self.bigrams is None:
+            raise NotFittedError(
+                "Pairs of neighbouring tags were not counted when this model was trained, so it "
+                "cannot weigh them: set transitions = null, or train again."
+            )
+        before = self.bigrams.sum(axis=1, keepdims=True)
+        # Of a tag without a training token nothing is told; it has probability 0 anyway.
+        prior = np.where(self.seen, self.prior, 1.0 / max(self.total, 1.0))
+        information = np.log((self.bigrams / prior + smoothing) / (before + smoothing))
+        return np.where(legal_transitions(len(self.counts))[:-1], information, -np.inf)
 
     def count(
         self, labels: Sequence[str], documents: Iterable[NDArray[np.int64] | NDArray[np.float64]]
@@ -124,9 +161,22 @@ class TagStatistics:
         self.labels = list(labels)
         self.counts = np.where(counts > 0, np.maximum(np.rint(counts), 1.0), 0.0)
         self.tokens = n_tokens if overlapping else None
+        self.bigrams = None
         self.documents = n_documents
         self.document_shares = shares / max(n_documents, 1)
         self.observe(None)
+
+    def count_pairs(self, documents: Iterable[NDArray[np.int64]]) -> None:
+        """Count the pairs of neighbouring tags, in place, after ``count``.
+
+        Args:
+            documents: tag ids of the tokens of each document that carry a tag, in their order, -1
+                where masked. *Shape of each:* ``(n,)``.
+        """
+        self.bigrams = np.zeros((len(self.counts), len(self.counts)))
+        for ids in documents:
+            known = (ids[:-1] > MASKED) & (ids[1:] > MASKED)
+            np.add.at(self.bigrams, (ids[:-1][known], ids[1:][known]), 1)
 
     def observe(self, batch: BatchSampling | None) -> None:
         """Take over, in place, what the batcher said of a batch.
@@ -181,6 +231,7 @@ class TagStatistics:
             "counts": [int(count) for count in self.counts],
             **({} if self.tokens is None else {"tokens": self.tokens}),
             "documents": self.documents,
+            **({} if self.bigrams is None else {"bigrams": _as_triples(self.bigrams)}),
             "document_shares": [float(share) for share in self.document_shares],
             "sampling": {name: _as_list(getattr(self, name)) for name in SAMPLING},
         }
@@ -192,10 +243,21 @@ class TagStatistics:
         self.tokens = data.get("tokens")
         self.documents = int(data["documents"])
         self.document_shares = np.asarray(data["document_shares"], dtype=np.float64)
+        self.bigrams = None
+        if "bigrams" in data:
+            self.bigrams = np.zeros((len(self.counts), len(self.counts)))
+            rows, columns, numbers = np.reshape(data["bigrams"], (-1, 3)).T
+            self.bigrams[rows, columns] = numbers
         sampling = data.get("sampling", {})
         for name in SAMPLING:
             values = sampling.get(name)
             setattr(self, name, None if values is None else np.asarray(values, dtype=np.float64))
+
+
+def _as_triples(bigrams: NDArray[np.float64]) -> list[list[int]]:
+    """[from, to, number] of every pair that occurs: nearly all of K x K do not."""
+    found = np.nonzero(bigrams)
+    return np.column_stack([*found, bigrams[found]]).astype(int).tolist()
 
 
 def _as_list(values: NDArray[np.float64] | None) -> list[float] | None:

@@ -15,6 +15,7 @@ from clinical_ner.errors import ClinicalNerError
 from clinical_ner.fitting.fit_calibration import fit_calibration
 from clinical_ner.fitting.fit_entities import fit_entities
 from clinical_ner.fitting.fit_tokens import fit_tokens
+from clinical_ner.fitting.fit_transitions import best_weight, gain_at, segment_likelihoods
 
 COUNTS = np.array([9000.0, 500, 300])
 BOTH = Calibration(TokenCalibration(1.5, (0.0, 0.2, -0.1)), EntityCalibration(0.8, -0.4, 0.1))
@@ -27,11 +28,17 @@ class Tokens:
     log_probs: NDArray[np.float64]
     gold: NDArray[np.int64]
     asked: list[NDArray[np.float64]] = field(default_factory=list)
+    transitions: list[float] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> NDArray[np.bool_]:
+        return np.ones(len(self.gold), dtype=bool)
 
     def spans(
-        self, log_probs: NDArray[np.float64]
+        self, log_probs: NDArray[np.float64], *, transitions: float = 0.0
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         self.asked.append(log_probs)
+        self.transitions.append(transitions)
         top = log_probs.argmax(axis=1)
         return np.exp(log_probs.max(axis=1))[top > 0], (top == self.gold)[top > 0]
 
@@ -58,7 +65,11 @@ def token_step(docs: list[Tokens], *, biases: bool = True) -> TokenCalibration:
 
 @pytest.mark.parametrize(
     "calibration",
-    [BOTH, Calibration(BOTH.tokens), Calibration(replace(BOTH.tokens, overlaps=True))],
+    [
+        replace(BOTH, transitions=0.15),
+        Calibration(BOTH.tokens),
+        Calibration(replace(BOTH.tokens, overlaps=True)),
+    ],
 )
 def test_json_and_back(calibration: Calibration) -> None:
     data = json.loads(json.dumps(calibration.to_dict()))
@@ -160,3 +171,26 @@ def test_spans_of_one_kind_give_no_entity_step() -> None:
     assert fit.calibration.entities is None
     assert fit.spans == fit.right_spans > 0
     assert all(held_out.entities is None for held_out in fit.held_out)
+
+
+def test_transitions_are_fitted_behind_tokens_and_before_entities() -> None:
+    docs, folds = documents(9), [i % 5 for i in range(9)]
+    information = np.array([[0.3, -0.4, -np.inf], [-0.9, 0.2, 0.8], [-0.3, -0.8, 1.2]])
+    for doc in docs:
+        doc.gold[doc.gold == 2] = np.where(np.arange((doc.gold == 2).sum()) % 2, 0, 1)
+    fit = fit_calibration(docs, COUNTS, information=information)
+    likelihoods = segment_likelihoods(
+        [of.tokens.apply(doc.log_probs) for of, doc in zip(fit.held_out, docs, strict=True)],
+        [doc.gold for doc in docs],
+        information,
+    )
+    assert fit.calibration.transitions == best_weight(likelihoods)
+    gain = 0.0
+    for i, doc in enumerate(docs):
+        weight = best_weight([of for j, of in enumerate(likelihoods) if folds[j] != folds[i]])
+        assert fit.held_out[i].transitions == weight
+        assert doc.transitions == [weight]
+        gain += gain_at(weight, likelihoods[i])
+    assert fit.transitions_gain == pytest.approx(gain)
+    assert fit_calibration(docs, COUNTS).calibration.transitions == 0.0
+    assert fit_calibration(docs[:4], COUNTS, information=information).calibration.transitions == 0.0

@@ -136,6 +136,24 @@ def test_the_pipeline_holds_the_fit_on_its_own_probabilities(
     assert report["before"]["token_ece"] == pytest.approx(ece, abs=1e-4)
 
 
+def test_transitions_are_fitted_unless_the_model_sets_them(
+    done: tuple[Path, dict[str, Any]], inputs: Path, tmp_path: Path
+) -> None:
+    fitted = spacy.load(done[0]).get_pipe("finder").calibration
+    assert fitted.transitions == done[1]["transitions"] > 0
+    assert "transitions" in done[1]["method"]
+    gain = done[1]["transitions_gain"]
+    of_all = gain["token"] * done[1]["tokens"]
+    assert gain["document"] * 20 == pytest.approx(of_all, rel=1e-2)
+    nlp = spacy.load(inputs / "model", config={"components.finder.transitions": 0.4})
+    nlp.to_disk(tmp_path / "set")
+    report = calibrate(tmp_path / "set", inputs / "dev.spacy", tmp_path / "out", min_support=20)
+    assert (report["transitions"], report["transitions_gain"]["document"]) == (0.0, 0.0)
+    finder = spacy.load(tmp_path / "out").get_pipe("finder")
+    assert finder.transitions == 0.4 and finder.calibration.tokens == fitted.tokens
+    assert finder.calibration.entities != fitted.entities
+
+
 def test_a_loaded_pipeline_gives_calibrated_probabilities(
     done: tuple[Path, dict[str, Any]], inputs: Path
 ) -> None:

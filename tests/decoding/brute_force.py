@@ -54,11 +54,25 @@ LEGAL = {
 }
 
 
-def brute_force(log_probs: NDArray[np.floating]) -> BruteForce:
+def sequence_scores(
+    log_probs: NDArray[np.floating], transitions: NDArray[np.float64] | None = None
+) -> dict[tuple[int, ...], float]:
+    """The sum of every legal sequence: of its tags, and of its pairs of neighbouring tags."""
+    pairs = np.zeros((K, K)) if transitions is None else transitions
+    rows, places = log_probs.astype(np.float64), np.arange(len(log_probs))
+    return {
+        path: float(rows[places, path].sum() + pairs[path[:-1], path[1:]].sum())
+        for path, _ in LEGAL[len(log_probs)]
+    }
+
+
+def brute_force(
+    log_probs: NDArray[np.floating], transitions: NDArray[np.float64] | None = None
+) -> BruteForce:
     n = len(log_probs)
-    rows = log_probs.astype(np.float64)
-    paths = np.array([path for path, _ in LEGAL[n]], dtype=int).reshape(-1, n)
-    scores = rows[np.arange(n), paths].sum(axis=1)
+    sums = sequence_scores(log_probs, transitions)
+    paths = np.array(list(sums), dtype=int).reshape(-1, n)
+    scores = np.array(list(sums.values()))
     best = scores.max()
     weights = np.exp(scores - best)
     total = weights.sum()
@@ -75,10 +89,11 @@ def brute_force(log_probs: NDArray[np.floating]) -> BruteForce:
     return BruteForce(float(best + np.log(total)), spans, outside)
 
 
-def best_path(scores: NDArray[np.floating]) -> tuple[float, tuple[int, ...]]:
+def best_path(
+    scores: NDArray[np.floating], transitions: NDArray[np.float64] | None = None
+) -> tuple[float, tuple[int, ...]]:
     """The highest sum of scores that a legal sequence has, and the first sequence that has it."""
-    rows = np.arange(len(scores))
-    sums = {path: float(scores[rows, list(path)].sum()) for path, _ in LEGAL[len(scores)]}
+    sums = sequence_scores(scores, transitions)
     best = max(sums, key=lambda path: sums[path])
     return sums[best], best
 

@@ -224,6 +224,7 @@ def test_the_decision_survives_saving(saved: Saved, tmp_path: Path, transformer:
     changed = {
         "prior_strength": 0.25,
         "prior_smoothing": 3.0,
+        "transitions": 0.3,
         "threshold": 0.1,
         "thresholds": {"Sign": 0.2},
         "overwrite": True,

@@ -1,5 +1,6 @@
 """Gold to tag ids, and counts."""
 
+import itertools
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ from spacy.tokens import Doc, Span
 from spacy.training import Example
 from spacy.vocab import Vocab
 
-from clinical_ner.errors import ClinicalNerError
+from clinical_ner.errors import ClinicalNerError, NotFittedError
 from clinical_ner.tags.encode import (
     encode_example,
     encode_overlapping,
@@ -16,6 +17,7 @@ from clinical_ner.tags.encode import (
     predicted_tags,
     taggable,
 )
+from clinical_ner.tags.scheme import legal_transitions
 from clinical_ner.tags.statistics import TagStatistics
 
 INDEX = {"a": 0, "b": 1}
@@ -186,6 +188,36 @@ def test_counts_of_tags_that_overlap():
     # Counting tags that do not overlap leaves nothing of it.
     statistics.count(["a"], [np.array([0, 1])])
     assert (statistics.total, statistics.tokens) == (2, None)
+
+
+def test_pairs_are_of_neighbours_whose_tags_are_known():
+    statistics = TagStatistics()
+    sequences = ([0, 1, 2, 2, 0], [1, -1, 2, 0], [0], [], [-1, 0])
+    documents = [np.array(ids, dtype=int) for ids in sequences]
+    statistics.count(["a", "b"], documents)
+    assert statistics.bigrams is None
+    statistics.count_pairs(documents)
+    found = {(0, 1): 1, (1, 2): 1, (2, 0): 2, (2, 2): 1}
+    assert statistics.to_dict()["bigrams"] == [[*of, number] for of, number in found.items()]
+    information = statistics.pair_information(2.0)
+    for a, b in itertools.product(range(5), repeat=2):
+        if not legal_transitions(5)[a, b]:
+            assert information[a, b] == -np.inf
+        elif statistics.counts[b]:
+            pi, before = statistics.prior[b], statistics.bigrams[a].sum()
+            share = (found.get((a, b), 0) + 2.0 * pi) / (before + 2.0)
+            assert information[a, b] == pytest.approx(np.log(share / pi), abs=1e-12)
+    # The more pseudo-counts, the less is left but legality; nothing is known of what b is before.
+    legal = np.isfinite(information)
+    np.testing.assert_allclose(statistics.pair_information(1e9)[legal], 0.0, atol=1e-6)
+    np.testing.assert_array_equal(information[3, [0, 1, 3, 4]], 0.0)
+    other = TagStatistics()
+    other.update_from_dict(json.loads(json.dumps(statistics.to_dict())))
+    np.testing.assert_array_equal(other.bigrams, statistics.bigrams)
+    # Those of another count, and of models that have none, are gone.
+    other.update_from_dict(TagStatistics().to_dict())
+    with pytest.raises(NotFittedError, match="set transitions = null, or train again"):
+        other.pair_information()
 
 
 @pytest.mark.parametrize(
