@@ -1006,12 +1006,12 @@ class ClinicalNer(TrainablePipe):
         masked_tokens = masked_documents = 0
         for example in get_examples():
             ids = self.gold_ids(example)
-            # Neighbours of a tag are those beyond whitespace.
-            neighbours.append(ids[taggable(example.predicted)])
             masked = ids < 0 if ids.ndim == 1 else (ids < 0).any(axis=1)
             if soft := self._soft_targets([example]):
                 ids = mixed_tags(ids, *soft)
                 masked = ~ids.any(axis=1)
+            # Neighbours of a tag are those beyond whitespace.
+            neighbours.append(ids[taggable(example.predicted)])
             n_masked = int((masked & taggable(example.predicted)).sum())
             masked_tokens += n_masked
             masked_documents += n_masked > 0

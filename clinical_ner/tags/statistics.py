@@ -166,17 +166,23 @@ class TagStatistics:
         self.document_shares = shares / max(n_documents, 1)
         self.observe(None)
 
-    def count_pairs(self, documents: Iterable[NDArray[np.int64]]) -> None:
+    def count_pairs(self, documents: Iterable[NDArray[np.int64] | NDArray[np.float64]]) -> None:
         """Count the pairs of neighbouring tags, in place, after ``count``.
 
         Args:
             documents: tag ids of the tokens of each document that carry a tag, in their order, -1
-                where masked. *Shape of each:* ``(n,)``.
+                where masked. *Shape of each:* ``(n,)``. Or shares of the tags, as in ``count``: of
+                them the numbers expected, in whole pairs.
         """
         self.bigrams = np.zeros((len(self.counts), len(self.counts)))
         for ids in documents:
+            if ids.dtype.kind == "f":
+                self.bigrams += ids[:-1].T @ ids[1:]
+                continue
             known = (ids[:-1] > MASKED) & (ids[1:] > MASKED)
-            np.add.at(self.bigrams, (ids[:-1][known], ids[1:][known]), 1)
+            pairs = ids[:-1][known].astype(np.intp), ids[1:][known].astype(np.intp)
+            np.add.at(self.bigrams, pairs, 1)
+        self.bigrams = np.rint(self.bigrams)
 
     def observe(self, batch: BatchSampling | None) -> None:
         """Take over, in place, what the batcher said of a batch.

@@ -77,6 +77,11 @@ def test_statistics_count_what_is_trained_on() -> None:
     expected = 0.75 * gold.counts + 0.25 * gold.total * rows
     found = nlp.get_pipe("ner").statistics.counts
     np.testing.assert_array_equal(found, np.where(expected > 0, np.rint(expected).clip(1), 0))
+    # Pairs too: of one-hot targets, those of gold.
+    pairs = trained(with_targets(0.5), steps=0).get_pipe("ner").statistics.bigrams
+    np.testing.assert_array_equal(pairs, trained(steps=0).get_pipe("ner").statistics.bigrams)
+    found = nlp.get_pipe("ner").statistics.bigrams
+    assert found is not None and found.sum() == pytest.approx(pairs.sum(), abs=4)
 
 
 def test_tokens_that_are_not_one_of_gold_have_no_target() -> None:
