@@ -15,6 +15,7 @@ import shutil
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ from .out_of_fold import (
     METRICS,
     MODEL,
     RECIPE,
+    check_corpus,
     run_folder,
     write_log_probs,
     write_manifest,
@@ -136,8 +138,13 @@ def folds(
             _begin(folder, corpus, output, documents, recipe, parts, gpu_id)
         manifest = json.loads((output / MANIFEST).read_text(encoding="utf-8"))
     _warn(manifest)
+    # It may have been moved since.
+    if manifest["corpus"] != (place := os.path.relpath(corpus, output)):
+        write_manifest(output, manifest := manifest | {"corpus": place})
     if manifest.get("finished"):
-        return dict(json.loads((output / METRICS).read_text(encoding="utf-8")))
+        # If they were removed or damaged, they are made again.
+        with suppress(OSError, ValueError):
+            return dict(json.loads((output / METRICS).read_text(encoding="utf-8")))
     work = _Work(corpus, output, manifest, gpu_id, tell)
     work.train()
     work.choose_epoch()
@@ -201,7 +208,9 @@ def _begin(
             epochs=parts["epochs"],
             seed=parts["seeds"][0],
         )
-        nlp = initialize(recipe, settings, gpu_id=gpu_id)
+        # The copies are gone when a message is read.
+        copies = {settings[f"paths.{part}"]: corpus for part in ("train", "dev")}
+        nlp = initialize(recipe, settings, gpu_id=gpu_id, named=copies)
     found = recognizer_of(nlp)
     training = nlp.config.interpolate()["training"]
     _check_training(recipe, training, chooses=bool(parts["dev"]))
@@ -365,6 +374,7 @@ class _Work:
         self.tell("predicting", total, total)
         nlp = load_pipeline(self.runs[0][2] / MODEL)
         documents = read_gold_for(self.corpus, nlp)
+        check_corpus(self.corpus, self.output, self.parts)
         fold_of = np.array(self.manifest["fold_of"])
         rows = [np.flatnonzero(fold_of == fold) for _, fold, _ in self.runs]
         references = [documents[row] for of_run in rows for row in of_run]

@@ -154,12 +154,17 @@ def read_out_of_fold(folder: str | Path, vocab: Vocab | None = None) -> OutOfFol
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(folder) from error
     found.documents.extend(read_docbin(found.corpus, Vocab() if vocab is None else vocab))
-    if sha256(found.corpus.read_bytes()) != parts["corpus"]:
-        raise InputError(
-            f"{found.corpus}: has changed since {folder} was made of it. Run clinical-ner folds "
-            "again, into another folder."
-        )
+    check_corpus(found.corpus, folder, parts)
     return found
+
+
+def check_corpus(corpus: Path, folder: Path, parts: Mapping[str, Any]) -> None:
+    """Raise InputError if the corpus is not the one that was divided."""
+    if sha256(corpus.read_bytes()) != parts["corpus"]:
+        raise InputError(
+            f"{corpus}: has changed since {folder} was made of it. Run clinical-ner folds again, "
+            "into another folder."
+        )
 
 
 def run_folder(folder: Path, seed: int, fold: int) -> Path:

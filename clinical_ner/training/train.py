@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from configparser import Error as ConfigParserError
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from catalogue import RegistryError
@@ -112,7 +113,8 @@ def train(
     }
     check_apart(output, {**read.config, "settings": settings})
     use_gpu(gpu_id)
-    nlp = initialize(read, settings, gpu_id=gpu_id)
+    named = {str(copy): train_path} if copy else {}
+    nlp = initialize(read, settings, gpu_id=gpu_id, named=named)
     started = at_start(nlp) if at_start else {}
     progress: Iterable[int] = ()
     if not evaluates:
@@ -158,7 +160,13 @@ def training_settings(
     }
 
 
-def initialize(recipe: Recipe, settings: dict[str, Any], *, gpu_id: int = -1) -> Language:
+def initialize(
+    recipe: Recipe,
+    settings: dict[str, Any],
+    *,
+    gpu_id: int = -1,
+    named: Mapping[str, Path] = MappingProxyType({}),
+) -> Language:
     """Make and initialize the pipeline of a recipe: all of it that can go wrong before training.
 
     Args:
@@ -166,6 +174,7 @@ def initialize(recipe: Recipe, settings: dict[str, Any], *, gpu_id: int = -1) ->
         settings: What replaces its own, {"section.setting": value}; paths.train and paths.dev are
             among it.
         gpu_id: GPU, or -1 for the CPU.
+        named: By path of a copy, the file of which messages about its language tell.
 
     Raises:
         ClinicalNerError: Config, corpus, its language, labels, loss or encoder do not fit.
@@ -174,7 +183,9 @@ def initialize(recipe: Recipe, settings: dict[str, Any], *, gpu_id: int = -1) ->
         _check_settings(recipe, settings)
         config = util.load_config_from_str(recipe.text, overrides=settings, interpolate=False)
         for path in (settings["paths.train"], settings["paths.dev"]):
-            _check_language(Path(path), config.get("nlp", {}).get("lang"))
+            _check_language(
+                Path(path), config.get("nlp", {}).get("lang"), named=named.get(path, Path(path))
+            )
         _check_frozen_are_sourced(config.interpolate())
         _check_epochs_reach_the_rate(config, settings)
         nlp = init_nlp(config, use_gpu=gpu_id)
@@ -237,7 +248,7 @@ def _check_scores(nlp: Language) -> None:
             )
 
 
-def _check_language(path: Path, lang: str | None) -> None:
+def _check_language(path: Path, lang: str | None, *, named: Path) -> None:
     """Raise ClinicalNerError for documents whose tokens are those of another language.
 
     Where conversion did not say which, as that of version 0.1, a warning does.
@@ -250,13 +261,13 @@ def _check_language(path: Path, lang: str | None) -> None:
     languages = {of_doc[LANGUAGE] for of_doc in data if LANGUAGE in of_doc}
     if others := sorted(languages - {lang}):
         raise InputError(
-            f"{path}: was converted for language {', '.join(others)}, and the recipe makes a "
+            f"{named}: was converted for language {', '.join(others)}, and the recipe makes a "
             f"pipeline of '{lang}'. Give --nlp.lang {others[0]} to clinical-ner train (nlp.lang in "
             f"the recipe), or --lang {lang} to clinical-ner convert."
         )
     if any(DOCUMENT_ID in of_doc and LANGUAGE not in of_doc for of_doc in data):
         warnings.warn(
-            f"{path}: does not say for which language it was converted; it is taken for '{lang}', "
+            f"{named}: does not say for which language it was converted; it is taken for '{lang}', "
             "that of the recipe. Convert the notes again to have it checked.",
             ClinicalNerWarning,
             stacklevel=2,

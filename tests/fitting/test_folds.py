@@ -19,7 +19,7 @@ from clinical_ner.data.formats.docbin import LANGUAGE, write_docbin
 from clinical_ner.errors import ClinicalNerError, ClinicalNerWarning
 from clinical_ner.evaluation.evaluate import predict
 from clinical_ner.fitting.folds import folds
-from clinical_ner.fitting.out_of_fold import read_out_of_fold
+from clinical_ner.fitting.out_of_fold import read_out_of_fold, write_manifest
 from clinical_ner.scoring.bootstrap import percentile_interval, resample_weights
 
 from ..conftest import ROOT, write_tiny_recipe
@@ -36,12 +36,12 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_corpus(path: Path, documents: int = 20) -> Path:
+def write_corpus(path: Path, documents: int = 20, language: str = "en") -> Path:
     nlp = spacy.blank("en")
     docs = [make_document(nlp, number) for number in range(documents)]
     # The only Age.
     for doc in docs:
-        doc.user_data[LANGUAGE] = "en"
+        doc.user_data[LANGUAGE] = language
     docs[0].set_ents([spacy.tokens.Span(docs[0], 1, 2, "Age"), *docs[0].ents])
     write_docbin(docs, path)
     return path
@@ -233,6 +233,8 @@ def test_what_cannot_be_done_is_one_line_and_leaves_no_folder(
         [make_document(spacy.blank("en"), number) for number in (0, 5, *range(9, 99, 5))], sparse
     )
     refused("fold 1 on which the epoch is to be chosen hold no entity", corpus=sparse, dev=0.1)
+    german = write_corpus(corpus.with_name("german.spacy"), language="de")
+    refused(f"{german}: was converted for language de", corpus=german)
     refused("20 documents are too few for 21 folds", folds=21)
     refused("10 groups are too few for 11 folds", folds=11, group_by=r"\d$")
     refused("asks for neighbours", changes={"neighbours": {"add": True}})
@@ -255,6 +257,30 @@ def test_another_corpus_recipe_or_folder_is_named(
     with pytest.raises(ClinicalNerError, match=r"is not the folder of a cross-validation, since"):
         folds(corpus, output, config=recipe, seeds=[3, 4], **SETTINGS)
     assert (output / "metrics.json").read_bytes() == (finished / "metrics.json").read_bytes()
+
+
+def test_a_corpus_may_be_moved_and_scores_lost_but_not_the_corpus_changed_in_training(
+    finished: Path,
+    corpus: Path,
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = Path(shutil.copytree(finished, tmp_path / "out"))
+    moved = Path(shutil.copy(corpus, tmp_path / "moved.spacy"))
+
+    def call() -> None:
+        folds(moved, output, config=recipe, seeds=[3, 4], **SETTINGS)
+
+    (output / "metrics.json").write_text("{")
+    call()
+    assert read(output / "metrics.json")["ents_f"] == read(finished / "metrics.json")["ents_f"]
+    assert read_out_of_fold(output).corpus == moved
+    write_manifest(output, read(output / "folds.json") | {"finished": False})
+    monkeypatch.setattr(module._Work, "train", lambda self: write_corpus(moved, documents=19))
+    with pytest.raises(ClinicalNerError, match=r"moved\.spacy: has changed since"):
+        call()
+    assert not read(output / "folds.json")["finished"]
 
 
 def test_the_command_prints_the_spread_between_folds_or_json(

@@ -151,6 +151,8 @@ def read_docbin(path: Path, vocab: Vocab) -> list[Doc]:
     Raises:
         ClinicalNerError: the file is missing, unreadable, truncated, or of another format.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder. Name a .spacy file.")
     if not path.is_file():
         raise InputError(
             f"{path}: no such file. Run clinical-ner convert and clinical-ner split first."
