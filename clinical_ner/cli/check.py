@@ -161,7 +161,7 @@ def check_cli(
     else:
         print_content(_content(report, places=PLACES if places is None else places, texts=texts))
     if by_label is not None and not as_json:
-        of_labels = ", ".join(f"{label} {number}" for label, number in by_label.items())
+        of_labels = ", ".join(f"{label} {number}" for label, number in by_label.items()) or "none"
         print_content(
             [Text(f"Unknown in {masked}: {sum(by_label.values())} places ({of_labels}).")]
         )

@@ -23,6 +23,7 @@ from ..evaluation.runner import before_recognizer
 from ..files import leaving_no_empty_folder
 from ..model.encoder import encoder_names, published_name, uses_onnx
 from ..model.gpu import use_gpu
+from ..pipeline.ensemble import ENSEMBLE
 from ..pipeline.loading import load_pipeline
 from ..pipeline.recognizer import ClinicalNer
 from ..tags.scheme import OUTSIDE, tag_names
@@ -214,6 +215,8 @@ def _start(nlp: Language, name: str, old: Language, old_name: str) -> str | None
         return f"its recognizer is '{old_name}', that of the recipe is '{name}'"
     if component.overlaps != trained.overlaps:
         return f"it was trained with overlaps = {str(trained.overlaps).lower()}"
+    if trained.model.name == ENSEMBLE:
+        return "it is an ensemble, which is not trained itself"
     if uses_onnx(old):
         return "its encoder runs on ONNX Runtime and cannot be trained"
     ours, theirs = ([published_name(of) for of in encoder_names(each)] for each in (nlp, old))

@@ -8,7 +8,7 @@ import pytest
 from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
-from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin
+from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
 
 from .test_compare import base, no_training, write_notes
 
@@ -98,6 +98,19 @@ def test_sizes_must_be_those_of_a_curve_and_folders_its_own(
         assert command(*args, sizes) == 1
         assert "20 documents are not in test, too few for the sizes 4, 2" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    sparse = read_docbin(corpus, Vocab())
+    for doc in sparse[3:]:
+        doc.set_ents([])
+    write_docbin(sparse, tmp_path / "sparse.spacy")
+    assert command(tmp_path / "sparse.spacy", *args[1:], "2,20") == 1
+    assert "sparse.spacy: 2 notes are too few" in capsys.readouterr().err
+    # A folder of other documents is not replaced.
+    mine = tmp_path / "out" / "corpus" / "all.spacy"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert command(*args, "4,8") == 1
+    assert "corpus: holds something else" in capsys.readouterr().err
+    mine.rename(tmp_path / "mine")
     # The run that neighbours are added to is checked as well.
     (tmp_path / "out" / "notes4-tiny-seed0").mkdir(parents=True)
     (tmp_path / "out" / "notes4-tiny-seed0" / "thesis.txt").write_text("mine")

@@ -18,6 +18,8 @@ from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import read_docbin, write_docbin
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.fitting.init_model import train_from
+from clinical_ner.fitting.weight_average import count_tags
+from clinical_ner.pipeline.ensemble import make_ensemble
 from clinical_ner.training.train import train
 
 from ..conftest import ROOT
@@ -196,6 +198,15 @@ def test_usage_and_models_of_others(
         assert ended.value.code == code
         assert message in " ".join(capsys.readouterr().err.split())
         assert not (tmp_path / "out").exists()
+
+
+def test_an_ensemble_does_not_start_a_training(folder: Path, tmp_path: Path) -> None:
+    nlp, _, component = make_ensemble([folder / "old" / "model-last"] * 2)
+    count_tags(nlp, component, read_docbin(folder / "ab.spacy", nlp.vocab))
+    nlp.to_disk(tmp_path / "both")
+    data = dict.fromkeys(("train_path", "dev_path"), folder / "bc.spacy")
+    with pytest.raises(ClinicalNerError, match="both: it is an ensemble"):
+        train_from(tmp_path / "both", TOK2VEC, tmp_path / "new", epochs=1, **data)
 
 
 def test_a_model_is_not_replaced_by_what_goes_on_with_it(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -31,6 +32,8 @@ from .subsets import divided_subset, hold_out, mentions_by_type, nested_subsets,
 SIZES = (20, 40, 80, None)
 NAME = "learning_curve"
 TEST_FILE = "test.spacy"
+#: What the folder of documents holds.
+OWN = re.compile(rf"{re.escape(TEST_FILE)}|notes\d+-seed\d+")
 
 
 def learning_curve(
@@ -99,6 +102,11 @@ def learning_curve(
         )
     shared: dict[str, Any] = {"epochs": epochs, "encoder": encoder}
     kept = output / CORPUS
+    if kept.exists() and not all(OWN.fullmatch(path.name) for path in kept.iterdir()):
+        raise InputError(
+            f"{kept}: holds something else than documents of a learning curve, which would "
+            "replace it. Name another output folder."
+        )
     # By size, since a few notes lack labels that a recipe may not do without.
     plan: list[list[tuple[Run, Work]]] = [[] for _ in notes]
     sizes_of = [{"notes": size, "train": 0, "dev": 0, "mentions": 0.0} for size in notes]
@@ -115,6 +123,11 @@ def learning_curve(
                     write_docbin(docs, folder / CORPUS / paths[part])
                     sizes_of[number][part] = len(docs)
                 mentions = {part: mentions_by_type(docs) for part, docs in parts.items()}
+                if not all(of.total() for of in mentions.values()):
+                    raise InputError(
+                        f"{corpus}: {notes[number]} notes are too few, since those to train on or "
+                        "those of dev hold no entity. Give larger sizes."
+                    )
                 largest = mentions["train"] + mentions["dev"]
                 sizes_of[number]["mentions"] += largest.total() / len(seeds)
                 data = {part: folder / CORPUS / path for part, path in paths.items()}
