@@ -102,7 +102,7 @@ def calibrate(
     write_pipeline(nlp, output, scores=scores, **{META: {name: meta}})
     return {
         **meta,
-        "warnings": _warnings(fit, has_thresholds=bool(component.decision.thresholds)),
+        "warnings": _warnings(fit, meta, has_thresholds=bool(component.decision.thresholds)),
         "component": name,
         "overlaps": component.overlaps,
         "min_support": min_support,
@@ -141,23 +141,33 @@ def _meta(
     }
 
 
-def _warnings(fit: CalibrationFit[AnnotatedDocument], *, has_thresholds: bool) -> list[str]:
+def _warnings(
+    fit: CalibrationFit[AnnotatedDocument], meta: Mapping[str, Any], *, has_thresholds: bool
+) -> list[str]:
     found = []
     if len(fit.documents) < FOLDS:
         found.append(
-            f"DEV has {len(fit.documents)} documents to fit on, fewer than {FOLDS}: only the "
+            f"There are {len(fit.documents)} documents to fit on, fewer than {FOLDS}: only the "
             "temperature was fitted, no biases and no entity step."
         )
     elif fit.calibration.entities is None:
         found.append(
-            f"Of {fit.spans} decoded spans of DEV {fit.right_spans} are right: too few of one kind "
-            "for the entity step, so probabilities of entities are those of the lattice."
+            f"Of {fit.spans} decoded spans {fit.right_spans} are right: too few of one kind for "
+            "the entity step, so probabilities of entities are those of the lattice."
         )
     if fit.tokens.left_out:
         found.append(
-            f"{fit.tokens.left_out} tokens of DEV have a tag without any probability, as one that "
+            f"{fit.tokens.left_out} tokens have a gold tag without any probability, as one that "
             "training never showed; no calibration helps them, and they are left out."
         )
+    for error, of in (("token_ece", "tokens"), ("ents_ece", "entities")):
+        before, after = meta["before"][error], (meta["after"] or {}).get(error)
+        if before is not None and after is not None and after > before:
+            found.append(
+                f"On documents that it was not fitted on, the calibration makes the error of the "
+                f"probabilities of {of} larger (ECE {100 * before:.1f} to {100 * after:.1f} %): "
+                f"{len(fit.documents)} documents are too few for it, or the error was small."
+            )
     if has_thresholds:
         found.append(
             "MODEL has thresholds, which were chosen for its probabilities before: choose them "

@@ -145,8 +145,8 @@ micro-F {_number(scores["ents_f"])}, macro-F {_number(scores["ents_macro_f"])} o
 
 {made_of}
 
-Not a medical device. The vocabulary file (vocab/strings.json) holds the words of the training
-documents: give the wheel only to those who may read them.
+Not a medical device. The vocabulary file (vocab/strings.json; of an ensemble its weights too) holds
+the words of the training documents: give the wheel only to those who may read them.
 """
 
 

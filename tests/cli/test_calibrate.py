@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from thinc.api import fix_random_seed
 
 from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import read_docbin, write_docbin
-from clinical_ner.fitting.calibrate import calibrate
+from clinical_ner.fitting.calibrate import _warnings, calibrate
 from clinical_ner.fitting.fit_tokens import fit_tokens
 from clinical_ner.fitting.held_out import STRENGTHS, annotated_documents
 from clinical_ner.scoring.reliability import token_calibration_error
@@ -269,6 +270,21 @@ def test_few_documents_give_a_temperature_and_a_warning(
     calibration = spacy.load(tmp_path / "out").get_pipe("finder").calibration
     assert set(calibration.tokens.bias) == {0.0}
     assert calibration.entities is None
+
+
+def test_an_error_that_grows_on_other_documents_is_warned_of() -> None:
+    fit: Any = SimpleNamespace(
+        documents=[None] * 16,
+        calibration=SimpleNamespace(entities=True),
+        tokens=SimpleNamespace(left_out=0),
+    )
+    meta = {
+        "before": {"token_ece": 0.03, "ents_ece": 0.02},
+        "after": {"token_ece": 0.01, "ents_ece": 0.05},
+    }
+    (warning,) = _warnings(fit, meta, has_thresholds=False)
+    assert "entities larger (ECE 2.0 to 5.0 %)" in warning
+    assert _warnings(fit, {**meta, "after": None}, has_thresholds=False) == []
 
 
 def test_thresholds_of_the_old_probabilities_are_warned_of(inputs: Path, tmp_path: Path) -> None:
