@@ -27,13 +27,11 @@ variance of its numerator around it (n documents, those that keep something)
 How much larger V is than kept p (1 - p), that of independent entities, says how many of these the
 entities are worth. The bound is Clopper and Pearson's for that number, corrected by Student's t for
 few documents (Korn and Graubard 1998, Survey Methodology 24(2), 193-201). With independent entities
-it is exact or wider; else it is an approximation. Simulated with P = 0.9, a risk of 0.1 and
-documents like case reports (a correlation within documents of 0.0 to 0.1; 16, 80 and 160
-documents), it was too high in 0 to 13 % of samples at a threshold whose precision is P, and in up
-to 16 % with a correlation of 0.3. The whole search broke its promise in at most 8 %. A t-test over
-documents was too high in 13 to 60 %, and independent entities in up to 37 %. Bounds without any
-assumption (Hoeffding and Bentkus, betting) must expect that one document's entities are all wrong,
-and promise next to nothing from 160 documents.
+it is exact or wider; else it is an approximation: in simulations it was too high a little more
+often than the risk where entities of a document depend on each other, and a t-test over documents,
+or entities taken as independent, far more often. Bounds without any assumption (Hoeffding and
+Bentkus, betting) must expect that one document's entities are all wrong, and promise next to
+nothing from 160 documents.
 """
 
 from __future__ import annotations
