@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 from .errors import InputError, cannot_be_read, cannot_be_written
 
+try:
+    import fcntl
+except ImportError:  # Windows.
+    fcntl = None  # type: ignore[assignment]
+
 BOM = "\ufeff"
+#: Names of what is being written, whatever it is: long names have one too, and no two are alike.
+_TEMPORARY = re.compile(r"\.clinical-ner-[0-9a-f]{32}\.tmp")
+#: Name of a folder while another one takes its place.
+_REPLACED = re.compile(r"\.(.+)\.clinical-ner-[0-9a-f]{32}\.old", re.DOTALL)
+#: Seconds after which what has no lock is taken for left behind.
+_ABANDONED = 86_400
+#: Bytes at the beginning and end of a file that may name its writer.
+_ENDS = 1_000
 
 
 def corpus_files(path: Path, suffixes: Iterable[str]) -> list[Path]:
@@ -101,6 +118,176 @@ def check_not_read(path: Path, *inputs: Path) -> None:
             raise InputError(f"{path}: is {other}, which is read. Name another file to write.")
 
 
+def check_replaceable(path: Path, *, own: bool, overwrite: bool = False) -> None:
+    """Raise InputError if writing a file would destroy what somebody else wrote.
+
+    Args:
+        path: the file to write.
+        own: whether what is there was written by the same command; see `is_written_by`.
+        overwrite: whether the user wants it to be replaced, whatever it is. An empty file is
+            replaced too.
+    """
+    if path.is_file() and path.stat().st_size and not (own or overwrite):
+        raise InputError(
+            f"{path}: exists, and this command did not write it. Name another file, remove this "
+            "one, or give --overwrite where the command has it."
+        )
+
+
+def written_by(command: str) -> dict[str, str]:
+    """The entry of a JSON report that names the command which wrote it."""
+    return {"written_by": f"clinical-ner {command}"}
+
+
+def mark(command: str = "") -> str:
+    """What names the writing command in a file that is not JSON."""
+    return f"written by clinical-ner {command}".rstrip()
+
+
+def is_written_by(path: Path, command: str = "") -> bool:
+    """Whether a file names a command, or any of ours, as its writer, at its beginning or end."""
+    try:
+        with path.open("rb") as file:
+            ends = file.read(_ENDS)
+            file.seek(max(0, path.stat().st_size - _ENDS))
+            ends += file.read()
+    except OSError:
+        return False
+    entry = json.dumps(written_by(command))[1:-1]
+    return mark(command).encode() in ends or entry.encode() in ends
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed processes left in a folder; what they were replacing is put back.
+
+    Who writes holds a lock on its temporary files, which the system releases however its process
+    ends, in whatever container. On a file system without locks they are left for a day.
+    """
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            replaced = _REPLACED.fullmatch(name)
+            if replaced or _TEMPORARY.fullmatch(name):
+                with suppress(OSError):
+                    _remove_left(folder / name, folder / replaced[1] if replaced else None)
+
+
+def _remove_left(path: Path, replaced: Path | None) -> None:
+    descriptor = _lock(path)
+    if descriptor is None:
+        if time.time() - path.stat().st_mtime > _ABANDONED:
+            _remove(path, replaced)
+        return
+    try:
+        _remove(path, replaced)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path, replaced: Path | None) -> None:
+    if replaced is not None and not replaced.exists():
+        path.rename(replaced)
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _lock(path: Path) -> int | None:
+    """Lock a file or folder, until the descriptor is closed or the process ends.
+
+    Returns:
+        The descriptor; None where the file system has no locks.
+
+    Raises:
+        BlockingIOError: another one holds it.
+        OSError: it cannot be opened.
+    """
+    if fcntl is None:
+        return None
+    # A pipe of this name would be waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
+        return None
+    return descriptor
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Refuse a second process that would write into the same folder at the same time.
+
+    Raises:
+        InputError: another process holds the folder.
+    """
+    try:
+        descriptor = _lock(folder)
+    except BlockingIOError as error:
+        raise InputError(
+            f"{folder}: another process is writing into it. Wait until it has ended, or name "
+            "another output folder."
+        ) from error
+    except OSError as error:
+        raise cannot_be_written(folder, reason_of(error)) from error
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@contextmanager
+def _temporary(target: Path, *, folder: bool) -> Iterator[Path]:
+    """Make an empty file or folder beside another, which is gone at the end unless renamed."""
+    tidy(target.parent)
+    descriptor = None
+    while True:
+        # Not tempfile: its files are readable by their owner only, and keep that when renamed.
+        path = target.with_name(f".clinical-ner-{uuid4().hex}.tmp")
+        path.mkdir() if folder else path.touch(exist_ok=False)
+        # Another process may have taken it for left behind, as it was not locked yet.
+        with suppress(BlockingIOError, FileNotFoundError):
+            descriptor = _lock(path)
+            if path.exists():
+                break
+    try:
+        yield path
+    finally:
+        if folder:
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """Make a folder beside a file or folder to write, for what is not kept.
+
+    Not in the system's temporary folder: what is made of notes stays where its user wants it.
+
+    Raises:
+        InputError: the system does not let it be made, or something in the block be written.
+    """
+    absolute = Path(os.path.abspath(target))
+    try:
+        absolute.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary(absolute, folder=True) as folder:
+            yield folder
+    except OSError as error:
+        raise cannot_be_written(target, reason_of(error)) from error
+
+
+def reason_of(error: OSError) -> str:
+    """What the operating system says of a failure."""
+    return error.strerror or type(error).__name__
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and rename it to `path` if the block succeeds.
@@ -114,19 +301,15 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         ClinicalNerError: the system does not let the file be written.
     """
-    # Not tempfile: its files are readable by their owner only, and keep that when renamed.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
+        if path.exists() and not path.is_file():
+            raise OSError(None, "it is a folder" if path.is_dir() else "it is not a file")
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
+        with _temporary(path, folder=False) as temporary:
+            yield temporary
+            os.replace(temporary, path)
     except OSError as error:
-        raise cannot_be_written(path, error.strerror or type(error).__name__) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        raise cannot_be_written(path, reason_of(error)) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -148,34 +331,30 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         ClinicalNerError: `path` is a file or holds something, or cannot be written.
     """
-    # Absolute, since "." has no name to put anything beside.
-    target = Path(os.path.abspath(path))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        if target.exists() and not target.is_dir():
+        if path.exists() and not path.is_dir():
             raise NotADirectoryError(None, "it is a file")
-        if target.is_dir() and any(target.iterdir()):
+        if path.is_dir() and any(path.iterdir()):
             raise InputError(
                 f"{path}: is not empty. Name another folder, so that no file of two corpora is "
                 "mixed."
             )
-        temporary.mkdir(parents=True)
-        yield temporary
-        if target.is_dir():
-            target.rmdir()
-        os.replace(temporary, target)
+        with scratch_folder(path) as temporary:
+            yield temporary
+            if path.is_dir():
+                path.rmdir()
+            os.replace(temporary, path)
     except OSError as error:
-        raise cannot_be_written(path, error.strerror or type(error).__name__) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        raise cannot_be_written(path, reason_of(error)) from error
 
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
     """Write a folder beside another one, and put it in its place if the block succeeds.
 
-    If the block fails the temporary folder is removed and `path` is what it was before. Missing
-    parent folders are created.
+    If the block fails the temporary folder is removed and `path` is what it was before. If the
+    process is killed between the two renames, `tidy` puts back what was there. Missing parent
+    folders are created.
 
     Args:
         path: the folder to write; what it holds is removed at the end.
@@ -186,28 +365,21 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the system does not let the folder be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    replaced = path.with_name(f".{path.name}.{os.getpid()}.old")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
+    with scratch_folder(path) as temporary:
         yield temporary
-        if path.exists():
-            path.rename(replaced)
-        try:
-            temporary.rename(path)
-        except OSError:
-            if replaced.exists():
-                replaced.rename(path)
-            raise
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(
-            f"{path}: cannot be written ({reason}). Name another output folder."
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+        target = Path(os.path.abspath(path))
+        if not target.exists():
+            temporary.rename(target)
+            return
+        with held(target):
+            replaced = target.with_name(f".{target.name}.clinical-ner-{uuid4().hex}.old")
+            target.rename(replaced)
+            try:
+                temporary.rename(target)
+            except OSError:
+                replaced.rename(target)
+                raise
+            shutil.rmtree(replaced, ignore_errors=True)
 
 
 @contextmanager

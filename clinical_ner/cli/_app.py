@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
 from ..errors import ClinicalNerError, ClinicalNerWarning
+from ..files import reason_of
 
 #: The commands in order of work, with the first sentence of their help. Each is a module of this
 #: package, imported when its command is called: the help needs neither spaCy nor torch.
@@ -90,12 +93,15 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line; always ends in SystemExit.
 
     Exit codes: 0 done, 1 the input is at fault (one line on stderr says where and what to do),
-    2 the command was called wrongly.
+    2 the command was called wrongly, 143 the process was asked to end (SIGTERM).
 
     Args:
         args: The arguments without the program's name; those of the process by default.
     """
     try:
+        # In another thread no signal can be handled.
+        with suppress(ValueError):
+            signal.signal(signal.SIGTERM, _end)
         with warnings.catch_warnings():
             # "default" shows a text once, however many files it is about.
             warnings.simplefilter("default", ClinicalNerWarning)
@@ -104,6 +110,17 @@ def main(args: Sequence[str] | None = None) -> None:
     except ClinicalNerError as error:
         print(f"clinical-ner: {error}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:
+        # A full disk, a folder without permission, a name that is too long.
+        where = error.filename or "A file"
+        print(f"clinical-ner: {where}: cannot be used ({reason_of(error)}).", file=sys.stderr)
+        sys.exit(1)
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    """End the process as an error does, so that nothing half written is left."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _show(other: Callable[..., None]) -> Callable[..., None]:
