@@ -22,7 +22,7 @@ import numpy as np
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.fitting.decisions import own_decision, search_decisions
 from clinical_ner.fitting.fit_calibration import fit_calibration
-from clinical_ner.fitting.held_out import cross_fitted, fitted_information, out_of_fold_documents
+from clinical_ner.fitting.held_out import cross_fitted, out_of_fold_documents
 from clinical_ner.fitting.out_of_fold import read_out_of_fold
 from clinical_ner.fitting.promise import check_confidence
 from clinical_ner.fitting.thresholds import Objective
@@ -99,7 +99,7 @@ def measure(
             confidence=confidence,
         )
         calibration = fit_calibration(
-            first, component.statistics.counts, information=fitted_information(component)
+            first, component.statistics.counts, transitions=component.transitions is None
         ).calibration
         entities = own_decision(component, [of.predicted(calibration) for of in second]).entities
         sums = np.zeros(3)

@@ -19,7 +19,6 @@ from .fit_tokens import MIN_SUPPORT
 from .held_out import (
     AnnotatedDocument,
     annotated_documents,
-    fitted_information,
     out_of_fold_documents,
     reliability,
 )
@@ -85,7 +84,7 @@ def calibrate(
             component.statistics.counts,
             min_support=min_support,
             fold_of=store.fold_of.tolist() if store else None,
-            information=fitted_information(component),
+            transitions=component.transitions is None,
         )
     except ClinicalNerError as error:
         # The functions that refuse documents do not know the file.

@@ -20,7 +20,7 @@ from ..pipeline.recognizer import ClinicalNer
 from ..scoring.entities import score_arrays
 from ..scoring.spans import GoldSpans, label_scores, macro_f, micro_scores
 from ..tags.encode import taggable
-from ..types import EntityOffsets, LogProbs
+from ..types import EntityOffsets, LogProbs, Transitions
 from .frequency import frequency_groups, merge_small_groups
 from .promise import Promise, promise_thresholds
 from .thresholds import Choice, LabelEntities, Objective, choose_thresholds
@@ -38,6 +38,8 @@ class Predicted(NamedTuple):
         gold: what its entities are held against.
         others: entities of earlier components that stay, none with ``overlaps``.
         calibration: that of `log_probs`, whose other steps are to come; None for none.
+        information: what its transitions weigh; None for what the recognizer's do. *Shape:* ``(K,
+            K)``.
     """
 
     doc: Doc
@@ -45,6 +47,7 @@ class Predicted(NamedTuple):
     gold: GoldSpans
     others: list[EntityOffsets]
     calibration: Calibration | None
+    information: Transitions | None = None
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ def _entities(
         step, transitions = None, 0.0
         if document.calibration is not None:
             step, transitions = document.calibration.entities, document.calibration.transitions
-        decided = component.decision_under(transitions).at(prior_strength)
+        decided = component.decision_under(transitions, document.information).at(prior_strength)
         decoded = decode(
             document.log_probs,
             tokens,

@@ -43,6 +43,10 @@ class HeldOutDocument(Protocol):
     def tokens(self) -> TokenMask:
         """True for the tokens that carry a tag. *Shape:* ``(n,)``."""
 
+    @property
+    def information(self) -> Transitions | None:
+        """``TagStatistics.pair_information`` without this document. *Shape:* ``(K, K)``."""
+
     def spans(
         self, log_probs: LogProbs, *, transitions: float
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -92,7 +96,7 @@ def fit_calibration(
     *,
     min_support: int = MIN_SUPPORT,
     fold_of: Sequence[int] | None = None,
-    information: Transitions | None = None,
+    transitions: bool = True,
 ) -> CalibrationFit[Document]:
     """Fit all steps, or the temperature only where there are fewer than five documents.
 
@@ -105,8 +109,7 @@ def fit_calibration(
         counts: training tokens by tag. *Shape:* ``(K,)``.
         min_support: see ``fit_tokens``.
         fold_of: of each document the fold of the model that predicted it, where there are several.
-        information: ``TagStatistics.pair_information``, None to fit no transitions. *Shape:* ``(K,
-            K)``.
+        transitions: whether to fit their weight, unless the documents have no ``information``.
 
     Raises:
         ClinicalNerError: no gold token has a tag of positive probability.
@@ -134,7 +137,8 @@ def fit_calibration(
         for document, place in zip(usable, places, strict=True)
     ]
     weights, weight, gain = dict.fromkeys(steps, 0.0), 0.0, 0.0
-    if complete and information is not None:
+    information = [of.information for of in usable if of.information is not None]
+    if complete and transitions and information:
         likelihoods = segment_likelihoods(
             [rows[document.tokens] for rows, document in zip(rows_of, usable, strict=True)],
             [document.gold[document.tokens] for document in usable],

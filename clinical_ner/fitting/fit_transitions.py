@@ -13,6 +13,7 @@ the weight grows to its bound. So it is a little too small on texts drawn from t
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,7 +29,7 @@ WEIGHTS = np.arange(21) / 20
 
 
 def segment_likelihoods(
-    log_probs: Sequence[LogProbs], gold: Sequence[TagIds], information: Transitions
+    log_probs: Sequence[LogProbs], gold: Sequence[TagIds], information: Sequence[Transitions]
 ) -> list[NDArray[np.float64]]:
     """Log-likelihood of the segments of every document, at each of ``WEIGHTS``.
 
@@ -38,7 +39,8 @@ def segment_likelihoods(
     Args:
         log_probs: log p of the tokens that carry a tag. *Shape of each:* ``(n, K)``.
         gold: their tag ids, below 0 where masked. *Shape of each:* ``(n,)``.
-        information: ``TagStatistics.pair_information``. *Shape:* ``(K, K)``.
+        information: ``TagStatistics.pair_information`` of other documents than this one. *Shape of
+            each:* ``(K, K)``.
 
     Returns:
         In nats. *Shape of each:* ``(weights,)``.
@@ -46,14 +48,21 @@ def segment_likelihoods(
     rows = [np.asarray(of, dtype=np.float64) for of in log_probs]
     segments = [_segments(ids) for ids in gold]
     found = np.zeros((len(rows), len(WEIGHTS)))
-    legal = np.isfinite(information)
-    for column, weight in enumerate(WEIGHTS):
-        transitions = np.where(legal, weight * np.where(legal, information, 0.0), -np.inf)
-        for row, lattice in enumerate(Lattice.of_all(rows, transitions)):
-            outside, spans = segments[row]
-            values = [*np.exp(lattice.log_outside[outside])]
-            values += [lattice.probability(*span) for span in spans]
-            found[row, column] = sum(np.log(value) for value in values if value > 0)
+    # Of most documents it is one and the same, and their lattices are made together.
+    alike: defaultdict[int, list[int]] = defaultdict(list)
+    for row, of in enumerate(information):
+        alike[id(of)].append(row)
+    for together in alike.values():
+        pairs = information[together[0]]
+        legal = np.isfinite(pairs)
+        for column, weight in enumerate(WEIGHTS):
+            transitions = np.where(legal, weight * np.where(legal, pairs, 0.0), -np.inf)
+            lattices = Lattice.of_all([rows[row] for row in together], transitions)
+            for row, lattice in zip(together, lattices, strict=True):
+                outside, spans = segments[row]
+                values = [*np.exp(lattice.log_outside[outside])]
+                values += [lattice.probability(*span) for span in spans]
+                found[row, column] = sum(np.log(value) for value in values if value > 0)
     return list(found)
 
 

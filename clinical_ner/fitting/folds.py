@@ -46,7 +46,7 @@ from ..training.train import initialize, train, training_settings
 from ..training.training_run import RECORD, logged
 from ..types import LogProbs
 from .fit_calibration import fit_calibration
-from .held_out import AnnotatedDocument, fitted_information, reliability
+from .held_out import AnnotatedDocument, reliability, with_pairs_of_other_folds
 from .out_of_fold import (
     LOG_PROBS,
     MANIFEST,
@@ -419,7 +419,7 @@ class _Work:
             "epochs": self.manifest["epochs"],
             "planned_epochs": self.manifest["planned_epochs"],
             **_spread(evaluation.counts, folds),
-            "reliability": _reliability(annotated, folds),
+            "reliability": _reliability(annotated, folds, once=len(documents)),
         }
         text = json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False)
         write_text(self.output / METRICS, text + "\n")
@@ -480,9 +480,14 @@ def _range(values: NDArray[np.float64]) -> dict[str, float] | None:
 
 
 def _reliability(
-    documents: Sequence[AnnotatedDocument], fold_of: NDArray[np.intp]
+    documents: Sequence[AnnotatedDocument], fold_of: NDArray[np.intp], *, once: int
 ) -> dict[str, Any] | None:
     """How far probabilities are from frequencies, raw and calibrated; see `held_out.reliability`.
+
+    Args:
+        documents: all of them, as often as there are seeds.
+        fold_of: the fold of each. *Shape:* ``(documents,)``.
+        once: their number, each counted once.
 
     Returns:
         ``raw`` and ``cross_fitted``, in which each fold is calibrated by the others; None without
@@ -491,11 +496,15 @@ def _reliability(
     if not documents:
         return None
     component = documents[0].component
+    with_pairs: list[AnnotatedDocument] = []
+    for start in range(0, len(documents), once):
+        part = slice(start, start + once)
+        with_pairs += with_pairs_of_other_folds(documents[part], fold_of[part])
     fit = fit_calibration(
-        documents,
+        with_pairs,
         component.statistics.counts,
         fold_of=fold_of.tolist(),
-        information=fitted_information(component),
+        transitions=component.transitions is None,
     )
     found = {"raw": reliability(fit.documents, None)}
     if fit.held_out:

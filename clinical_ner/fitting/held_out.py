@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from ..scoring.reliability import count_tokens, token_statistics
 from ..scoring.spans import GoldSpans
 from ..tags.encode import document_id, encode_example, taggable
 from ..tags.scheme import MASKED
+from ..tags.statistics import TagStatistics
 from ..types import LogProbs, TagIds, TokenMask, Transitions
 from .decisions import Predicted, predict
 from .fit_calibration import fit_calibration
@@ -51,6 +52,8 @@ class AnnotatedDocument:
         flat_gold: those of the entities, the same where tags cannot overlap. *Shape:*
             ``(len(doc),)``.
         gold_spans: what spans are held against.
+        information: ``TagStatistics.pair_information`` of other documents; None where pairs of tags
+            were not counted. *Shape:* ``(K, K)``.
     """
 
     component: ClinicalNer
@@ -59,10 +62,16 @@ class AnnotatedDocument:
     gold: TagIds
     flat_gold: TagIds
     gold_spans: GoldSpans
+    information: Transitions | None
 
     @classmethod
     def of(
-        cls, component: ClinicalNer, doc: Doc, log_probs: LogProbs, reference: Doc
+        cls,
+        component: ClinicalNer,
+        doc: Doc,
+        log_probs: LogProbs,
+        reference: Doc,
+        information: Transitions | None = None,
     ) -> AnnotatedDocument:
         """A document whose probabilities are known.
 
@@ -74,12 +83,12 @@ class AnnotatedDocument:
         flat = encode_example(example, label_index, name=component.name)
         ids = component.gold_ids(example) if component.overlaps else flat
         gold = GoldSpans(example, component.gold_spans(reference))
-        return cls(component, doc, log_probs, ids, flat, gold)
+        return cls(component, doc, log_probs, ids, flat, gold, information)
 
     def predicted(self, calibration: Calibration | None) -> Predicted:
         """The document under a calibration, before the decision."""
         rows = self.log_probs if calibration is None else calibration.tokens.apply(self.log_probs)
-        return Predicted(self.doc, rows, self.gold_spans, [], calibration)
+        return Predicted(self.doc, rows, self.gold_spans, [], calibration, self.information)
 
     @property
     def tokens(self) -> TokenMask:
@@ -106,7 +115,7 @@ class AnnotatedDocument:
             *Shape of both:* ``(m,)``.
         """
         component, judged = self.component, []
-        decision = component.decision_under(transitions)
+        decision = component.decision_under(transitions, self.information)
         for strength in strengths:
             decided = decision.at(strength)
             decoded = decode(log_probs, self.tokens, component.labels, decided)
@@ -130,8 +139,10 @@ def annotated_documents(
     component = nlp.get_pipe(name)
     assert isinstance(component, ClinicalNer)
     assert component.calibration is None
+    counted = component.statistics.bigrams is not None
+    pairs = component.statistics.pair_information() if counted else None
     for found, reference in zip(predict(nlp, name, references), references, strict=True):
-        yield AnnotatedDocument.of(component, found.doc, found.log_probs, reference)
+        yield AnnotatedDocument.of(component, found.doc, found.log_probs, reference, pairs)
 
 
 def out_of_fold_documents(nlp: Language, name: str, store: OutOfFold) -> list[AnnotatedDocument]:
@@ -172,7 +183,38 @@ def out_of_fold_documents(nlp: Language, name: str, store: OutOfFold) -> list[An
                 "pipeline with the tokenizer of the recipe that the folds were trained by."
             )
         documents.append(AnnotatedDocument.of(component, doc, rows, reference))
-    return documents
+    return with_pairs_of_other_folds(documents, store.fold_of)
+
+
+def with_pairs_of_other_folds(
+    documents: Sequence[AnnotatedDocument], fold_of: NDArray[np.intp]
+) -> list[AnnotatedDocument]:
+    """Documents with the pairs of neighbouring tags that the other folds have.
+
+    A pipeline that was trained on them counted their own, too, which would make the transitions
+    look better than they are on new documents.
+
+    Args:
+        documents: each once.
+        fold_of: the fold of each. *Shape:* ``(documents,)``.
+
+    Returns:
+        The documents as they are if there is one fold, or their tags may overlap.
+    """
+    component = documents[0].component
+    if component.overlaps or len({*fold_of.tolist()}) == 1:
+        return list(documents)
+    found = {}
+    for fold in {*fold_of.tolist()}:
+        others = [of for of, place in zip(documents, fold_of, strict=True) if place != fold]
+        statistics = TagStatistics()
+        statistics.count(component.labels, (of.gold for of in others))
+        statistics.count_pairs(of.gold[of.tokens] for of in others)
+        found[fold] = statistics.pair_information()
+    return [
+        replace(of, information=found[fold])
+        for of, fold in zip(documents, fold_of.tolist(), strict=True)
+    ]
 
 
 def cross_fitted(documents: Sequence[AnnotatedDocument], store: OutOfFold) -> list[Predicted]:
@@ -194,7 +236,7 @@ def cross_fitted(documents: Sequence[AnnotatedDocument], store: OutOfFold) -> li
         documents,
         component.statistics.counts,
         fold_of=store.fold_of.tolist(),
-        information=fitted_information(component),
+        transitions=component.transitions is None,
     )
     if not fit.held_out:
         raise InputError(f"{store.folder}: only one fold has gold, so no other can calibrate it.")
@@ -202,18 +244,6 @@ def cross_fitted(documents: Sequence[AnnotatedDocument], store: OutOfFold) -> li
         of.predicted(calibration)
         for of, calibration in zip(fit.documents, fit.held_out, strict=True)
     ]
-
-
-def fitted_information(component: ClinicalNer) -> Transitions | None:
-    """The pairs of tags whose weight is to be fitted; see ``fit_calibration``.
-
-    Returns:
-        None where the component's own setting is their weight, with ``overlaps``, and of models
-        that were trained before pairs were counted.
-    """
-    if component.transitions is not None or component.statistics.bigrams is None:
-        return None
-    return component.statistics.pair_information()
 
 
 def reliability(

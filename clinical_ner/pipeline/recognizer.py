@@ -49,7 +49,7 @@ from ..tags.encode import encode_example, encode_overlapping, taggable
 from ..tags.scheme import tag_names
 from ..tags.soft_targets import SOFT_TARGETS, mixed_tags, soft_labels, stack_soft_targets
 from ..tags.statistics import TagStatistics
-from ..types import EntityOffsets, LogProbs, TagIds, TagLoss
+from ..types import EntityOffsets, LogProbs, TagIds, TagLoss, Transitions
 from .annotation import Annotator, ProbabilityAttribute
 from .document_access import DocumentAccess, release_inputs
 from .finite import check_loss, check_probabilities, check_rows
@@ -605,14 +605,26 @@ class ClinicalNer(TrainablePipe):
         """The present decision."""
         return self.decision_under(self.calibration.transitions if self.calibration else 0.0)
 
-    def decision_under(self, transitions: float) -> Decision:
-        """The decision that the component would have if this were the fitted weight."""
+    def decision_under(
+        self, transitions: float, information: Transitions | None = None
+    ) -> Decision:
+        """The decision that the component would have if this were the fitted weight.
+
+        Args:
+            transitions: the weight.
+            information: what it weighs, in place of that of the training documents; see
+                ``TagStatistics.pair_information``. *Shape:* ``(K, K)``.
+        """
         prior = self.statistics.smoothed_prior(self.prior_smoothing)
         of_all = dict.fromkeys(self.labels, self.threshold) if self.threshold else {}
         weight = transitions if self.transitions is None else self.transitions
+        weighed = None
+        if weight:
+            pairs = self.statistics.pair_information() if information is None else information
+            weighed = weight * pairs
         return Decision(
             *(self.prior_strength, {**of_all, **self.thresholds}, prior, self.overlaps),
-            transitions=weight * self.statistics.pair_information() if weight else None,
+            transitions=weighed,
         )
 
     @property

@@ -29,6 +29,7 @@ class Tokens:
     gold: NDArray[np.int64]
     asked: list[NDArray[np.float64]] = field(default_factory=list)
     transitions: list[float] = field(default_factory=list)
+    information: NDArray[np.float64] | None = None
 
     @property
     def tokens(self) -> NDArray[np.bool_]:
@@ -176,13 +177,14 @@ def test_spans_of_one_kind_give_no_entity_step() -> None:
 def test_transitions_are_fitted_behind_tokens_and_before_entities() -> None:
     docs, folds = documents(9), [i % 5 for i in range(9)]
     information = np.array([[0.3, -0.4, -np.inf], [-0.9, 0.2, 0.8], [-0.3, -0.8, 1.2]])
-    for doc in docs:
+    for doc, fold in zip(docs, folds, strict=True):
         doc.gold[doc.gold == 2] = np.where(np.arange((doc.gold == 2).sum()) % 2, 0, 1)
-    fit = fit_calibration(docs, COUNTS, information=information)
+        doc.information = information * (1.0 + fold / 10)
+    fit = fit_calibration(docs, COUNTS)
     likelihoods = segment_likelihoods(
         [of.tokens.apply(doc.log_probs) for of, doc in zip(fit.held_out, docs, strict=True)],
         [doc.gold for doc in docs],
-        information,
+        [information * (1.0 + fold / 10) for fold in folds],
     )
     assert fit.calibration.transitions == best_weight(likelihoods)
     gain = 0.0
@@ -192,5 +194,5 @@ def test_transitions_are_fitted_behind_tokens_and_before_entities() -> None:
         assert doc.transitions == [weight]
         gain += gain_at(weight, likelihoods[i])
     assert fit.transitions_gain == pytest.approx(gain)
-    assert fit_calibration(docs, COUNTS).calibration.transitions == 0.0
-    assert fit_calibration(docs[:4], COUNTS, information=information).calibration.transitions == 0.0
+    assert fit_calibration(docs, COUNTS, transitions=False).calibration.transitions == 0.0
+    assert fit_calibration(docs[:4], COUNTS).calibration.transitions == 0.0

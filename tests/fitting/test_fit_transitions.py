@@ -32,7 +32,9 @@ def test_likelihoods_are_those_of_all_legal_sequences() -> None:
     assert [len(of) for of in texts] == [len(ids) for ids, _, _ in GOLD]
     # A gold tag that has no probability tells nothing.
     texts[3][1, 0] = -np.inf
-    found = segment_likelihoods(texts, [np.array(ids) for ids, _, _ in GOLD], INFORMATION)
+    found = segment_likelihoods(
+        texts, [np.array(ids) for ids, _, _ in GOLD], [INFORMATION] * len(texts)
+    )
     for column in (0, 3, 20):
         transitions = np.where(LEGAL, WEIGHTS[column] * np.where(LEGAL, INFORMATION, 0), -np.inf)
         for log_probs, (_, outside, spans), likelihoods in zip(texts, GOLD, found, strict=True):
@@ -65,5 +67,5 @@ def test_texts_drawn_with_a_weight_get_most_of_it() -> None:
             ids.append(int(rng.choice(K, p=np.exp(scores - np.logaddexp.reduce(scores)))))
         texts.append(log_probs)
         gold.append(np.array(ids))
-    found = best_weight(segment_likelihoods(texts, gold, INFORMATION))
+    found = best_weight(segment_likelihoods(texts, gold, [INFORMATION] * len(texts)))
     assert 0.5 * weight < found < weight

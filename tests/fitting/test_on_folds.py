@@ -14,9 +14,11 @@ import spacy
 from spacy.language import Language
 
 from clinical_ner.data.formats.docbin import read_docbin, write_docbin
+from clinical_ner.decoding.decode import decode
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.files import sha256
 from clinical_ner.fitting.calibrate import calibrate
+from clinical_ner.fitting.decisions import own_decision
 from clinical_ner.fitting.fit_tokens import fit_tokens
 from clinical_ner.fitting.held_out import cross_fitted, out_of_fold_documents
 from clinical_ner.fitting.out_of_fold import MANIFEST, OutOfFold, read_out_of_fold
@@ -169,3 +171,29 @@ def test_a_pipeline_with_other_labels_is_refused(store: OutOfFold, model: Path) 
     other = replace(store, labels=("Dose", "Mass", "Sign"))
     with pytest.raises(ClinicalNerError, match=r"not those of the pipeline \(Drug, Mass\)"):
         out_of_fold_documents(spacy.load(model), "ner", other)
+
+
+def test_pairs_of_tags_are_those_of_the_other_folds(store: OutOfFold, model: Path) -> None:
+    nlp = spacy.load(model, config={"components": {"ner": {"transitions": 0.5}}})
+    ner = nlp.get_pipe("ner")
+    documents = out_of_fold_documents(nlp, "ner", store)
+    found = own_decision(ner, [of.predicted(None) for of in documents])
+    expected: dict[str, list[float]] = {label: [] for label in ner.labels}
+    for document, predicted, fold in zip(
+        documents, cross_fitted(documents, store), store.fold_of.tolist(), strict=True
+    ):
+        # The model of a fold was trained on the documents of the others, and counted them.
+        other = spacy.load(store.models()[fold]).get_pipe("ner")
+        pairs = other.statistics.pair_information()
+        assert not np.array_equal(pairs, ner.statistics.pair_information())
+        assert np.array_equal(document.information, pairs)
+        assert np.array_equal(predicted.information, pairs)
+        decision = other.decision_under(0.5).at(1.0)
+        decoded = decode(document.log_probs, document.tokens, ner.labels, decision)
+        for (_, _, label), score in zip(decoded.spans, decoded.scores or [], strict=True):
+            expected[label].append(score)
+        scores, _ = document.spans(document.log_probs, strengths=[1.0])
+        assert sorted(scores) == sorted(decoded.scores or [])
+    assert {label: sorted(of.scores) for label, of in found.entities.items()} == {
+        label: sorted(scores) for label, scores in expected.items()
+    }
