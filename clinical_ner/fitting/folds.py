@@ -36,6 +36,7 @@ from ..evaluation.runner import Recognized, Runner, recognizer_of
 from ..files import new_folder, replaced_folder, sha256, write_text
 from ..model.gpu import use_gpu
 from ..pipeline.loading import load_pipeline
+from ..pipeline.saving import save_pipeline
 from ..scoring.counts import DocumentCounts
 from ..scoring.evaluation import EvaluationCounts, evaluation_statistics
 from ..scoring.scorers import EntityCounts, entity_scores
@@ -437,7 +438,7 @@ def _keep(nlp: Language, dev: Sequence[Doc], folder: Path, epoch: int) -> None:
     scores, performance = entity_scores(counts.entities), nlp.meta.setdefault("performance", {})
     performance.update({name: scores[name] for name in performance if name in scores})
     with replaced_folder(folder / EPOCH.format(epoch)) as temporary:
-        nlp.to_disk(temporary)
+        save_pipeline(nlp, temporary)
     write_text(folder / EPOCH_COUNTS.format(epoch), json.dumps(counts.to_dict()) + "\n")
 
 

@@ -30,6 +30,7 @@ from ..model.encoder import (
     without_paths,
 )
 from ..pipeline.loading import load_pipeline
+from ..pipeline.saving import save_pipeline
 from .model_card import corpus_card, model_readme, out_of_fold_scores, scored_on, sources
 
 LIBRARY = "clinical-ner"
@@ -123,7 +124,7 @@ def package(
         requirement = LIBRARY + extra + get_minor_version_range(own.name.split("-")[1])
         name = name.removeprefix(f"{nlp.lang}_")
         _describe(nlp, scores, card, name=name, version=version, requirement=requirement)
-        nlp.to_disk(scratch / "model")
+        save_pipeline(nlp, scratch / "model")
         _forget_paths(scratch / "model" / "config.cfg", encoder_names(nlp))
         readme = model_readme(nlp.meta, scores, card)
         (scratch / "model" / "README.md").write_text(readme, encoding="utf-8")

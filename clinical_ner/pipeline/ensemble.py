@@ -21,6 +21,7 @@ from ..errors import ConfigError
 from ..model.encoder import encoder_names, restore_encoder_names, without_paths
 from .loading import load_pipeline, only_recognizer
 from .recognizer import ClinicalNer
+from .saving import scrubbed
 
 #: Name of the model.
 ENSEMBLE = "ensemble"
@@ -43,7 +44,8 @@ class Members(Shim):
             parts = {part: nlp.config.interpolate()[part] for part in ("nlp", "components")}
             config = Config(without_paths(parts, encoder_names(nlp))).to_str()
             # The whole config would tell the paths of the corpus.
-            members.append({"config": config, "pipeline": nlp.to_bytes(exclude=["config"])})
+            with scrubbed(nlp):
+                members.append({"config": config, "pipeline": nlp.to_bytes(exclude=["config"])})
         data: bytes = srsly.msgpack_dumps(members)
         return data
 

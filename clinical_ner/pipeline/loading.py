@@ -12,9 +12,9 @@ from spacy.util import get_package_path, is_package
 
 from ..errors import InputError, no_posterior, not_initialized
 from ..files import replaced_folder
-from ..model.encoder import restore_encoder_names
 from ..model.gpu import use_gpu
 from .recognizer import ClinicalNer
+from .saving import save_pipeline
 
 
 def load_pipeline(model: str | Path) -> Language:
@@ -134,7 +134,7 @@ def write_pipeline(nlp: Language, output: Path, *, scores: Mapping[str, Any], **
     performance.update({key: scores[key] for key in performance if key in scores})
     nlp.meta.update(meta)
     with replaced_folder(output) as temporary:
-        restore_encoder_names(nlp).to_disk(temporary)
+        save_pipeline(nlp, temporary)
 
 
 def _is_pipeline_package(name: str) -> bool:

@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,6 +16,7 @@ from spacy.training import Example
 from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST, clean_output_dir
 
 from ..errors import ClinicalNerError
+from ..pipeline.saving import save_pipeline
 
 #: Record of a run, beside its models.
 RECORD = "training.json"
@@ -28,8 +30,8 @@ class TrainingRun:
     """Counts the words that a pipeline learns from, and ends a training in order.
 
     Attributes:
-        nlp: the pipeline, whose methods ``update`` and ``evaluate`` are wrapped: the loop offers no
-            hook that sees the batch, nor one for errors.
+        nlp: the pipeline, whose methods ``update``, ``evaluate`` and ``to_disk`` are wrapped: the
+            loop offers no hook that sees the batch, nor one for errors.
         words: learned from by now; a run may end before its last epoch.
     """
 
@@ -69,6 +71,7 @@ class TrainingRun:
         # The loop always evaluates, at the latest after its first step.
         evaluate = _stopping(nlp.evaluate) if evaluates else lambda _: {}
         nlp.evaluate = evaluate  # type: ignore[method-assign, assignment]
+        nlp.to_disk = partial(save_pipeline, nlp)  # type: ignore[method-assign, assignment]
 
     def update(self, examples: Sequence[Example], *args: Any, **kwargs: Any) -> dict[str, float]:
         """Count, then update the pipeline."""
