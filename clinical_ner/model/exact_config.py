@@ -1,4 +1,4 @@
-"""An encoder's configuration keeps its numbers when a pipeline is loaded.
+"""Numbers of an encoder's configuration that earlier versions lost.
 
 spacy-transformers reads it through a JSON file with ten decimals: of 1e-12, the epsilon of most
 encoders' layer normalization, it makes 0, which divides by zero where a row is constant.
@@ -6,13 +6,9 @@ encoders' layer normalization, it makes 0, which divides by zero where a row is 
 
 from __future__ import annotations
 
-import json
 import warnings
-from pathlib import Path
 from typing import Any
 
-import srsly
-from spacy_transformers.layers.hf_shim import HFShim
 from transformers import CONFIG_MAPPING
 
 from ..errors import ClinicalNerWarning
@@ -23,33 +19,6 @@ EPSILONS = ("eps", "epsilon")
 LOST = 5e-11
 #: What takes the place of a lost epsilon where that of the configuration's class is not below LOST.
 EPSILON = 1e-12
-
-
-class ExactShim(HFShim):
-    """The stock wrapper of an encoder, with the numbers of its configuration as they were saved."""
-
-    def from_bytes(self, bytes_data: bytes) -> ExactShim:
-        """Load the encoder; warns where an epsilon was lost before it was saved."""
-        config = srsly.msgpack_loads(bytes_data)["config"]
-        usual = self.config_cls
-        self.config_cls = _ExactConfig(with_epsilons(config), usual)
-        try:
-            super().from_bytes(bytes_data)
-        finally:
-            self.config_cls = usual
-        return self
-
-
-class _ExactConfig:
-    """Stands for the class of a configuration, and reads a file with the exact numbers in it."""
-
-    def __init__(self, config: dict[str, Any], usual: Any) -> None:
-        self.config = config
-        self.usual = usual
-
-    def from_pretrained(self, file: Path) -> Any:
-        file.write_text(json.dumps(self.config), encoding="utf-8")
-        return self.usual.from_pretrained(file)
 
 
 def with_epsilons(config: dict[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from typing import Any
 from spacy.tokens import Doc
 from spacy_transformers.data_classes import HFObjects
 from spacy_transformers.layers import TransformerModel
-from spacy_transformers.layers.hf_wrapper import HFWrapper
 from thinc.api import Model
 
 from ..errors import InputError
+from ..model.safe_shim import SafeShim
 from .session import OnnxEncoder, not_trainable
 
 ARCHITECTURE = "clinical_ner.OnnxEncoder.v1"
@@ -38,14 +38,10 @@ def build_onnx_encoder(transformer: Model[list[Doc], Any]) -> Model[list[Doc], A
             "Runtime."
         )
     for model in found:
-        stock = model.layers[0]
         settings = model._init_tokenizer_config, model._init_transformer_config
         # In the place of the wrapper for an encoder of PyTorch.
-        model.layers[0] = HFWrapper(
-            HFObjects(None, None, None, *settings),
-            convert_inputs=stock.attrs["convert_inputs"],
-            convert_outputs=stock.attrs["convert_outputs"],
-            model_cls=OnnxEncoder,
+        model.layers[0].shims[0] = SafeShim(
+            HFObjects(None, None, None, *settings), grad_scaler_config={}, model_cls=OnnxEncoder
         )
         model.attrs["set_transformer"] = refuse_transformer
         model.attrs["replace_listener_cfg"] = partial(

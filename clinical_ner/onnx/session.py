@@ -11,6 +11,7 @@ import os
 import threading
 from typing import Any
 
+import numpy as np
 import torch
 from thinc.api import get_torch_default_device
 from transformers import PretrainedConfig
@@ -114,7 +115,7 @@ class OnnxEncoder(torch.nn.Module):
         self, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
         """The file as a tensor of bytes."""
-        return {FILE: torch.frombuffer(bytearray(self.file), dtype=torch.uint8)}
+        return {FILE: torch.from_numpy(np.frombuffer(self.file, dtype=np.uint8).copy())}
 
     def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
         """Take the file from what `state_dict` gave."""

@@ -22,7 +22,8 @@ from transformers import (
     MPNetTokenizerFast,
 )
 
-from clinical_ner.model.exact_config import ExactShim, with_epsilons
+from clinical_ner.model.exact_config import with_epsilons
+from clinical_ner.model.safe_shim import SafeShim
 
 from .windows.windowed_examples import LONG, SHORT, WORDS, make_nlp, train, write_bert
 
@@ -63,9 +64,9 @@ def exact(tmp_path_factory: pytest.TempPathFactory) -> Language:
 @pytest.fixture
 def before(exact: Language, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A pipeline that was loaded and saved by a version that rounded."""
-    exact.to_disk(tmp_path / "first")
     with monkeypatch.context() as patch:
-        patch.setattr(ExactShim, "from_bytes", HFShim.from_bytes)
+        for method in ("to_bytes", "from_bytes"):
+            patch.setattr(SafeShim, method, getattr(HFShim, method))
         saved_and_loaded(exact, tmp_path / "first").to_disk(tmp_path / "before")
     return tmp_path / "before"
 
@@ -137,8 +138,9 @@ def test_a_pipeline_of_before_loads_with_one_line_and_predicts_the_same(
 ) -> None:
     with pytest.warns(UserWarning, match=r"'bert'.* loaded with layer_norm_eps = 1e-12") as told:
         nlp = spacy.load(before)
-    assert len(told) == 1
-    assert "\n" not in str(told[0].message)
+    pickle_told, _ = (str(of.message) for of in told)
+    assert "torch pickle" in pickle_told
+    assert "\n" not in pickle_told
     assert transformer(nlp).config.layer_norm_eps == 1e-12
     for text in (LONG, SHORT):
         found, expected = (n.get_pipe("ner").token_vectors([n(text)])[0] for n in (nlp, exact))

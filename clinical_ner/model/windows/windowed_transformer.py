@@ -22,7 +22,7 @@ from spacy_transformers.layers.transformer_model import (
 from thinc.api import Model, chain, get_torch_default_device, xp2torch
 from thinc.types import Floats2d, Ragged
 
-from ..exact_config import ExactShim
+from ..safe_shim import SafeShim
 from ..threads import limit_threads
 from .cutting import cut_windows, tokens_cut_inside
 from .encoder_calls import Encoder, Window, gradient_like
@@ -151,7 +151,7 @@ class WindowedTransformer(TransformerModel):
     ) -> None:
         mixed = mixed_precision and get_torch_default_device().type == "cuda"
         super().__init__(name, _no_spans, tokenizer_config, transformer_config)
-        self.layers[0].shims[0] = ExactShim(
+        self.layers[0].shims[0] = SafeShim(
             HFObjects(None, None, None, tokenizer_config, transformer_config),
             mixed_precision=mixed,
             # The stock wrapper writes into it.
