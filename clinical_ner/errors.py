@@ -5,6 +5,7 @@ A message names documents by id, offsets and labels, never by their text.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import numbers
 from collections.abc import Iterable
@@ -12,12 +13,46 @@ from dataclasses import MISSING, field, fields
 from difflib import get_close_matches
 from typing import Any
 
+#: Characters of an id, and words and characters of a label, that was not taken from a note.
+ID_LENGTH, LABEL_WORDS, LABEL_LENGTH = 64, 4, 48
+
+
+def one_line(text: object) -> str:
+    """A text with its controls, line ends and what else does not print as escapes."""
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown(name: object, *, words: int = 1, length: int = ID_LENGTH) -> str:
+    """An id or a key as messages, tables and reports show it.
+
+    As it is if it looks like one: words that print, of no more than ``length`` characters.
+    Otherwise, since people put names and whole sentences where ids belong, "#" and the first eight
+    digits of the SHA-256 of its UTF-8.
+    """
+    text = str(name)
+    parts = text.split(" ")
+    plain = text.isprintable() and len(text) <= length
+    if not text or (plain and all(parts) and len(parts) <= words):
+        return text
+    return "#" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+def shown_label(label: object) -> str:
+    """A label likewise; types are often named by a few words."""
+    return shown(label, words=LABEL_WORDS, length=LABEL_LENGTH)
+
 
 class ClinicalNerError(ValueError):
-    """An error that the user can fix.
+    """An error that the user can fix, in one line whatever the names in it hold.
 
-    Commands print it as one line on stderr and end with exit code 1.
+    Commands print it on stderr and end with exit code 1.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(message))
 
 
 class InputError(ClinicalNerError):
@@ -33,16 +68,16 @@ class NotFittedError(ClinicalNerError):
 
 
 class ClinicalNerWarning(UserWarning):
-    """Something about the input that the user should know, and that is not an error.
+    """Something about the input that the user should know, and that is not an error; see there."""
 
-    Commands print it as one line on stderr.
-    """
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(message))
 
 
 def close_matches(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: those close to it, or else all there are."""
-    names = list(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    names = [shown_label(other) for other in known]
+    close = get_close_matches(shown_label(name), names, n=3, cutoff=0.5)
     if close:
         return f"Did you mean {' or '.join(close)}?"
     return f"Known: {', '.join(names)}." if names else "There is none."

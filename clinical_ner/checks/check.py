@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ..data.formats.detect import Format
 from ..data.formats.reading import read_texts
-from ..errors import InputError, check_number
+from ..data.mentions import AnnotatedText
+from ..errors import InputError, check_number, one_line, shown, shown_label
 from .corpus import Part
 from .duplicates import THRESHOLD
 from .lengths import MAX_WORDS
@@ -76,9 +78,15 @@ def read_parts(
         named[name] = path
     parts = []
     for name, path in named.items():
-        say(f"reading {name}")
-        documents = list(read_texts(path, format=format, **settings))
+        say(f"reading {one_line(name)}")
+        documents = [_named(text) for text in read_texts(path, format=format, **settings)]
         usable = tuple(document for document in documents if document.unusable is None)
         unusable = tuple(document for document in documents if document.unusable is not None)
         parts.append(Part(name, usable, unusable))
     return parts
+
+
+def _named(document: AnnotatedText) -> AnnotatedText:
+    """A document whose id and labels are as reports show them, which is all they are used for."""
+    mentions = tuple(replace(of, label=shown_label(of.label)) for of in document.mentions)
+    return replace(document, id=shown(document.id), mentions=mentions)

@@ -11,6 +11,7 @@ from spacy.vocab import Vocab
 
 from ..data.formats.docbin import docbin_id, read_docbin, write_docbin
 from ..data.gold import GOLD_ALL
+from ..errors import shown
 from ..files import check_not_read
 from .findings import Finding, Place
 
@@ -44,7 +45,7 @@ def write_masked(source: Path, output: Path, findings: Iterable[Finding]) -> dic
     docs = read_docbin(source, Vocab())
     masked: Counter[str] = Counter()
     for number, doc in enumerate(docs, start=1):
-        masked += _mask(doc, places[docbin_id(doc, source, number)])
+        masked += _mask(doc, places[shown(docbin_id(doc, source, number))])
     write_docbin(docs, output)
     return dict(sorted(masked.items(), key=lambda item: (-item[1], item[0])))
 

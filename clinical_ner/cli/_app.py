@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, NoReturn
 
 import typer
@@ -98,6 +99,10 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: The arguments without the program's name; those of the process by default.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # What the terminal's encoding does not have is escaped, not an error after the work.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         # In another thread no signal can be handled.
         with suppress(ValueError):

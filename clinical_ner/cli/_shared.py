@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import track as progress_bar
 from rich.table import Table
 from rich.text import Text
 
 from ..decoding.decision import check_prior_strength
-from ..errors import ClinicalNerError
+from ..errors import ClinicalNerError, one_line
 
 T = TypeVar("T")
 
@@ -102,12 +102,12 @@ def parse_seeds(text: str) -> list[int]:
 
 def say(message: str) -> None:
     """Print what a long command does next on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    print(one_line(message), file=sys.stderr, flush=True)
 
 
 def warn(message: str) -> None:
     """Print a line on stderr."""
-    print(f"clinical-ner: {message}", file=sys.stderr)
+    print(f"clinical-ner: {one_line(message)}", file=sys.stderr)
 
 
 def print_content(content: Iterable[RenderableType], *, width: int | None = None) -> None:
@@ -122,9 +122,21 @@ def print_content(content: Iterable[RenderableType], *, width: int | None = None
     for item in content:
         if isinstance(item, str):
             # A line can hold what rich takes for markup or an emoji.
-            console.print(Text(item), soft_wrap=True)
+            console.print(Text(one_line(item)), soft_wrap=True)
         else:
-            console.print(item)
+            console.print(_Escaped(item))
+
+
+class _Escaped:
+    """What is printed, with escapes for what a terminal would obey: names can hold anything."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for part in console.render(self._content, options):
+            lines = part.text if part.control else "\n".join(map(one_line, part.text.split("\n")))
+            yield part._replace(text=lines)
 
 
 def print_report(

@@ -23,7 +23,7 @@ from ..data.formats.writing import FLAT, WRITTEN, format_of
 from ..data.label_map import read_label_map
 from ..data.mentions import FAULTY
 from ..data.offsets import UNITS
-from ..errors import close_matches
+from ..errors import close_matches, shown, shown_label
 from ._app import app
 from ._shared import one_of, print_content, usage, warn
 
@@ -275,9 +275,9 @@ def _warn_of_unread(labels: Iterable[str], read: Iterable[str], *, source: str) 
     known = sorted(set(read))
     unread = [label for label in labels if label not in known]
     if unread:
-        all_known = f"Known: {', '.join(known)}."
+        all_known = f"Known: {', '.join(map(shown_label, known))}."
         hint = close_matches(unread[0], known) if len(unread) == 1 else all_known
-        warn(f"{source}: no mention read has label {', '.join(unread)}. {hint}")
+        warn(f"{source}: no mention read has label {', '.join(map(shown_label, unread))}. {hint}")
 
 
 def _content(
@@ -302,7 +302,9 @@ def _content(
             f"Left out, at fault: {counts.faults - of_documents} annotations, "
             f"{of_documents} documents."
         )
-    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.other_lines.items()))
+    kinds = ", ".join(
+        f"{shown(kind)} {count}" for kind, count in sorted(counts.other_lines.items())
+    )
     omitted = counts.other_lines.total()
     yield f"Omitted, not mentions: {omitted}" + (f" ({kinds})." if kinds else ".")
 
@@ -320,9 +322,9 @@ def _by_label(counts: ConversionCounts, names: Mapping[str, str | None] | None) 
         table.add_column(column, justify="right", footer=str(getattr(total, column)))
     for label, row in sorted(counts.labels.items(), key=lambda item: (-item[1].read, item[0])):
         # Text, since a label may hold what rich takes for markup.
-        cells = [Text(label)]
+        cells = [Text(shown_label(label))]
         if names is not None:
-            cells.append(Text(names.get(label, label) or "(dropped)"))
+            cells.append(Text(shown_label(names.get(label, label) or "(dropped)")))
         table.add_row(*cells, *(str(getattr(row, column)) for column in columns))
     return table
 
@@ -332,7 +334,7 @@ def _overlapping_line(counts: ConversionCounts) -> str:
     read = {label: counts.labels[label].read for label in counts.overlapping}
     lost = counts.overlapping
     worst = sorted(read, key=lambda label: (-lost[label] / read[label], -read[label], label))
-    labels = [f"{label} {lost[label]} of {read[label]}" for label in worst[:LABELS]]
+    labels = [f"{shown_label(label)} {lost[label]} of {read[label]}" for label in worst[:LABELS]]
     more = ", ..." if len(worst) > LABELS else ""
     return (
         f"{lost.total()} of {counts.total.read} mentions overlap others, and cannot be flat "

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import shown_label
 from ..evaluation.evaluate import evaluate
 from ..evaluation.plots import missing
 from ..scoring.bootstrap import RESAMPLES
@@ -176,7 +177,7 @@ def _type_table(metrics: Mapping[str, Any]) -> Table:
         cells.append(str(of["predicted"]) if types is None else _sd(types.get(label)))
         if overlaps:
             cells.append(number(flat[label]["f"] if label in flat else None, 3))
-        table.add_row(Text(label), *cells)
+        table.add_row(Text(shown_label(label)), *cells)
     return table
 
 

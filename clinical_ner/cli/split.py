@@ -14,6 +14,7 @@ from rich.text import Text
 from ..data.split.split import FOLD, TEST, compiled, split, split_folds
 from ..data.split.split_report import UNMET
 from ..data.split.stratify import PARTS, split_shares
+from ..errors import shown_label
 from ._app import app
 from ._shared import columns, print_content, usage
 
@@ -87,7 +88,9 @@ def _content(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     table = columns("Type", right=right, title="Documents and entities of each type")
     kinds: list[Mapping[str, Mapping[str, int]]] = [report["documents_with"], report["entities"]]
     for label in _by_frequency({label: sum(of.values()) for label, of in kinds[1].items()}):
-        table.add_row(Text(label), *(str(kind[label][part]) for kind in kinds for part in PARTS))
+        table.add_row(
+            Text(shown_label(label)), *(str(kind[label][part]) for kind in kinds for part in PARTS)
+        )
     table.add_section()
     totals = [sum(counts[part] for counts in report["entities"].values()) for part in PARTS]
     documents = [len(report["documents"][part]) for part in PARTS]
@@ -115,7 +118,7 @@ def _folds_table(reports: Sequence[Mapping[str, Any]], start: int, end: int) -> 
     documents = _in_tests(reports, "documents_with")
     for label in _by_frequency(entities):
         numbers = (sum(documents[label]), entities[label], *documents[label][start:end])
-        table.add_row(Text(label), *map(str, numbers))
+        table.add_row(Text(shown_label(label)), *map(str, numbers))
     table.add_section()
     everything = sum(entities.values())
     for part in reversed(PARTS):
@@ -157,7 +160,9 @@ def _gap_lines(records: Sequence[Mapping[str, Any]], *, parts: str) -> list[str]
         unit = "groups" if "groups" in record else "documents"
         number = f"{record[unit]} {unit if record[unit] != 1 else unit[:-1]}"
         missing = f", not in {', '.join(record['missing'])}" if record["reason"] == UNMET else ""
-        by_reason.setdefault(record["reason"], []).append(f"{record['label']} ({number}{missing})")
+        by_reason.setdefault(record["reason"], []).append(
+            f"{shown_label(record['label'])} ({number}{missing})"
+        )
     return [
         f"Not in every {parts}, {reason}: {', '.join(types)}."
         for reason, types in sorted(by_reason.items(), reverse=True)

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import shown_label
 from ..fitting.promise import Promise, check_confidence
 from ..fitting.thresholds import Objective
 from ..fitting.tune import tune
@@ -112,7 +113,7 @@ def tune_cli(
         )
     promises = [Promise(**of) for of in (report["promise"] or {"groups": ()})["groups"]]
     for promise in (of for of in promises if of.threshold is None):
-        warn(f"No promise for {', '.join(promise.labels)}: {promise.refusal}.")
+        warn(f"No promise for {', '.join(map(shown_label, promise.labels))}: {promise.refusal}.")
     print_report(report, _content(report, promises), as_json=as_json)
 
 
@@ -123,7 +124,7 @@ def _content(report: Mapping[str, Any], promises: Iterable[Promise]) -> Iterator
     labels = sorted(report["labels"].items(), key=lambda of: (-of[1]["after"]["support"], of[0]))
     for label, row in labels:
         table.add_row(
-            Text(label),
+            Text(shown_label(label)),
             f"{row['threshold']:.4f}" if row["threshold"] else "none",
             row["source"] or "-",
             str(row["after"]["support"]),
@@ -150,7 +151,7 @@ def _content(report: Mapping[str, Any], promises: Iterable[Promise]) -> Iterator
         table = columns("Labels, their entities together", right=headers, title="Promises")
         for promise in (of for of in promises if of.threshold is not None):
             table.add_row(
-                Text(", ".join(promise.labels)),
+                Text(", ".join(map(shown_label, promise.labels))),
                 number(promise.threshold),
                 str(promise.kept),
                 *(number(of, 3) for of in (promise.precision, promise.bound, promise.recall)),

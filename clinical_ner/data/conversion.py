@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from spacy.language import Language
 from spacy.tokens import Doc
 
-from ..errors import InputError
+from ..errors import InputError, shown
 from .flattening import CHANGES, DROPS, Candidate, FlatRules, align, choose, choose_by_label
 from .formats.docbin import DOCUMENT_ID, LANGUAGE
 from .gold import set_gold
@@ -201,7 +201,8 @@ def to_flat_doc(
     doc = nlp.tokenizer(text)
     if doc.text != text:
         raise InputError(
-            f"The tokenizer of language '{nlp.lang}' alters the text of document {document}, so "
+            f"The tokenizer of language '{nlp.lang}' alters the text of document "
+            f"{shown(document)}, so "
             "that offsets no longer fit. Choose another with --lang, for instance xx."
         )
     doc.user_data[DOCUMENT_ID] = document

@@ -24,6 +24,8 @@ from ..errors import (
     cannot_be_written,
     check_choice,
     check_number,
+    shown,
+    shown_label,
 )
 from ..files import leaving_no_empty_folder, replacing
 from .conversion import (
@@ -301,23 +303,27 @@ class _Conversion:
         self.advance()
         if self.report is None:
             return
+        id_ = shown(document.id)
         self.report(
             {
                 "kind": "document",
-                "document": document.id,
+                "document": id_,
                 "action": "dropped" if dropped else "kept",
                 "codes": [dropped] if dropped else [],
                 "tokens": tokens,
                 "mentions": len(document.mentions),
                 "entities": entities,
-                "other_lines": document.skipped,
+                "other_lines": {shown(kind): number for kind, number in document.skipped.items()},
             }
         )
         for row in rows:
             # Not asdict(), whose deep copies take longer than the tokenizer.
-            self.report({"kind": "mention", **vars(row)})
+            new_label = None if row.new_label is None else shown_label(row.new_label)
+            names = {"document": id_, "annotation": shown(row.annotation), "new_label": new_label}
+            names["label"] = shown_label(row.label)
+            self.report({"kind": "mention", **vars(row), **names})
         for fault in document.faults:
-            self.report({"kind": "fault", "document": document.id, "message": str(fault)})
+            self.report({"kind": "fault", "document": id_, "message": str(fault)})
 
     def _check_limit(self) -> None:
         if keeps_to(self.max_dropped, self.counts):

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from spacy.tokens import Doc, Span
 
-from ..errors import InputError, check_choice
+from ..errors import InputError, check_choice, shown
 from .mentions import Mention
 from .offsets import written
 
@@ -130,7 +130,8 @@ def align(
         return Candidate(index, span, tuple(codes))
     if rules.misaligned == "error":
         raise InputError(
-            f"Document {document}: the edges of {mention.id} ({written(mention.fragments)}) lie "
+            f"Document {shown(document)}: the edges of {shown(mention.id)} "
+            f"({written(mention.fragments)}) lie "
             "inside tokens. Fix its offsets, or let such mentions be expanded, contracted or "
             "dropped."
         )

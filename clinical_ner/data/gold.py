@@ -15,10 +15,10 @@ from spacy.language import Language
 from spacy.tokens import Doc, Span, SpanGroup
 from spacy.vocab import Vocab
 
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..tags.encode import document_id
 from .flattening import Candidate, FlatRules, align, choose_by_label, has_text, trimmed
-from .formats.docbin import DOCUMENT_ID, read_docbin
+from .formats.docbin import read_docbin
 from .mentions import Mention
 
 GOLD_ALL = "gold_all"
@@ -88,7 +88,7 @@ def get_gold(doc: Doc) -> tuple[Mention, ...]:
     ids = attrs.get("ids", [f"T{number}" for number in range(1, len(spans) + 1)])
     if not len(spans) == len(fragments) == len(ids):
         raise InputError(
-            f"Document {doc.user_data.get(DOCUMENT_ID, '?')}: the attributes of its spans "
+            f"Document {document_id(doc)}: the attributes of its spans "
             f"'{GOLD_ALL}' do not fit them, since spans were added or removed. Write the "
             "attributes again, or omit them."
         )
@@ -173,10 +173,11 @@ def check_entities(path: Path, docs: Iterable[Doc]) -> None:
     if not found:
         hint = "Name a file with gold annotations."
     else:
-        names = ", ".join(f"doc.spans[{key!r}] ({groups[key]})" for key in found)
+        names = ", ".join(f"doc.spans['{shown(key)}'] ({groups[key]})" for key in found)
         hint = (
             f"Spans are in {names}: set doc.ents = spacy.util.filter_spans(doc.spans"
-            f"[{found[0]!r}]) in each document and write the file again; of those that overlap, "
+            f"['{shown(found[0])}']) in each document and write the file again; of those that "
+            "overlap, "
             "this keeps the longest."
         )
     raise InputError(
@@ -194,9 +195,9 @@ def read_gold_for(path: Path, nlp: Language) -> list[Doc]:
     for index, doc in enumerate(docs):
         length = len(doc.text)
         if length > nlp.max_length and not doc.has_unknown_spaces:
-            id_ = doc.user_data.get(DOCUMENT_ID, index)
             raise InputError(
-                f"{path}: document {id_} has {length} characters, more than the {nlp.max_length} "
+                f"{path}: document {index + 1} ({document_id(doc)}) has {length} characters, more "
+                f"than the {nlp.max_length} "
                 "that the pipeline takes. Divide the document."
             )
     return docs

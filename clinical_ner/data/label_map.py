@@ -18,7 +18,7 @@ from srsly.ruamel_yaml import SafeLoader, compose
 from srsly.ruamel_yaml.error import MarkedYAMLError, YAMLError
 from srsly.ruamel_yaml.nodes import MappingNode, Node, ScalarNode
 
-from ..errors import ClinicalNerError
+from ..errors import ClinicalNerError, shown_label
 from ..files import BOM, read_text
 from .conversion import LABEL_DROPPED, RELABELLED, ConversionRow, dropped_row
 from .mentions import Mention, Place
@@ -97,15 +97,16 @@ def read_label_map(path: Path) -> dict[str, str | None]:
         line, new = key.start_mark.line + 1, _name(value)
         # Any, since what no format holds must be renamed.
         label = str(key.value) if isinstance(key, ScalarNode) else ""
-        shown = label if label.isprintable() else repr(label)
         if not label:
             raise _fault(path, line, "what is before the colon is not a label")
         if isinstance(value, ScalarNode) and value.tag == _NULL:
             new = None
         elif new is None:
-            raise _fault(path, line, f"what {shown} becomes is neither a label nor null")
+            raise _fault(
+                path, line, f"what {shown_label(label)} becomes is neither a label nor null"
+            )
         if label in names:
-            raise _fault(path, line, f"{shown} is on line {lines[label]} already")
+            raise _fault(path, line, f"{shown_label(label)} is on line {lines[label]} already")
         names[label], lines[label] = new, line
     return names
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import ClinicalNerError, InputError
+from ..errors import ClinicalNerError, InputError, shown
 
 #: The code of a text whose record is at fault, so that it was not read, or not kept.
 FAULTY = "faulty"
@@ -40,7 +40,9 @@ class Place(NamedTuple):
 
     def mention_fault(self, id: str, document: str, problem: str) -> ClinicalNerError:
         """An error about a mention there."""
-        return self.fault(f"annotation {id} of document {document} {problem}", "Fix or remove it")
+        return self.fault(
+            f"annotation {shown(id)} of document {shown(document)} {problem}", "Fix or remove it"
+        )
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ class DocumentIds:
         first = self._places.get(document)
         if first is not None:
             raise InputError(
-                f"{place}: the document's id {document} is used at {first} already. Give every "
+                f"{place}: the document's id {shown(document)} is used at {first} already. Give "
+                "every "
                 "document its own id."
             )
         self._places[document] = place
@@ -124,7 +127,7 @@ class DocumentIds:
 
 def cannot_hold(path: Path, document: str, problem: str, hint: str) -> ClinicalNerError:
     """The error of a document that a file cannot hold; `hint` says what to do."""
-    return InputError(f"{path}: cannot hold document {document}: {problem}. {hint}")
+    return InputError(f"{path}: cannot hold document {shown(document)}: {problem}. {hint}")
 
 
 def checked(documents: Iterable[AnnotatedText], path: Path) -> Iterator[AnnotatedText]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
 from typing import Literal, get_args
 
-from ..errors import ClinicalNerError, InputError
+from ..errors import ClinicalNerError, InputError, shown
 from .mentions import FAULTY, AnnotatedText, Mention, Place
 
 Unit = Literal["code-points", "utf-16", "bytes", "code-points-lf", "utf-16-lf"]
@@ -180,7 +180,7 @@ def _sentences(draft: Draft, place: Place, unit: Unit) -> tuple[int, ...]:
     starts = [QuotedMention(Mention("", "", ((start, start),))) for start in draft.sentences]
     found = [item.mention for item in in_code_points(draft.text, starts, unit)]
     if not all(fits(draft.text, start.fragments) for start in found):
-        raise place.fault(f"a sentence of document {draft.id} starts outside of its text")
+        raise place.fault(f"a sentence of document {shown(draft.id)} starts outside of its text")
     return tuple(start.start for start in found)
 
 
@@ -194,13 +194,14 @@ def _problem(
         if draft.unit is None:
             other = f", or say what the offsets count ({', '.join(UNITS)})"
         return (
-            f"offsets {written(given.mention.fragments)} of {mention.id} do not fit the text of "
-            f"document {draft.id}, which counts {length} {unit}",
+            f"offsets {written(given.mention.fragments)} of {shown(mention.id)} do not fit the "
+            "text of "
+            f"document {shown(draft.id)}, which counts {length} {unit}",
             f"Write 0 <= START <= END <= {length}{other}",
         )
     if item.quote is not None and not agrees(text, mention.fragments, item.quote):
         return (
-            f"the text of {mention.id} does not match document {draft.id} at "
+            f"the text of {shown(mention.id)} does not match document {shown(draft.id)} at "
             f"{written(given.mention.fragments)}, counted in {unit}",
             "Check that the text is the one annotated, with the same line ends",
         )

@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-from ..errors import ClinicalNerWarning, InputError
+from ..errors import ClinicalNerWarning, InputError, shown
 from .mentions import Place
 from .offsets import Draft, QuotedMention, Unit, agrees, depends_on_unit, fits, in_code_points
 
@@ -107,7 +107,7 @@ class _Tally:
         if any(self.misplaced[unit] < least for unit in rivals):
             draft, place = self.first
             raise InputError(
-                f"{source}: cannot tell what offsets count, first in document {draft.id} "
+                f"{source}: cannot tell what offsets count, first in document {shown(draft.id)} "
                 f"({place}); {why}. Say it with --offsets (offsets=...)."
             )
         warnings.warn(

@@ -29,7 +29,7 @@ from spacy.vocab import Vocab
 from ..data.formats.docbin import DOCUMENT_ID, read_docbin
 from ..data.gold import overlapping_gold, read_gold, read_gold_for
 from ..data.split.split import FOLD, split_folds
-from ..errors import ClinicalNerWarning, ConfigError, InputError, check_number
+from ..errors import ClinicalNerWarning, ConfigError, InputError, check_number, shown, shown_label
 from ..evaluation.evaluate import metrics_of
 from ..evaluation.one_pass_counts import count_predictions, evaluate_pipeline
 from ..evaluation.runner import Recognized, Runner, recognizer_of
@@ -257,7 +257,9 @@ def _warn(manifest: Mapping[str, Any]) -> None:
     """Warn of what no figure shows."""
     alone = manifest["labels_of_one_fold"]
     if alone:
-        names = ", ".join(f"{label} ({', '.join(ids)})" for label, ids in alone.items())
+        names = ", ".join(
+            f"{shown_label(label)} ({', '.join(map(shown, ids))})" for label, ids in alone.items()
+        )
         warnings.warn(
             f"Labels with all their documents in one fold: {names}. No model that predicts them "
             "was trained on the label, so its score is 0; the final model learns it.",

@@ -15,7 +15,7 @@ from ..arrays import log_softmax
 from ..calibration.calibration import Calibration
 from ..data.gold import read_gold_for
 from ..decoding.decode import decode
-from ..errors import InputError
+from ..errors import InputError, shown_label
 from ..evaluation.runner import unannotated
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring.entities import (
@@ -160,7 +160,8 @@ def out_of_fold_documents(nlp: Language, name: str, store: OutOfFold) -> list[An
     component = nlp.get_pipe(name)
     assert isinstance(component, ClinicalNer)
     if store.labels != component.labels:
-        differing = ", ".join(sorted({*store.labels} ^ {*component.labels})) or "in another order"
+        labels = sorted({*store.labels} ^ {*component.labels})
+        differing = ", ".join(map(shown_label, labels)) or "in another order"
         raise InputError(
             f"{store.folder}: its labels are not those of the pipeline ({differing}). Name a "
             "pipeline trained on the same documents by the same recipe."

@@ -39,6 +39,7 @@ from ..errors import (
     no_posterior,
     not_initialized,
     one_tag_per_token,
+    shown_label,
 )
 from ..losses.base import TokenLoss
 from ..losses.binary_token_labels import BinaryTokenLabels
@@ -316,7 +317,8 @@ class ClinicalNer(TrainablePipe):
         ):
             raise ConfigError(
                 "A label must be a string on one line, without tabs or whitespace at its edges, "
-                f"got {label!r}. Rename it in the data: clinical-ner convert --label-map."
+                f"got '{shown_label(label)}'. Rename it in the data: clinical-ner convert "
+                "--label-map."
             )
         if label in self.labels:
             return 0
@@ -967,7 +969,9 @@ class ClinicalNer(TrainablePipe):
     def _check_label(self, label: str) -> None:
         if label not in self.labels:
             hint = close_matches(label, self.labels)
-            raise ConfigError(f"Component '{self.name}' has no label '{label}'. {hint}")
+            raise ConfigError(
+                f"Component '{self.name}' has no label '{shown_label(label)}'. {hint}"
+            )
 
     def _sampling(self, examples: list[Example]) -> BatchSampling | None:
         """What a sampling batcher left in the gold documents of a batch."""

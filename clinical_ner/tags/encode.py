@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc, Span
 from spacy.training import Example
 
-from ..errors import InputError
+from ..errors import InputError, shown, shown_label
 from .scheme import MASKED, OUTSIDE, begin_id, inside_id
 
 
@@ -18,7 +18,9 @@ def document_id(doc: Doc) -> str:
 
     Text is never used as an id: it would carry a note's words into a log.
     """
-    return str(doc.user_data.get("clinical_ner.id", f"of {len(doc)} tokens"))
+    if "clinical_ner.id" not in doc.user_data:
+        return f"of {len(doc)} tokens"
+    return shown(doc.user_data["clinical_ner.id"])
 
 
 def taggable(doc: Doc) -> NDArray[np.bool_]:
@@ -119,7 +121,8 @@ def encode_overlapping(
 
 def _unknown_label(label: str, reference: Doc, name: str) -> InputError:
     return InputError(
-        f"Label '{label}' of document {document_id(reference)} is not among the labels of "
+        f"Label '{shown_label(label)}' of document {document_id(reference)} is not among the "
+        "labels of "
         f"component '{name}'. Initialize the component with data, or a label file, that holds "
         "every label."
     )

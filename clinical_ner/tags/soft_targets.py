@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spacy.tokens import Doc
 from spacy.training import Example
 
-from ..errors import InputError
+from ..errors import InputError, shown_label
 from ..types import TagIds
 from .encode import document_id, taggable
 from .scheme import tag_names
@@ -90,7 +90,8 @@ def soft_targets(
     for label in content["labels"]:
         if label not in labels:
             raise InputError(
-                f"Label '{label}' of the soft targets of document {document_id(reference)} is not "
+                f"Label '{shown_label(label)}' of the soft targets of document "
+                f"{document_id(reference)} is not "
                 "among the labels of the component: initialize it with data, or a label file, that "
                 "holds every label."
             )

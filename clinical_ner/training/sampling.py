@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from spacy.training import Example
 
-from ..errors import ConfigError
+from ..errors import ConfigError, shown_label
 from ..tags.batch_sampling import BatchSampling
 from ..tags.encode import encode_example
 from ..tags.scheme import OUTSIDE, begin_id, class_index, inside_id, tag_names
@@ -128,7 +128,8 @@ class CorpusCounts:
         pool = (self.type_counts[:, index] > 0).astype(np.float64)
         if not pool @ (self.counts.sum(axis=1) - self.type_counts[:, index]):
             raise ConfigError(
-                f"All labelled tokens of the documents that hold '{self.labels[index]}' are of "
+                "All labelled tokens of the documents that hold "
+                f"'{shown_label(self.labels[index])}' are of "
                 "that type, so its batches would have nothing else. Add documents, or use "
                 "clinical_ner.batch_balanced.v1."
             )

@@ -51,7 +51,7 @@ def test_what_a_map_may_hold(
         ("A: {B: C}\n", 1, "what A becomes"),
         ("A: ''\n", 1, "what A becomes"),
         ("A: ' B'\n", 1, "what A becomes"),
-        ('"A\\nB": C\n"A\\nB": D\n', 2, "'A\\nB' is on line 1 already"),
+        ('"A\\nB": C\n"A\\nB": D\n', 2, "#23519a43 is on line 1 already"),
         ('A: "B\\nC"\n', 1, "what A becomes"),
         ("A: B\n? [C]\n: D\n", 2, "what is before the colon is not a label"),
         ("'': B\n", 1, "what is before the colon is not a label"),

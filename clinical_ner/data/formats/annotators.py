@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ...errors import ClinicalNerWarning, InputError
+from ...errors import ClinicalNerWarning, InputError, shown
 from ..mentions import FAULTY, Place
 from ..offsets import Draft, QuotedMention
 
@@ -191,7 +191,7 @@ def _only(by_name: dict[str | None, list[_Placed]]) -> str | None:
         return names[0] if names else next(iter(by_name))
     place, draft = by_name[names[1]][0]
     raise place.fault(
-        f"several annotators of document {draft.id} ({_listed(names)})",
+        f"several annotators of document {shown(draft.id)} ({_listed(names)})",
         "Name one of them with --annotator, or * for a document of each",
     )
 
@@ -221,7 +221,7 @@ def _merged(copies: list[_Placed]) -> list[_Placed]:
             # Documents with one id, which is said elsewhere.
             return copies
         fault = place.fault(
-            f"document {draft.id} has several annotations by {draft.annotator}",
+            f"document {shown(draft.id)} has several annotations by {shown(draft.annotator)}",
             "Remove all but one of them",
         )
         return [(place, Draft.faulty(draft.id, fault))]
@@ -241,7 +241,7 @@ def _merged(copies: list[_Placed]) -> list[_Placed]:
         first = by_task.setdefault(draft.task, draft)
         if (first.unusable, first.mentions) != (draft.unusable, draft.mentions):
             fault = there.fault(
-                f"a task about document {draft.id} is answered again, and otherwise",
+                f"a task about document {shown(draft.id)} is answered again, and otherwise",
                 "Remove one of the answers",
             )
             return [(there, Draft.faulty(draft.id, fault))]
@@ -250,7 +250,8 @@ def _merged(copies: list[_Placed]) -> list[_Placed]:
     rejected = [draft for draft in by_task.values() if draft.unusable is not None]
     if _spans(accepted).keys() & _spans(rejected).keys():
         fault = place.fault(
-            f"a span of document {result.id} is accepted in one task and rejected in another",
+            f"a span of document {shown(result.id)} is accepted in one task and rejected in "
+            "another",
             "Remove one of the tasks",
         )
         return [(place, Draft.faulty(result.id, fault))]
@@ -280,4 +281,4 @@ def _spans(drafts: Iterable[Draft]) -> dict[_Span, QuotedMention]:
 
 
 def _listed(names: Iterable[str | None]) -> str:
-    return ", ".join(sorted(NO_ANNOTATOR if name is None else name for name in names))
+    return ", ".join(sorted(NO_ANNOTATOR if name is None else shown(name) for name in names))

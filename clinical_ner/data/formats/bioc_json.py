@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ClinicalNerError, missing_extra
+from ...errors import ClinicalNerError, missing_extra, shown
 from ..mentions import AnnotatedText, Mention, Place
 from ..offsets import (
     UNITS,
@@ -136,11 +136,12 @@ def _assembled(document: BioCDocument, unit: Unit, place: Place) -> Draft:
     position, most = 0, place.path.stat().st_size
     for offset, piece in sorted(pieces, key=lambda item: item[0]):
         if offset < position:
-            raise _fault(place, f"passages of document {document.id} overlap")
+            raise _fault(place, f"passages of document {shown(document.id)} overlap")
         if offset > most:
             raise _fault(
                 place,
-                f"a passage of document {document.id} starts at {offset}, beyond what the file "
+                f"a passage of document {shown(document.id)} starts at {offset}, beyond what the "
+                "file "
                 f"holds ({most} bytes)",
             )
         draft.text += "\n".rjust(offset - position) if offset > position else ""
@@ -178,9 +179,11 @@ def _pieces(passage: BioCPassage, document: str, place: Place) -> Iterator[tuple
     # The library gives a passage without text an empty one.
     for part in [passage] if passage.text else passage.sentences:
         if not isinstance(part.text, str) or type(part.offset) is not int or part.offset < 0:
-            raise _fault(place, f"a passage of document {document} has no text or no offset")
+            raise _fault(place, f"a passage of document {shown(document)} has no text or no offset")
         if not is_unicode(part.text):
-            raise _fault(place, f"a passage of document {document} holds half of a UTF-16 pair")
+            raise _fault(
+                place, f"a passage of document {shown(document)} holds half of a UTF-16 pair"
+            )
         # Empty ones cover nothing, wherever they stand.
         if part.text:
             yield part.offset, part.text

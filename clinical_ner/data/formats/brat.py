@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ...errors import ClinicalNerError, InputError
+from ...errors import ClinicalNerError, InputError, shown, shown_label
 from ...files import BOM, new_folder, read_text
 from ..mentions import AnnotatedText, Mention, Place, cannot_hold, checked
 from ..offsets import Draft, QuotedMention, Unit, agrees, is_unicode, settled, written
@@ -93,7 +93,7 @@ def _pairs(
         if annotator not in known:
             raise InputError(
                 f"{folder}: no file NAME_{annotator}.ann is there. Annotators are "
-                f"{', '.join(known) or 'none'}."
+                f"{', '.join(map(shown, known)) or 'none'}."
             )
         faults.clear()
     pairs: dict[str, tuple[Path, Path]] = {}
@@ -104,7 +104,8 @@ def _pairs(
             faults[first] = InputError(
                 f"{texts[name]}: has no {first}.{'txt' if '' in files else 'ann'} beside it, but "
                 f"{', '.join(sorted(files[other].name for other in others))}. Say which "
-                f"annotator's files to read: {', '.join(others)}, - for files without suffix, or * "
+                f"annotator's files to read: {', '.join(map(shown, others))}, - for files without "
+                "suffix, or * "
                 "for a document per file."
             )
         elif annotator == ALL_ANNOTATORS and files:
@@ -170,7 +171,8 @@ def _parse_line(draft: Draft, line: str, place: Place, seen: dict[str, int]) -> 
         first = seen.setdefault(quoted.mention.id, place.line)
         if first != place.line:
             raise place.fault(
-                f"{quoted.mention.id} is on line {first} already", "Give one of them another ID"
+                f"{shown(quoted.mention.id)} is on line {first} already",
+                "Give one of them another ID",
             )
         draft.mentions.append(quoted)
     elif _OTHER.match(line):
@@ -255,7 +257,8 @@ def _with_ids(document: AnnotatedText) -> Iterator[tuple[str, Mention]]:
 
 def _line(document: AnnotatedText, id: str, mention: Mention, folder: Path) -> str:
     if mention.label.split() != [mention.label]:
-        problem = f"the label {mention.label!r} of {mention.id} is empty or holds whitespace"
+        label = shown_label(mention.label)
+        problem = f"the label '{label}' of {shown(mention.id)} is empty or holds whitespace"
         raise cannot_hold(folder, document.id, problem, "Rename it with --label-map.")
     quote = " ".join(document.text[start:end] for start, end in mention.fragments)
     offsets = written(mention.fragments)

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 from spacy.tokens import Doc
 
-from ...errors import ClinicalNerError, ClinicalNerWarning
+from ...errors import ClinicalNerError, ClinicalNerWarning, shown_label
 from ...files import read_lines, replacing
 from ..mentions import FAULTY, AnnotatedText, Mention, Place, cannot_hold
 from .column_tags import (
@@ -390,7 +390,8 @@ def _tags(doc: Doc, id: str, path: Path) -> list[str]:
         label = entity.label_
         if parse_tag(f"B-{label}") is None or re.search(r"[\t\r\n]", label):
             raise fault(
-                f"the label {label!r} is empty or has a tab, a line break or whitespace at an edge",
+                f"the label '{shown_label(label)}' is empty or has a tab, a line break or "
+                "whitespace at an edge",
                 "Rename it with --label-map.",
             )
         words = [token.i for token in entity if not token.text.isspace()]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ...errors import ClinicalNerError
+from ...errors import ClinicalNerError, shown
 from ..mentions import Place
 from ..offsets import Draft
 from .json_shapes import (
@@ -119,7 +119,8 @@ def _check_plain(result: Mapping[str, Any], draft: Draft, place: Place) -> None:
     is_path = isinstance(offsets.get("start"), str) and offsets["start"].startswith("/")
     if result["type"] == "hypertextlabels" or is_path or "globalOffsets" in offsets:
         raise place.fault(
-            f"document {draft.id} is HTML (HyperText), in which offsets count over the page that "
+            f"document {shown(draft.id)} is HTML (HyperText), in which offsets count over the "
+            "page that "
             "is shown",
             "Annotate the notes as plain text (Text)",
         )
@@ -132,7 +133,9 @@ def _add_result(draft: Draft, result: Mapping[str, Any], control: str | None, pl
         raise place.mention_fault(name, draft.id, f"has a value that is {kind(value)}")
     over = result.get("to_name")
     if over and str(over) != control:
-        raise place.mention_fault(name, draft.id, f"is over '{over}', others are over '{control}'")
+        raise place.mention_fault(
+            name, draft.id, f"is over '{shown(over)}', others are over '{shown(control)}'"
+        )
     item = {**value, "id": id, "labels": value.get("labels")}
     quote = value.get("text")
     if isinstance(quote, str) and "\\n" not in draft.text:

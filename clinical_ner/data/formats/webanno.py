@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ...errors import ClinicalNerError, InputError
+from ...errors import ClinicalNerError, InputError, shown
 from ...files import read_lines
 from ..mentions import AnnotatedText, Mention, Place
 from ..offsets import Draft, QuotedMention, agrees, in_code_points, is_unicode, settled, width
@@ -129,7 +129,7 @@ def _draft(path: Path, content: _File, columns: list[_Column], chosen: _Column) 
         label = chosen.layer if chosen.feature is None else annotation.label
         if not label or not is_unicode(label):
             place = Place(path, annotation.line)
-            fault = place.mention_fault(f"T{number}", draft.id, f"has no {chosen.name}")
+            fault = place.mention_fault(f"T{number}", draft.id, f"has no {shown(chosen.name)}")
             draft.faults.append(fault)
             continue
         mention = Mention(f"T{number}", label, ((annotation.start, annotation.end),))
@@ -175,7 +175,7 @@ def _chosen(columns: list[_Column], layer: str | None, path: Path) -> _Column:
             f"{path}: declares no layer of spans that may hold entities. Export the project with "
             "its layer."
         )
-    names = ", ".join(column.name for column in known)
+    names = ", ".join(shown(column.name) for column in known)
     if not found:
         raise InputError(f"{path}: declares no layer {layer}. Name one of {names}.")
     raise InputError(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InputError
+from ...errors import InputError, shown
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def group_documents(
     if unmatched:
         raise InputError(
             f"{source}: the ids of {len(unmatched)} documents, the first of them "
-            f"'{unmatched[0]}', do not match the regex '{pattern.pattern}'. Give one that names "
+            f"'{shown(unmatched[0])}', do not match the regex '{pattern.pattern}'. Give one that "
+            "names "
             "the group of every document."
         )
     numbers: dict[str | None, int] = {}

@@ -363,10 +363,10 @@ def _labelled(label: str, *words: str) -> Doc:
         ([_unknown()], "token 0 may be in an entity or not"),
         ([_doc("a\tb")], "token 0 is not a word"),
         ([_doc("-DOCSTART-")], "token 0 is not a word"),
-        ([_labelled("A\tB", "a")], r"the label 'A\tB' is empty or has a tab"),
+        ([_labelled("A\tB", "a")], r"the label '#34d0e593' is empty or has a tab"),
         (
             [_labelled("A ", "a")],
-            "the label 'A ' is empty or has a tab, a line break or whitespace "
+            "the label '#7a7202fb' is empty or has a tab, a line break or whitespace "
             "at an edge. Rename it with --label-map.",
         ),
         ([_labelled("X", " ", "a")], "the entity of token 0 is whitespace"),
