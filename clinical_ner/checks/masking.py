@@ -46,7 +46,7 @@ def write_masked(source: Path, output: Path, findings: Iterable[Finding]) -> dic
     masked: Counter[str] = Counter()
     for number, doc in enumerate(docs, start=1):
         masked += _mask(doc, places[shown(docbin_id(doc, source, number))])
-    write_docbin(docs, output)
+    write_docbin(docs, output, command="check")
     return dict(sorted(masked.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -45,6 +45,10 @@ Output = Annotated[
     typer.Argument(metavar="OUTPUT", help="Folder for the new pipeline; MODEL stays as it is."),
 ]
 GpuId = Annotated[int, typer.Option("--gpu-id", min=-1, help="GPU to use, -1 for the CPU.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace existing files that this command did not write."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")]
 
 

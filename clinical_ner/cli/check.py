@@ -22,9 +22,9 @@ from ..checks.masking import write_masked
 from ..checks.report import Report, Texts, check_parts, excerpt, texts_of, to_dict
 from ..data.formats.detect import FORMATS, Format, check_apart, detect_format, lies_in
 from ..data.offsets import UNITS
-from ..files import check_not_read, write_text
+from ..files import check_not_read, check_replaceable, is_written_by, write_text, written_by
 from ._app import app
-from ._shared import one_of, print_content, usage
+from ._shared import Overwrite, one_of, print_content, usage
 
 #: What --encoder says so that no document is measured in wordpieces.
 NO_ENCODER = "none"
@@ -96,6 +96,7 @@ def check_cli(
         help="Copy the one .spacy file that is checked, with the places of C052 unknown: neither "
         "learned as O nor scored.",
     ),
+    overwrite: Overwrite = False,
     as_json: bool = typer.Option(
         False, "--json", help="Print the same JSON object instead of tables."
     ),
@@ -128,6 +129,8 @@ def check_cli(
             check_apart(path, of_path, output)
     if masked is not None:
         _check_masked(corpus, masked, output)
+    for path in filter(None, (output, masked)):
+        check_replaceable(path, own=is_written_by(path, "check"), overwrite=overwrite)
     with Console(stderr=True).status("reading") as status:
         parts = read_parts(
             corpus,
@@ -153,6 +156,7 @@ def check_cli(
     texts = texts_of(parts) if show_text else None
     by_label = None if masked is None else write_masked(corpus[0], masked, report.findings)
     found = to_dict(report, texts) | ({} if by_label is None else {"masked": by_label})
+    found |= written_by("check")
     written = json.dumps(found, indent=2, allow_nan=False)
     if output is not None:
         write_text(output, written + "\n")

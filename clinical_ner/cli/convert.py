@@ -24,8 +24,9 @@ from ..data.label_map import read_label_map
 from ..data.mentions import FAULTY
 from ..data.offsets import UNITS
 from ..errors import close_matches, shown, shown_label
+from ..files import check_not_read
 from ._app import app
-from ._shared import one_of, print_content, usage, warn
+from ._shared import Overwrite, one_of, print_content, usage, warn
 
 #: Labels that the line on overlaps names.
 LABELS = 5
@@ -138,6 +139,7 @@ def convert_cli(
     report: Path | None = typer.Option(
         None, metavar="FILE.jsonl", help="Write what became of each document and mention."
     ),
+    overwrite: Overwrite = False,
 ) -> None:  # fmt: skip
     """Convert an annotated corpus to spaCy's .spacy format, or to another.
 
@@ -175,6 +177,8 @@ def convert_cli(
     if format_to in FLAT:
         with usage("--lang"):
             nlp = blank(lang or "en", tokenizer or "clinical")
+    for path in filter(None, (output, report)):
+        check_not_read(path, *filter(None, (label_map, tag_names)))
     names = None if label_map is None else read_label_map(label_map)
     try:
         with _progress() as progress:
@@ -191,6 +195,7 @@ def convert_cli(
                 max_dropped=max_dropped,
                 docs_per_file=docs_per_file,
                 report=report,
+                overwrite=overwrite,
                 advance=lambda: progress.advance(task),
                 annotator=annotator,
                 label_column=label_column,

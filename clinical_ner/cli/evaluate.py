@@ -16,7 +16,7 @@ from ..evaluation.plots import missing
 from ..scoring.bootstrap import RESAMPLES
 from ..scoring.evaluation import RARE_MENTIONS
 from ._app import app
-from ._shared import AsJson, GpuId, Model, columns, number, print_report, track, warn
+from ._shared import AsJson, GpuId, Model, Overwrite, columns, number, print_report, track, warn
 
 TITLES = {
     "ents_p": "precision, micro",
@@ -57,7 +57,10 @@ def evaluate_cli(
         Path, typer.Argument(metavar="DATA.spacy", help="Documents with gold entities.")
     ],
     output: Path | None = typer.Option(
-        None, "--output", "-o", help="JSON file for the scores; an existing one is replaced."
+        None,
+        "--output",
+        "-o",
+        help="JSON file for the scores; that of an earlier call is replaced.",
     ),
     plots: Path | None = typer.Option(
         None,
@@ -70,6 +73,7 @@ def evaluate_cli(
     ),
     seed: int = typer.Option(0, min=0, help="Seed of the bootstrap."),
     gpu_id: GpuId = -1,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Score a pipeline's entities against gold, with 95 % bootstrap intervals over documents.
@@ -98,6 +102,7 @@ def evaluate_cli(
         data,
         output=output,
         plots=plots,
+        overwrite=overwrite,
         resamples=resamples,
         seed=seed,
         gpu_id=gpu_id,

@@ -16,7 +16,7 @@ from ..data.split.split_report import UNMET
 from ..data.split.stratify import PARTS, split_shares
 from ..errors import shown_label
 from ._app import app
-from ._shared import columns, print_content, usage
+from ._shared import Overwrite, columns, print_content, usage
 
 #: So many folds fit beside each other on a terminal of 80 columns.
 FOLDS_PER_TABLE = 5
@@ -47,6 +47,7 @@ def split_cli(
     overlaps: bool = typer.Option(
         False, "--overlaps", help="Count all mentions, not the flat entities chosen from them."
     ),
+    overwrite: Overwrite = False,
 ) -> None:
     """Divide annotated documents into train, dev and test.
 
@@ -72,12 +73,24 @@ def split_cli(
         pattern = None if group_by is None else compiled(group_by)
     if folds is None:
         report = split(
-            source, out_dir, dev=dev, test=share, seed=seed, group_by=pattern, overlaps=overlaps
+            *(source, out_dir),
+            dev=dev,
+            test=share,
+            seed=seed,
+            group_by=pattern,
+            overlaps=overlaps,
+            overwrite=overwrite,
         )
         print_content(_content(report))
     else:
         reports = split_folds(
-            source, out_dir, folds=folds, dev=dev, seed=seed, group_by=pattern, overlaps=overlaps
+            *(source, out_dir),
+            folds=folds,
+            dev=dev,
+            seed=seed,
+            group_by=pattern,
+            overlaps=overlaps,
+            overwrite=overwrite,
         )
         print_content(_content_of_folds(reports))
 

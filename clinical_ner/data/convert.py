@@ -27,7 +27,7 @@ from ..errors import (
     shown,
     shown_label,
 )
-from ..files import leaving_no_empty_folder, replacing
+from ..files import check_replaceable, is_written_by, leaving_no_empty_folder, replacing
 from .conversion import (
     EMPTY_DOCUMENT,
     ConversionCounts,
@@ -47,6 +47,8 @@ CLINICAL_TOKENIZER = "clinical_ner.ClinicalTokenizer.v1"
 
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 _COUNT = re.compile(r"[0-9]{1,12}")
+#: How every report begins.
+_REPORT = b'{"kind": "document", "document": '
 
 
 class ConversionRefusedError(ClinicalNerError):
@@ -74,6 +76,7 @@ def convert(
     max_dropped: str | None = None,
     docs_per_file: int | None = None,
     report: str | Path | None = None,
+    overwrite: bool = False,
     advance: Callable[[], object] = lambda: None,
     **settings: Any,
 ) -> ConversionCounts:
@@ -99,6 +102,8 @@ def convert(
         report: A file for one JSON object per document (``"kind": "document"``), followed by one
             per mention of it (``"kind": "mention"``, the fields of `ConversionRow`) and one per
             fault (``"kind": "fault"``, with its ``message``).
+        overwrite: Replace an existing output or report that no earlier conversion wrote. Of CoNLL
+            and JSON lines nobody knows who wrote them. Not for a folder.
         advance: Called once a document.
         **settings: Those of the source's reader; see `read_texts`.
 
@@ -132,6 +137,13 @@ def convert(
     check_apart(source, found, *files)
     if report is not None and output.resolve() == Path(report).resolve():
         raise ConfigError(f"{output}: is the output and the report. Name another file for one.")
+    if overwrite and (to == "brat" or docs_per_file is not None):
+        raise ConfigError(
+            f"{output}: overwrite has no meaning for a folder. Remove it, or omit it."
+        )
+    check_replaceable(output, own=is_written_by(output, "convert"), overwrite=overwrite)
+    if report is not None:
+        check_replaceable(Path(report), own=_is_report(Path(report)), overwrite=overwrite)
     documents = read_texts(source, format=found, errors=errors, **settings)
     refused: ConversionRefusedError | None = None
     with ExitStack() as stack:
@@ -336,6 +348,14 @@ class _Conversion:
             "Nothing was written but what --report names."
         )
         raise ConversionRefusedError(message, self.counts)
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_REPORT)) == _REPORT
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..data.gold import read_gold_for
 from ..errors import InputError, check_number, not_a_folder
-from ..files import check_not_read, replacing
+from ..files import check_not_read, check_replaceable, is_written_by, replacing, written_by
 from ..model.gpu import use_gpu
 from ..pipeline.loading import load_pipeline
 from ..scoring.bootstrap import RESAMPLES, intervals, resample_weights
@@ -37,6 +37,7 @@ def evaluate(
     *,
     output: str | Path | None = None,
     plots: str | Path | None = None,
+    overwrite: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
     gpu_id: int = -1,
@@ -48,8 +49,9 @@ def evaluate(
     Args:
         model: a pipeline's folder, or the name of an installed package.
         data: a .spacy file with gold entities; empty documents are counted too.
-        output: JSON file for the scores; an existing one is replaced.
-        plots: folder for the pictures that the scores allow, as PNG and SVG.
+        output: JSON file for the scores; those of an earlier call are replaced.
+        plots: folder for the pictures that the scores allow, as PNG and SVG; likewise.
+        overwrite: replace other existing files too.
         resamples: of the bootstrap over documents.
         seed: of the bootstrap.
         gpu_id: the GPU to use, -1 for the CPU.
@@ -58,7 +60,7 @@ def evaluate(
         track: shows progress.
 
     Returns:
-        What metrics.json holds; see `metrics_of`.
+        What metrics.json holds, without its "written_by"; see `metrics_of`.
 
     Raises:
         ClinicalNerError: see `predict`; or an output is what is read, or cannot be written, or
@@ -73,13 +75,16 @@ def evaluate(
     drawn = [Path(plots) / f"{name}.{end}" for name in FIGURES for end in KINDS] if plots else []
     for path in [Path(output), *drawn] if output else drawn:
         check_not_read(path, Path(data), *_files_of(Path(model)))
+        own = is_written_by(path, "" if path in drawn else "evaluate")
+        check_replaceable(path, own=own, overwrite=overwrite)
     evaluation = predict(
         model, data, gpu_id=gpu_id, training_mentions=training_mentions, track=track
     )
     metrics = metrics_of(evaluation, model=model, data=data, resamples=resamples, seed=seed)
     with ExitStack() as outputs:
         if output is not None:
-            text = json.dumps(metrics, indent=2, sort_keys=True, allow_nan=False)
+            written = metrics | written_by("evaluate")
+            text = json.dumps(written, indent=2, sort_keys=True, allow_nan=False)
             outputs.enter_context(replacing(Path(output))).write_text(text + "\n", encoding="utf8")
         if plots is not None:
             left_out = missing(metrics)

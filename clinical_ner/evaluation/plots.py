@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import missing_extra
+from ..files import mark
 
 #: Blue and vermilion of Okabe and Ito, which differ for all kinds of colour vision.
 OWN, BEFORE = "#0072B2", "#D55E00"
@@ -51,7 +52,8 @@ def drawing(path: Path, *, kind: str, dpi: int = 150, font_size: float = 10) -> 
     import matplotlib
     from matplotlib.figure import Figure
 
-    metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None}}[kind]
+    of_svg: dict[str, Any] = {"Date": None, "Creator": mark()}
+    metadata = {"Software": mark()} if kind == "png" else of_svg
     with matplotlib.rc_context({"svg.hashsalt": "clinical_ner", "font.size": font_size}):
         figure = Figure(layout="constrained")
         yield figure

@@ -17,7 +17,7 @@ from srsly.msgpack import Packer
 from srsly.msgpack.exceptions import UnpackException
 
 from ...errors import InputError, cannot_be_read
-from ...files import new_folder, replacing
+from ...files import mark, new_folder, replacing
 
 DOCUMENT_ID = "clinical_ner.id"
 """Key of ``doc.user_data`` under which a document's id (str) is."""
@@ -30,18 +30,28 @@ _SPAN = struct.Struct(">QQQllll")
 _DAMAGED = (zlib.error, UnpackException, ValueError, LookupError, TypeError, AttributeError)
 
 
-def write_docbin(docs: Iterable[Doc], path: Path) -> None:
+def write_docbin(docs: Iterable[Doc], path: Path, *, command: str = "") -> None:
     """Write docs, with their user data and span groups, as one .spacy file.
 
     Args:
         docs: any number of Docs, also of different vocabularies.
         path: the file to write; an existing one is replaced, missing parent folders are created.
+        command: see `packed`.
 
     Raises:
         ClinicalNerError: the file cannot be written.
     """
     with replacing(path) as temporary:
-        DocBin(docs=docs, store_user_data=True).to_disk(temporary)
+        temporary.write_bytes(packed(DocBin(docs=docs, store_user_data=True), command))
+
+
+def packed(docs: DocBin, command: str) -> bytes:
+    """What a .spacy file holds, with the command that writes it, if any, behind its content.
+
+    Readers, spaCy's too, decompress up to the end of the content and see nothing of it; by it the
+    command knows a file that it may replace, see `is_written_by`.
+    """
+    return docs.to_bytes() + (mark(command).encode() if command else b"")
 
 
 class EntityDocBin(DocBin):
@@ -127,7 +137,7 @@ def write_entities_in_parts(docs: Iterable[Doc], folder: Path, *, docs_per_file:
 
 def _save(docs: DocBin, temporary: Path, path: Path) -> None:
     try:
-        docs.to_disk(temporary)
+        temporary.write_bytes(packed(docs, "convert"))
     except ValueError as error:
         # spaCy's own, of more than the 4 GiB that msgpack counts.
         raise InputError(

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from spacy.tokens import Doc
+from spacy.tokens import Doc, DocBin
 from spacy.vocab import Vocab
 
 from ...errors import ConfigError, InputError, check_number, not_a_folder
-from ...files import corpus_files, leaving_no_empty_folder, replacing
+from ...files import (
+    check_replaceable,
+    corpus_files,
+    is_written_by,
+    leaving_no_empty_folder,
+    replacing,
+    written_by,
+)
 from ..formats.detect import SUFFIXES
-from ..formats.docbin import DOCUMENT_ID, read_docbin, write_docbin
+from ..formats.docbin import DOCUMENT_ID, packed, read_docbin
 from ..gold import overlapping_gold
 from ..mentions import DocumentIds
 from .split_report import Corpus
 from .stratify import PARTS, fold_documents, split_documents, split_shares
 from .units import group_documents
 
+COMMAND = "split"
 REPORT = "split.json"
 FOLD = "fold-{}"
 TEST = 0.2
@@ -37,6 +46,7 @@ def split(
     seed: int = 0,
     group_by: str | re.Pattern[str] | None = None,
     overlaps: bool = False,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Divide annotated documents into train, dev and test, and write the parts, all or none.
 
@@ -44,8 +54,8 @@ def split(
 
     Args:
         source: The .spacy file to divide, or a flat folder of .spacy files.
-        out_dir: Folder of train.spacy, dev.spacy, test.spacy and split.json; existing files are
-            replaced.
+        out_dir: Folder of train.spacy, dev.spacy, test.spacy and split.json; those of an earlier
+            division of the same source are replaced.
         dev: Share of the documents for dev, in [0, 1).
         test: Share of the documents for test, in [0, 1); the rest is train.
         seed: Seed of the stratification.
@@ -53,13 +63,16 @@ def split(
             without one the whole match. A group goes to one part.
         overlaps: Count all mentions in place of the flat entities (see `overlapping_gold`), as a
             pipeline with ``overlaps`` learns them.
+        overwrite: Replace other existing files too.
 
     Returns:
         What split.json holds: ``seed``, ``shares``, ``overlaps`` if set, what `Corpus.report`
-        returns, and ``not_in_every_part``, see `Corpus.gaps`.
+        returns, ``not_in_every_part``, see `Corpus.gaps`, the ``source`` as its path from the
+        folder, and ``written_by``.
 
     Raises:
-        InputError: A file cannot be read or written, or would overwrite the input; two documents
+        InputError: A file cannot be read or written, or would overwrite the input or what is not
+            of an earlier division of it; two documents
             have one id, an id has no group, or there are too few documents or groups; or with
             `overlaps`, a document has only flat entities.
         ConfigError: A share or the seed is out of range, or `group_by` is not a regex.
@@ -71,7 +84,7 @@ def split(
             f"{out_dir}: is the folder of the input, so that the parts would be read as input the "
             "next time. Choose another output folder."
         )
-    _check_output(source, out_dir)
+    _check_output(source, out_dir, overwrite)
     corpus = _read(source, group_by, overlaps)
     shares = split_shares(dev=dev, test=test)
     parts = split_documents(
@@ -83,9 +96,11 @@ def split(
         **({"overlaps": True} if overlaps else {}),
         **corpus.report(parts),
         "not_in_every_part": corpus.gaps(parts),
+        **_origin(source, out_dir),
     }
     with ExitStack() as outputs:
         _write(corpus.docs, parts, report, out_dir, outputs)
+        outputs.enter_context(_removing([out_dir]))
     return report
 
 
@@ -98,18 +113,19 @@ def split_folds(
     seed: int = 0,
     group_by: str | re.Pattern[str] | None = None,
     overlaps: bool = False,
+    overwrite: bool = False,
 ) -> list[dict[str, Any]]:
     """Divide annotated documents for a cross-validation and write the folds, all or none.
 
     Args:
         source: As in `split`.
-        out_dir: Gets a folder fold-1, fold-2, ... with the files of `split` for each fold;
-            existing files are replaced.
+        out_dir: Gets a folder fold-1, fold-2, ... with the files of `split` for each fold.
         folds: Their number, at least 2; each document is in the test of one.
         dev: Share of the documents that are not in the test of a fold, in [0, 1).
         seed: As in `split`.
         group_by: As in `split`.
         overlaps: As in `split`.
+        overwrite: As in `split`.
 
     Returns:
         By fold, what its split.json holds: as in `split`, with ``fold``, ``folds`` and ``dev``
@@ -125,7 +141,7 @@ def split_folds(
     source, out_dir = Path(source), Path(out_dir)
     targets = [out_dir / FOLD.format(fold) for fold in range(1, folds + 1)]
     for target in (out_dir, *targets):
-        _check_output(source, target)
+        _check_output(source, target, overwrite)
     if out_dir.exists():
         others = sorted(path for path in out_dir.glob(FOLD.format("*")) if path not in targets)
         if others:
@@ -151,12 +167,16 @@ def split_folds(
                 *({**gap, "missing": ["test"]} for gap in tests if name in gap["missing"]),
                 *corpus.gaps({"train": parts["train"], "dev": parts["dev"]}),
             ],
+            **_origin(source, target),
         }
-        for fold, (name, parts) in enumerate(zip(names, divided, strict=True), start=1)
+        for fold, (target, name, parts) in enumerate(
+            zip(targets, names, divided, strict=True), start=1
+        )
     ]
     with ExitStack() as outputs:
         for target, parts, report in zip(targets, divided, reports, strict=True):
             _write(corpus.docs, parts, report, target, outputs)
+        outputs.enter_context(_removing(targets))
     return reports
 
 
@@ -164,14 +184,33 @@ def _check_seed(seed: int) -> None:
     check_number("seed", seed, least=0, most=2**32 - 1)
 
 
-def _check_output(source: Path, folder: Path) -> None:
-    """Raise ClinicalNerError if a folder is a file, or its part would overwrite the input."""
+def _origin(source: Path, folder: Path) -> dict[str, str]:
+    return {"source": os.path.relpath(source, folder), **written_by(COMMAND)}
+
+
+def _files(folder: Path) -> list[Path]:
+    return [folder / REPORT, *(folder / f"{part}.spacy" for part in PARTS)]
+
+
+def _check_output(source: Path, folder: Path, overwrite: bool) -> None:
+    """Raise ClinicalNerError if a folder is a file, or a division would destroy what is there."""
     if folder.exists() and not folder.is_dir():
         raise not_a_folder(folder)
-    for path in (*(folder / f"{part}.spacy" for part in PARTS), folder / REPORT):
+    for path in _files(folder):
         if path.exists() and source.exists() and path.samefile(source):
             raise InputError(
                 f"{path}: is the input and would be overwritten. Choose another output folder."
+            )
+        check_replaceable(path, own=is_written_by(path, COMMAND), overwrite=overwrite)
+    if not overwrite and is_written_by(folder / REPORT, COMMAND):
+        try:
+            divided = json.loads((folder / REPORT).read_text(encoding="utf8"))["source"]
+        except (ValueError, KeyError, TypeError):
+            divided = ""
+        if divided != os.path.relpath(source, folder):
+            raise InputError(
+                f"{folder}: holds the parts of another corpus. Choose another output folder, or "
+                "give --overwrite."
             )
 
 
@@ -218,6 +257,20 @@ def _write(
     outputs.enter_context(leaving_no_empty_folder(folder / REPORT))
     for part, rows in parts.items():
         temporary = outputs.enter_context(replacing(folder / f"{part}.spacy"))
-        write_docbin([docs[row] for row in rows], temporary)
+        of_part = DocBin(docs=[docs[row] for row in rows], store_user_data=True)
+        temporary.write_bytes(packed(of_part, COMMAND))
     temporary = outputs.enter_context(replacing(folder / REPORT))
     temporary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf8")
+
+
+@contextmanager
+def _removing(folders: Sequence[Path]) -> Iterator[None]:
+    """Remove earlier parts just before new ones are renamed, unless writing these failed.
+
+    A kill between the renames then leaves parts missing, and not parts of two divisions, of which
+    one may train on what the other one tests.
+    """
+    yield
+    for folder in folders:
+        for path in _files(folder):
+            path.unlink(missing_ok=True)

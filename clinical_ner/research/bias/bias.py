@@ -13,7 +13,7 @@ from ... import __version__
 from ...data.gold import read_gold
 from ...errors import ConfigError, not_a_folder
 from ...evaluation.plots import check_can_draw
-from ...files import check_not_read, replacing
+from ...files import check_not_read, check_replaceable, is_written_by, replacing, written_by
 from ...model.gpu import use_gpu
 from .bias_plots import csv_text, draw, json_text
 from .bias_test import JUDGED_FROM, TOLERANCE, StartProgress, run_bias_test
@@ -43,7 +43,7 @@ def bias(
     """Run the test for bias and write its four files, all or none.
 
     Args:
-        output: folder of the files; existing ones are replaced.
+        output: folder of the files; those of an earlier call are replaced.
         shares: of O and of the types of random text, or of the types alone with ``overlaps``; by
             default ``SHARES`` or ``OVERLAPPING_SHARES``. Not with a corpus.
         losses: keys of ``LOSSES``; by default ``DEFAULT_LOSSES`` or ``OVERLAPPING_LOSSES``.
@@ -71,9 +71,11 @@ def bias(
     check_losses(losses, overlaps=overlaps)
     if output.exists() and not output.is_dir():
         raise not_a_folder(output)
-    if corpus is not None:
-        for kind in ("json", "csv", "png", "svg"):
+    own = is_written_by(output / "bias.json", "bias")
+    for kind in ("json", "csv", "png", "svg"):
+        if corpus is not None:
             check_not_read(output / f"bias.{kind}", corpus)
+        check_replaceable(output / f"bias.{kind}", own=own)
     design = "permuted corpus"
     if corpus is not None:
         docs = read_gold(corpus, Vocab())
@@ -107,14 +109,16 @@ def bias(
             **found.pop("training"),
         },
         **found,
+        **written_by("bias"),
     }
     with ExitStack() as outputs:
 
         def temporary(name: str) -> Path:
             return outputs.enter_context(replacing(output / name))
 
-        temporary("bias.json").write_text(json_text(results) + "\n", encoding="utf-8")
         temporary("bias.csv").write_text(csv_text(results), encoding="utf-8")
         for kind in ("png", "svg"):
             draw(results, temporary(f"bias.{kind}"), kind=kind)
+        # The last one is the first to be renamed: it says whose the others are.
+        temporary("bias.json").write_text(json_text(results) + "\n", encoding="utf-8")
     return results

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from ...errors import cannot_be_written, not_a_folder
+from ...errors import not_a_folder
 from ...evaluation.plots import check_can_draw
-from ...files import replacing, write_text
+from ...files import (
+    check_replaceable,
+    is_written_by,
+    leaving_no_empty_folder,
+    replacing,
+    scratch_folder,
+    write_text,
+    written_by,
+)
 from ...model.gpu import use_gpu
 from ...scoring.bootstrap import RESAMPLES
 from ...scoring.evaluation import RARE_MENTIONS, EvaluationCounts, evaluation_scores
@@ -22,6 +29,7 @@ from .documents import count_mentions, divide, keep
 from .runs import Run, part_suffix, plan_runs, without_neighbours
 from .work import Work
 
+COMMAND = "compare"
 #: Folder, in that of the comparison, of the documents converted and divided for it.
 CORPUS = "corpus"
 
@@ -75,8 +83,12 @@ def compare(
             another call goes on with it.
     """
     suffix = part_suffix(score_on)
+    results = [output / f"comparison{suffix}{end}" for end in (".json", ".csv", ".md")]
     pictures = [output / f"types{suffix}{end}" for end in (".png", ".svg")]
     check_can_draw(pictures[0].name)
+    own = is_written_by(results[0], COMMAND)
+    for path in (*results, *pictures):
+        check_replaceable(path, own=own)
     read = read_recipes(list(recipes), base)
     for recipe in read:
         if lang:
@@ -120,11 +132,13 @@ def compare(
         "rare_mentions": RARE_MENTIONS,
         "rare_types": evaluation_scores(first)["ents_macro_rare_types"],
         "rows": compare_entries(entries, resamples=resamples, seed=0),
+        **written_by(COMMAND),
     }
     in_json = json.dumps(comparison, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    write_text(output / f"comparison{suffix}.json", in_json)
-    write_text(output / f"comparison{suffix}.csv", csv_text(comparison))
-    write_text(output / f"comparison{suffix}.md", markdown(comparison))
+    for path, text in zip(
+        results, (in_json, csv_text(comparison), markdown(comparison)), strict=True
+    ):
+        write_text(path, text)
     for picture in pictures:
         with replacing(picture) as temporary:
             draw_types(comparison, temporary, kind=picture.suffix[1:])
@@ -136,17 +150,8 @@ def staging(output: Path) -> Iterator[Path]:
     """A folder in the output's, gone at the end; and the output's too if it is left empty."""
     if output.exists() and not output.is_dir():
         raise not_a_folder(output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise cannot_be_written(output, reason) from error
-    try:
-        with TemporaryDirectory(dir=output, prefix=".corpus-") as folder:
-            yield Path(folder)
-    finally:
-        with suppress(OSError):
-            output.rmdir()
+    with leaving_no_empty_folder(output / CORPUS), scratch_folder(output / CORPUS) as folder:
+        yield folder
 
 
 def _entries(plan: Sequence[Run], part: str, strengths: Sequence[float]) -> list[Entry]:

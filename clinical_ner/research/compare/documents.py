@@ -87,12 +87,25 @@ def keep(folder: Path, target: Path) -> dict[str, Path]:
 
     Returns:
         The three files as they are to be used.
+
+    Raises:
+        InputError: another file has the name of one of them.
     """
     target.mkdir(exist_ok=True)
     names = {part: f"{part}.spacy" for part in PARTS}
     for name in (*names.values(), REPORT):
+        check_same(folder / name, target / name)
+    for name in (*names.values(), REPORT):
         os.replace(folder / name, target / name)
     return {part: target / name for part, name in names.items()}
+
+
+def check_same(file: Path, target: Path) -> None:
+    """Raise InputError if there is a file in a file's place that is not the same."""
+    if target.exists() and target.read_bytes() != file.read_bytes():
+        raise InputError(
+            f"{target}: exists, and is not what would be written there. Name another output folder."
+        )
 
 
 def count_mentions(path: Path) -> dict[str, int]:

@@ -16,12 +16,13 @@ from typing import Any
 from ...data.formats.docbin import write_docbin
 from ...errors import ConfigError, InputError, check_number
 from ...evaluation.plots import check_can_draw
-from ...files import replacing, write_text
+from ...files import check_replaceable, is_written_by, replacing, write_text, written_by
 from ...model.gpu import use_gpu
 from ...scoring.bootstrap import RESAMPLES
 from ...scoring.evaluation import EvaluationCounts
 from ...training.recipes import BASE, read_recipes
 from ..compare.compare import CORPUS, staging
+from ..compare.documents import check_same
 from ..compare.runs import Run, plan_runs, without_neighbours
 from ..compare.work import Work
 from .growth import measure_growth
@@ -30,7 +31,7 @@ from .subsets import divided_subset, hold_out, mentions_by_type, nested_subsets,
 
 #: Sizes in notes, None for all that are not in test.
 SIZES = (20, 40, 80, None)
-NAME = "learning_curve"
+COMMAND, NAME = "learning-curve", "learning_curve"
 TEST_FILE = "test.spacy"
 #: What the folder of documents holds.
 OWN = re.compile(rf"{re.escape(TEST_FILE)}|notes\d+-seed\d+")
@@ -87,7 +88,11 @@ def learning_curve(
     """
     check_sizes(sizes)
     pictures = [output / f"{NAME}{end}" for end in (".png", ".svg")]
+    results = [output / f"{NAME}{end}" for end in (".json", ".csv")]
     check_can_draw(pictures[0].name)
+    own = is_written_by(results[0], COMMAND)
+    for path in (*results, *pictures):
+        check_replaceable(path, own=own)
     [read] = read_recipes([recipe], base)
     if lang:
         read.config["nlp"]["lang"] = lang
@@ -140,6 +145,7 @@ def learning_curve(
                 work = Work(files, mentions["train"], gpu_id=gpu_id, say=say, **shared)
                 plan[number].append((run, work))
         # Not before: the documents of other runs stay where they are.
+        check_same(folder / CORPUS / TEST_FILE, kept / TEST_FILE)
         shutil.rmtree(kept, ignore_errors=True)
         os.replace(folder / CORPUS, kept)
     run, work = plan[0][0]
@@ -159,10 +165,11 @@ def learning_curve(
         "documents": len(held_out),
         "sizes": sizes_of,
         **measure_growth(notes, counts, largest, resamples=resamples),
+        **written_by(COMMAND),
     }
     in_json = json.dumps(report, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    write_text(output / f"{NAME}.json", in_json)
-    write_text(output / f"{NAME}.csv", csv_text(report))
+    for path, text in zip(results, (in_json, csv_text(report)), strict=True):
+        write_text(path, text)
     for picture in pictures:
         with replacing(picture) as temporary:
             draw(report, temporary, kind=picture.suffix[1:])

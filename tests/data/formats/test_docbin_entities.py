@@ -76,10 +76,10 @@ def test_a_doc_without_span_groups_and_one_without_tokens(tmp_path: Path) -> Non
 
 
 def test_too_much_for_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def to_disk(self: DocBin, path: Path) -> None:
+    def to_bytes(self: DocBin) -> bytes:
         raise ValueError("[E870]")
 
-    monkeypatch.setattr(DocBin, "to_disk", to_disk)
+    monkeypatch.setattr(DocBin, "to_bytes", to_bytes)
 
     with pytest.raises(ClinicalNerError, match=r"a\.spacy: 3 documents are too much"):
         write_entities(_docs(3), tmp_path / "a.spacy")

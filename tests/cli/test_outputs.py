@@ -1,0 +1,98 @@
+"""No command writes over what it reads, or over what it did not write."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from clinical_ner.cli import main
+from clinical_ner.data.split.split import split
+
+NOTE = "Fever and cough."
+ANNOTATION = "T1\tSign 0 5\tFever\nT2\tSign 10 15\tcough\n"
+
+
+def run(*args: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, args)])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.txt").write_text(NOTE)
+        (folder / f"{number}.ann").write_text(ANNOTATION)
+    assert run("convert", folder, tmp_path / "all.spacy") == 0
+    return tmp_path / "all.spacy"
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("out.spacy", "convert {notes} {out}"),
+        ("out.jsonl", "convert {notes} {folder}/x.spacy --report {out}"),
+        ("out.json", "check {corpus} --encoder none --output {out}"),
+        ("masked.spacy", "check {corpus} --encoder none --write-masked {out}"),
+        ("parts/dev.spacy", "split {corpus} {folder}/parts --dev 0.25 --test 0.25"),
+        ("folds/fold-2/split.json", "split {corpus} {folder}/folds --folds 2"),
+    ],
+)
+def test_only_what_the_command_wrote_is_replaced(
+    tmp_path: Path, corpus: Path, name: str, args: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / name
+    places = {"notes": tmp_path / "notes", "corpus": corpus, "folder": tmp_path, "out": out}
+    command = [part.format(**places) for part in args.split()]
+    assert run(*command) == run(*command) == 0
+    written = out.read_bytes()
+    for foreign in (b"mine", corpus.read_bytes() if name == "masked.spacy" else b"{}"):
+        out.write_bytes(foreign)
+        assert run(*command) == 1
+        assert f"{out}: exists, and this command did not write it" in capsys.readouterr().err
+        assert out.read_bytes() == foreign
+    assert run(*command, "--overwrite") == 0
+    assert out.read_bytes() == written
+
+
+def test_a_label_map_is_not_replaced(tmp_path: Path, corpus: Path) -> None:
+    names = tmp_path / "names.jsonl"
+    names.write_text("Sign: Symptom")
+    options = ["--label-map", names, "--report", names, "--overwrite"]
+    assert run("convert", tmp_path / "notes", corpus, *options) == 1
+    assert names.read_text() == "Sign: Symptom"
+
+
+def test_parts_of_another_corpus_are_not_replaced(tmp_path: Path, corpus: Path) -> None:
+    out, other = tmp_path / "parts", tmp_path / "other.spacy"
+    other.write_bytes(corpus.read_bytes())
+    assert run("split", corpus, out) == 0
+    assert run("split", other, out) == 1
+    assert json.loads((out / "split.json").read_text())["source"] == "../all.spacy"
+    assert run("split", other, out, "--overwrite") == 0
+
+
+def test_a_kill_between_the_renames_of_a_division_leaves_no_parts_of_two(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "parts"
+    assert run("split", corpus, out, "--dev", 0.25, "--test", 0.25) == 0
+    replace, seen = os.replace, list[Path]()
+
+    def killed(source: Path, target: Path) -> None:
+        seen.append(target)
+        if len(seen) > 2:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("clinical_ner.files.os.replace", killed)
+        split(corpus, out, dev=0.25, test=0.25, seed=1)
+    assert sorted(path.name for path in out.iterdir()) == ["split.json", "test.spacy"]
+    assert run("split", corpus, out, "--dev", 0.25, "--test", 0.25) == 0
+    assert len(list(out.iterdir())) == 4
