@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, field, fields
 from difflib import get_close_matches
 from typing import Any
@@ -72,6 +73,24 @@ class ClinicalNerWarning(UserWarning):
 
     def __init__(self, message: object = "") -> None:
         super().__init__(one_line(message))
+
+
+@contextmanager
+def damage_in_one_line(what: str) -> Iterator[None]:
+    """Turn whatever readers raise of what is damaged into an InputError.
+
+    Args:
+        what: is read.
+    """
+    try:
+        yield
+    except (ClinicalNerError, ImportError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{what} cannot be read ({type(error).__name__}): the model is damaged, incomplete or "
+            "of another version. Install or copy all of it again."
+        ) from error
 
 
 def close_matches(name: str, known: Iterable[str]) -> str:

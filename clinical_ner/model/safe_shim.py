@@ -24,7 +24,7 @@ from spacy_transformers.layers.hf_shim import HFShim
 from thinc.api import get_torch_default_device
 from transformers import CONFIG_MAPPING
 
-from ..errors import ClinicalNerError, ClinicalNerWarning, InputError
+from ..errors import ClinicalNerWarning, InputError, damage_in_one_line
 from .exact_config import with_epsilons
 
 #: If set, models whose weights are a pickle are refused.
@@ -66,8 +66,7 @@ class SafeShim(HFShim):
             InputError: it is damaged, or not what ``to_bytes`` gives; or its weights are a pickle,
                 and ``CLINICAL_NER_NO_PICKLE`` is set.
         """
-        # Configuration, tokenizer and weights each raise whatever suits their own reader.
-        try:
+        with damage_in_one_line("The encoder"):
             message = srsly.msgpack_loads(bytes_data)
             if not message["config"]:
                 super().from_bytes(bytes_data)
@@ -76,10 +75,6 @@ class SafeShim(HFShim):
             config = _config(message["config"])
             tokenizer, vocab = self._tokenizer(message["tokenizer"])
             encoder = self._encoder(config, weights)
-        except (ClinicalNerError, ImportError):
-            raise
-        except Exception as error:
-            raise _damaged(f"it cannot be read: {type(error).__name__}") from error
         empty = SimpleFrozenDict()
         self._hfmodel = HFObjects(tokenizer, encoder, vocab, empty, empty)
         self._model = encoder
@@ -188,6 +183,6 @@ def _check_fit(expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
 
 def _damaged(reason: str) -> InputError:
     return InputError(
-        f"The encoder of the model is damaged or was changed ({reason}): install or copy the model "
-        "again, or train it again."
+        f"The encoder is damaged or was changed ({reason}): install or copy the model again, or "
+        "train it again."
     )

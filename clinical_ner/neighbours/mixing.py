@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ClinicalNerError, check_numbers, number
+from ..files import sha256
 from ..types import LogProbs
 from .datastore import Datastore, unusable
 
@@ -84,6 +85,13 @@ class Neighbours:
             temperature=np.float64(self.temperature),
         )
         return buffer.getvalue()
+
+    def digest(self) -> str:
+        """SHA-256 of everything."""
+        store = self.datastore
+        numbers = store.n_tags, store.outside_votes, self.k, self.mixing, self.temperature
+        as_text = repr([float(number) for number in numbers])
+        return sha256(store.vectors.tobytes() + store.tags.tobytes() + as_text.encode())
 
     def save(self, path: Path) -> None:
         """Write what ``to_bytes`` gives."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from spacy.language import Language
@@ -51,6 +52,13 @@ class DocumentAccess:
         ]
         listening = {name for pipe in transformers for name in pipe.listening_components}
         return listening == {component.name}
+
+    def encoders(self, component: Any) -> list[tuple[str, Any]]:
+        """Names and components before a component that it may listen to, if it listens to any."""
+        nlp = self._nlp()
+        listens = any(hasattr(node, "upstream_name") for node in component.model.walk())
+        earlier = takewhile(lambda item: item[1] is not component, nlp.components if nlp else ())
+        return [(name, pipe) for name, pipe in earlier if listens and hasattr(pipe, "listener_map")]
 
     def drop_meta(self, entry: str, name: str) -> None:
         """Remove what the pipeline's meta says of a component, where its pipeline is known."""

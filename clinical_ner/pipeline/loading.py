@@ -10,7 +10,7 @@ import spacy
 from spacy.language import Language
 from spacy.util import get_package_path, is_package
 
-from ..errors import InputError, no_posterior, not_initialized
+from ..errors import ClinicalNerError, InputError, no_posterior, not_initialized
 from ..files import replaced_folder
 from ..model.gpu import use_gpu
 from .recognizer import ClinicalNer
@@ -32,11 +32,13 @@ def load_pipeline(model: str | Path) -> Language:
             f"{model}: neither a folder with a config.cfg nor an installed pipeline package. "
             "Check the path, or install the pipeline's wheel with pip."
         )
-    # What spaCy raises for a component, a file or a distribution that is missing, and for a config
-    # that does not validate.
+    # What spaCy raises for a component or distribution that is missing and for a config that does
+    # not validate, and whatever the readers of damaged files raise.
     try:
         return spacy.load(Path(model) if is_folder else model)
-    except (ImportError, KeyError, OSError, ValueError) as error:
+    except ClinicalNerError as error:
+        raise InputError(f"{model}: cannot be loaded. {error}") from error
+    except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{model}: cannot be loaded as a spaCy pipeline ({reason}).") from error
 

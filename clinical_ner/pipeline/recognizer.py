@@ -36,6 +36,7 @@ from ..errors import (
     NotFittedError,
     check_number,
     close_matches,
+    damage_in_one_line,
     no_posterior,
     not_initialized,
     one_tag_per_token,
@@ -54,8 +55,11 @@ from ..types import EntityOffsets, LogProbs, TagIds, TagLoss, Transitions
 from .annotation import Annotator, ProbabilityAttribute
 from .document_access import DocumentAccess, release_inputs
 from .finite import check_loss, check_probabilities, check_rows
+from .manifest import check_manifest, remove_manifest
 from .serialization import (
+    DIGESTS,
     add_neighbours,
+    check_parts,
     present_settings,
     read_calibration,
     read_cfg,
@@ -916,7 +920,7 @@ class ClinicalNer(TrainablePipe):
         Args:
             exclude: names of what is left out: cfg, vocab, model, neighbours.
         """
-        write_cfg(self, self._configured)
+        write_cfg(self, self._configured, exclude=exclude)
         return add_neighbours(super().to_bytes(exclude=exclude), self.neighbours, exclude=exclude)
 
     def from_bytes(self, bytes_data: bytes, *, exclude: Sequence[str] = ()) -> "ClinicalNer":
@@ -926,20 +930,25 @@ class ClinicalNer(TrainablePipe):
             bytes_data: what ``to_bytes`` gave.
             exclude: names of what is not read; see ``to_bytes``. Neighbours that the component has
                 are dropped all the same: they belong to the weights that are replaced.
+
+        Raises:
+            ClinicalNerError: it is damaged, or its parts were not saved together.
         """
         self._forget_fits()
-        super().from_bytes(bytes_data, exclude=exclude)
-        self._read(bytes_data, exclude)
+        with damage_in_one_line(f"Component '{self.name}'"):
+            super().from_bytes(bytes_data, exclude=exclude)
+            self._read(bytes_data, exclude)
         return self
 
     def to_disk(self, path: str | Path, *, exclude: Sequence[str] = ()) -> None:
         """Serialize the component to a folder, with all that decoding needs.
 
         Args:
-            path: the folder.
+            path: the folder. Checksums in the one that it is in, a pipeline's, are removed.
             exclude: see ``to_bytes``.
         """
-        write_cfg(self, self._configured)
+        remove_manifest(Path(path).parent)
+        write_cfg(self, self._configured, exclude=exclude)
         super().to_disk(path, exclude=exclude)
         write_neighbours(path, self.neighbours, exclude=exclude)
 
@@ -947,21 +956,35 @@ class ClinicalNer(TrainablePipe):
         """Load the component from a folder.
 
         Args:
-            path: the folder.
+            path: the folder. The checksums of the pipeline that it is in are compared.
             exclude: see ``from_bytes``.
+
+        Raises:
+            ClinicalNerError: a file of the pipeline is not what was written; see ``from_bytes``.
         """
         self._forget_fits()
-        super().from_disk(path, exclude=exclude)
-        self._read(path, exclude)
+        with damage_in_one_line(f"Component '{self.name}'"):
+            verified = check_manifest(Path(path).parent)
+            super().from_disk(path, exclude=exclude)
+            self._read(path, exclude, known=["model"] if verified else [])
         return self
 
-    def _read(self, source: bytes | str | Path, exclude: Sequence[str]) -> None:
-        read_cfg(self, self._configured)
+    def encoders(self) -> list[tuple[str, Any]]:
+        """Components before this one that it may listen to, with their names."""
+        return self._access.encoders(self)
+
+    def _read(
+        self, source: bytes | str | Path, exclude: Sequence[str], known: Sequence[str] = ()
+    ) -> None:
         read_neighbours(self, source, exclude=exclude)
+        check_parts(self, exclude=[*exclude, *known])
+        read_cfg(self, self._configured)
+        self._check_head()
         read_calibration(self)
 
     def _forget_fits(self) -> None:
         """Drop all that belongs to weights which are about to change."""
+        self.cfg.pop(DIGESTS, None)
         self._calibration = None
         self._neighbours = None
         self._access.forget()

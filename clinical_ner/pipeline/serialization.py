@@ -1,4 +1,8 @@
-"""How the component is stored beside what spaCy stores of it: its ``cfg`` and its datastore."""
+"""How the component is stored beside what spaCy stores of it: its ``cfg`` and its datastore.
+
+``cfg`` holds digests of the parts that belong together, so that a loaded component is the one that
+was saved: its own weights, encoder and neighbours with its labels, counts and calibration.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,9 @@ import srsly
 from spacy import util
 
 from ..calibration.calibration import Calibration
-from ..errors import ClinicalNerError, ConfigError
+from ..errors import ClinicalNerError, ConfigError, InputError
+from ..files import sha256
+from ..model.digest import weights_digest
 from ..neighbours.mixing import Neighbours
 
 if TYPE_CHECKING:
@@ -20,6 +26,8 @@ if TYPE_CHECKING:
 
 #: File of the datastore in the component's folder; it is excluded as "neighbours".
 NEIGHBOURS = "neighbours.npz"
+#: Key of ``cfg`` for the digests of parts that belong together.
+DIGESTS = "sha256"
 #: Settings that can be changed on a loaded component, and are stored with it.
 SETTINGS = (
     "prior_strength",
@@ -39,13 +47,17 @@ def present_settings(component: ClinicalNer) -> dict[str, Any]:
     return {**settings, "thresholds": dict(component.thresholds)}
 
 
-def write_cfg(component: ClinicalNer, configured: Mapping[str, Any]) -> None:
-    """Put into ``cfg`` what was counted, chosen and fitted.
+def write_cfg(
+    component: ClinicalNer, configured: Mapping[str, Any], *, exclude: Sequence[str]
+) -> None:
+    """Put into ``cfg`` what was counted, chosen and fitted, and the digests of all parts.
 
     Args:
         component: whose ``cfg`` is written.
         configured: the settings that the config asked for.
+        exclude: parts that are not saved.
     """
+    component.cfg.pop(DIGESTS, None)
     component.cfg["statistics"] = component.statistics.to_dict()
     decision = {"configured": configured, "current": present_settings(component)}
     # As text, since srsly loses the last digits of numbers: a loaded pipeline is to decide and
@@ -57,19 +69,76 @@ def write_cfg(component: ClinicalNer, configured: Mapping[str, Any]) -> None:
         component.cfg["calibration"] = json.dumps(
             {**component.calibration.to_dict(), **fitted_with}
         )
+    # With the numbers that whoever loads the component will read.
+    stored = srsly.json_loads(srsly.json_dumps(component.cfg))
+    component.cfg[DIGESTS] = _digests(component, stored, exclude)
+
+
+def check_parts(component: ClinicalNer, *, exclude: Sequence[str]) -> None:
+    """Check that the parts of a component that was read were saved together.
+
+    Models of earlier versions do not tell.
+
+    Args:
+        component: its ``cfg`` is as it was read; the digests are taken out.
+        exclude: parts that were not read, or are known to be those that were written.
+
+    Raises:
+        InputError: they were not.
+    """
+    saved = component.cfg.pop(DIGESTS, None)
+    if saved is None:
+        return
+    found = _digests(component, component.cfg, exclude)
+    differing = [
+        part
+        for part in {**saved, **found}
+        # An encoder may be left out, or loaded later.
+        if saved.get(part) != found.get(part) and (part in found or part == "neighbours")
+        if part not in exclude
+    ]
+    if differing:
+        raise InputError(
+            f"Component '{component.name}' was not saved with what it is loaded with "
+            f"({', '.join(differing)}): the model is damaged or was changed. Install or copy all "
+            "of it again."
+        )
+
+
+def _digests(
+    component: ClinicalNer, cfg: Mapping[str, Any], exclude: Sequence[str]
+) -> dict[str, str]:
+    """Digests of the parts there are, by part; of an encoder, by its folder in the pipeline."""
+    digests = {"cfg": sha256(json.dumps(cfg, sort_keys=True).encode("utf-8"))}
+    if component.neighbours is not None and "neighbours" not in exclude:
+        digests["neighbours"] = component.neighbours.digest()
+    models = {"model": component.model} | {
+        f"{name}/model": pipe.model for name, pipe in component.encoders()
+    }
+    for part, model in models.items() if "model" not in exclude else ():
+        if digest := weights_digest(model):
+            digests[part] = digest
+    return digests
 
 
 def read_cfg(component: ClinicalNer, configured: Mapping[str, Any]) -> None:
     """Take from ``cfg`` all but the calibration, and initialize the loss; see ``write_cfg``.
 
     Raises:
-        ClinicalNerError: the component was trained with another value of ``overlaps``.
+        ClinicalNerError: the component was trained with another value of ``overlaps``, or its
+            labels are not those that were counted.
     """
     statistics = component.cfg.pop("statistics", None)
     stored = component.cfg.pop("decision", None)
     if statistics is not None:
         component.statistics.update_from_dict(statistics)
     if component.is_initialized:
+        if component.statistics.labels != component.cfg["labels"]:
+            raise InputError(
+                f"The labels of component '{component.name}' are not those, or not in the order, "
+                "that were counted in training: the model is damaged or was changed. Install or "
+                "copy all of it again."
+            )
         # Only of tags that may overlap the tokens are counted apart.
         trained = component.statistics.tokens is not None
         if trained != component.overlaps:

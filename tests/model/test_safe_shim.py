@@ -94,7 +94,7 @@ def test_a_tokenizer_is_unpacked_under_plain_names_only(
 def test_code_in_the_weights_does_not_run(shim: SafeShim, tmp_path: Path) -> None:
     state = BytesIO()
     torch.save({"embeddings": _Touch(tmp_path / "ran")}, state)
-    with pytest.raises(InputError, match="cannot be read: UnpicklingError"):
+    with pytest.raises(InputError, match=r"cannot be read \(UnpicklingError\)"):
         load(shim, {**old(shim), "state": state.getvalue()})
     assert not list(tmp_path.iterdir())
 
@@ -110,7 +110,7 @@ def test_code_beside_the_tokenizer_does_not_run(
     settings |= {"auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}}
     settings |= {"tokenizer_class": "Evil", "tokenizer_file": "/etc/passwd"}
     files["tokenizer_config.json"] = srsly.json_dumps(settings).encode()
-    with pytest.raises(InputError, match="damaged or was changed"):
+    with pytest.raises(InputError, match="The encoder cannot be read"):
         load(shim, {**safe(shim), "tokenizer": files})
     with pytest.raises(InputError, match="a file is not one of a tokenizer"):
         load(shim, {**safe(shim), "tokenizer": {**files, "evil.py": code}})
@@ -165,7 +165,7 @@ def test_weights_must_be_those_of_the_encoder(shim: SafeShim, change: Any, reaso
     ],
 )
 def test_a_damaged_encoder_ends_in_one_line(shim: SafeShim, change: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="^The encoder of the model is damaged") as told:
+    with pytest.raises(InputError, match="^The encoder (is damaged|cannot be read)") as told:
         load(shim, {**safe(shim), **change})
     assert "\n" not in str(told.value)
 

@@ -22,6 +22,7 @@ from spacy_transformers.layers.transformer_model import (
 from thinc.api import Model, chain, get_torch_default_device, xp2torch
 from thinc.types import Floats2d, Ragged
 
+from ...errors import damage_in_one_line
 from ..safe_shim import SafeShim
 from ..threads import limit_threads
 from .cutting import cut_windows, tokens_cut_inside
@@ -184,6 +185,12 @@ class WindowedTransformer(TransformerModel):
         if self._process != os.getpid():
             limit_threads()
             self._process = os.getpid()
+
+    def from_bytes(self, bytes_data: bytes) -> "WindowedTransformer":
+        """Load the parameters; InputError where they are damaged."""
+        with damage_in_one_line("The encoder"):
+            super().from_bytes(bytes_data)
+        return self
 
     def from_dict(self, msg: dict[str, Any]) -> "WindowedTransformer":
         """Load the parameters, and check the settings against the encoder."""
