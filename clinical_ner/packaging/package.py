@@ -30,6 +30,7 @@ from ..model.encoder import (
     without_paths,
 )
 from ..pipeline.loading import load_pipeline
+from ..pipeline.manifest import write_manifest
 from ..pipeline.saving import save_pipeline
 from .model_card import corpus_card, model_readme, out_of_fold_scores, scored_on, sources
 
@@ -128,6 +129,7 @@ def package(
         _forget_paths(scratch / "model" / "config.cfg", encoder_names(nlp))
         readme = model_readme(nlp.meta, scores, card)
         (scratch / "model" / "README.md").write_text(readme, encoding="utf-8")
+        write_manifest(scratch / "model")
         (scratch / "source").mkdir()
         spacy_package(scratch / "model", scratch / "source", create_sdist=False)
         wheels = [own, _build_wheel(next((scratch / "source").iterdir()), scratch / "wheels")]

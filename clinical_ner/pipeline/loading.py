@@ -14,7 +14,7 @@ from ..errors import ClinicalNerError, InputError, no_posterior, not_initialized
 from ..files import replaced_folder
 from ..model.gpu import use_gpu
 from .recognizer import ClinicalNer
-from .saving import save_pipeline
+from .saving import UNFINISHED, save_pipeline
 
 
 def load_pipeline(model: str | Path) -> Language:
@@ -24,7 +24,7 @@ def load_pipeline(model: str | Path) -> Language:
         model: its folder, or the name of an installed package.
 
     Raises:
-        InputError: it is neither, or what is there cannot be loaded.
+        InputError: it is neither, what is there cannot be loaded, or its training did not end.
     """
     is_folder = (Path(model) / "config.cfg").is_file()
     if not is_folder and not _is_pipeline_package(str(model)):
@@ -35,12 +35,18 @@ def load_pipeline(model: str | Path) -> Language:
     # What spaCy raises for a component or distribution that is missing and for a config that does
     # not validate, and whatever the readers of damaged files raise.
     try:
-        return spacy.load(Path(model) if is_folder else model)
+        nlp = spacy.load(Path(model) if is_folder else model)
     except ClinicalNerError as error:
         raise InputError(f"{model}: cannot be loaded. {error}") from error
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{model}: cannot be loaded as a spaCy pipeline ({reason}).") from error
+    if nlp.meta.get(UNFINISHED):
+        raise InputError(
+            f"{model}: its training goes on, or was killed, and this is a model of some earlier "
+            "evaluation. Wait until it ends, or train again."
+        )
+    return nlp
 
 
 def load_to_fit(

@@ -18,13 +18,17 @@ import numpy as np
 import srsly
 from spacy.language import Language
 
+from ..files import write_text
 from ..model.encoder import restore_encoder_names
+from .manifest import write_manifest
 
+#: Key of meta.json in a model whose training goes on, or was killed.
+UNFINISHED = "unfinished"
 #: Parts of components that are numbers only; models refer to strings by no more than a hash.
 NUMBERS = ("vocab", "model", "neighbours")
 
 
-def save_pipeline(nlp: Language, folder: Path) -> None:
+def save_pipeline(nlp: Language, folder: Path, *, finished: bool = True) -> None:
     """Write a pipeline without strings that only its training notes had.
 
     Whatever writes a pipeline that may be handed on writes it with this function. The pipeline in
@@ -33,11 +37,25 @@ def save_pipeline(nlp: Language, folder: Path) -> None:
     Args:
         nlp: the pipeline; its encoders get their public names, see ``restore_encoder_names``.
         folder: where to write; made if it is missing.
+        finished: if not, meta.json says so, and there are no checksums until ``finish``.
     """
     restore_encoder_names(nlp)
+    if not finished:
+        nlp.meta[UNFINISHED] = True
     with scrubbed(nlp):
         # Not nlp.to_disk, which a training replaces by this function.
         type(nlp).to_disk(nlp, folder)
+    nlp.meta.pop(UNFINISHED, None)
+    if finished:
+        write_manifest(folder)
+
+
+def finish(folder: Path) -> None:
+    """Say in meta.json of a model that its training ended, and write its checksums."""
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    meta.pop(UNFINISHED, None)
+    write_text(folder / "meta.json", json.dumps(meta, indent=2))
+    write_manifest(folder)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from spacy.training import Example
 from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST, clean_output_dir
 
 from ..errors import ClinicalNerError
-from ..pipeline.saving import save_pipeline
+from ..pipeline.saving import finish, save_pipeline
 
 #: Record of a run, beside its models.
 RECORD = "training.json"
@@ -71,7 +71,7 @@ class TrainingRun:
         # The loop always evaluates, at the latest after its first step.
         evaluate = _stopping(nlp.evaluate) if evaluates else lambda _: {}
         nlp.evaluate = evaluate  # type: ignore[method-assign, assignment]
-        nlp.to_disk = partial(save_pipeline, nlp)  # type: ignore[method-assign, assignment]
+        nlp.to_disk = partial(save_pipeline, nlp, finished=False)  # type: ignore[method-assign, assignment]
 
     def update(self, examples: Sequence[Example], *args: Any, **kwargs: Any) -> dict[str, float]:
         """Count, then update the pipeline."""
@@ -98,7 +98,8 @@ class TrainingRun:
     def within(self, output: Path) -> Iterator[None]:
         """The folder of the run, without what an earlier one left there.
 
-        A training that fails leaves model-best, if it had an evaluation. The loop saves model-last
+        Models say in meta.json that they are unfinished until the training ended, or failed in
+        order. One that fails leaves model-best, if it had an evaluation. The loop saves model-last
         even then: the weights of a training that came to nothing, which no evaluation has seen.
 
         Args:
@@ -116,6 +117,8 @@ class TrainingRun:
                 yield
                 # Batches that are drawn make an epoch about as long as the corpus.
                 self._end_epoch(round(self.words / self._corpus_words))
+            for name in (DIR_MODEL_BEST, DIR_MODEL_LAST):
+                finish(output / name)
             return
         except _Stopped as stopped:
             error = stopped.error
@@ -129,6 +132,7 @@ class TrainingRun:
         shutil.rmtree(output / DIR_MODEL_LAST, ignore_errors=True)
         best = output / DIR_MODEL_BEST
         if best.exists():
+            finish(best)
             raise ClinicalNerError(f"{error} Kept: {best}, the best model until then.") from error
         if is_new and not any(output.iterdir()):
             output.rmdir()

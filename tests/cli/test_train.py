@@ -15,6 +15,8 @@ from thinc.api import Config
 from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import write_docbin
 from clinical_ner.losses.cross_entropy import WeightedCrossEntropy
+from clinical_ner.pipeline.loading import load_pipeline
+from clinical_ner.pipeline.manifest import verify
 from clinical_ner.pipeline.recognizer import ClinicalNer
 from clinical_ner.training.train import train
 
@@ -476,6 +478,34 @@ def test_a_loss_that_is_none_leaves_the_best_model(
     best = spacy.load(out / "model-best")
     assert best.get_pipe("ner").labels == ("Drug", "Sign")
     assert "ents_f" in best.meta["performance"]
+    assert verify(out / "model-best") == []
+
+
+@pytest.mark.slow
+def test_a_training_that_was_killed_leaves_a_model_that_is_refused(
+    tmp_path: Path,
+    data: list[object],
+    weighted: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def killed(_: object) -> None:
+        raise SystemExit(9)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        # Where the training has ended, and does not come to say so.
+        patch.setattr("clinical_ner.training.training_run.finish", killed)
+        assert run(weighted, out, *data, "--epochs", 1) == 9
+    capsys.readouterr()
+    for command, *more in (["calibrate", str(tmp_path / "calibrated")], ["evaluate"]):
+        with pytest.raises(SystemExit):
+            main([command, str(out / "model-best"), str(data[1]), *more])
+        assert "its training goes on, or was killed" in capsys.readouterr().err
+    assert run(weighted, out, *data, "--epochs", 1) == 0
+    for name in ("model-best", "model-last"):
+        assert verify(out / name) == []
+        load_pipeline(out / name)
 
 
 def test_a_loss_that_is_none_at_once_leaves_nothing(
