@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from .fitting.final import final
     from .fitting.folds import folds
     from .fitting.tune import tune
+    from .packaging.audit import audit
     from .packaging.package import package
     from .training.train import train
 
 __all__ = [
+    "audit",
     "calibrate",
     "check",
     "convert",
@@ -33,6 +35,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = {
+    "audit": "packaging.audit",
     "calibrate": "fitting.calibrate",
     "check": "checks.check",
     "convert": "data.convert",

@@ -20,7 +20,8 @@ from typer.main import get_command
 from clinical_ner.cli import app
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+PAGES += [*sorted((ROOT / "docs").glob("*.md"))]
 #: The name under which the pages load the packaged model.
 MODEL = "en_clinical_ner"
 #: Python blocks that are not run, by page; each says why on the line before it.

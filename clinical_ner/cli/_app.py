@@ -37,6 +37,7 @@ COMMANDS = {
     "evaluate": (
         "Score a pipeline's entities against gold, with 95 % bootstrap intervals over documents."
     ),
+    "audit": "Search a model for words of its training notes; exit code 1 if it holds any.",
     "package": "Build the wheel of a model and that of clinical_ner, which it needs.",
     "recipes": "List the recipes that train and compare take by name.",
     "optimize": "Let a pipeline's encoder run on ONNX Runtime, which is faster on a CPU.",

@@ -19,13 +19,23 @@ def package_cli(
         ..., help="metrics.json of clinical-ner evaluate; its scores go into meta.json."
     ),
     corpus: Path = typer.Option(
-        ..., help="The annotated corpus; its README.md may state a name and a license."
+        ...,
+        help="The annotated corpus, whose words the wheel must not hold; its README.md may state "
+        "a name and a license.",
     ),
     library: Path = typer.Option(
         Path("."), help="Source folder of clinical_ner, from which its own wheel is built."
     ),
     name: str = typer.Option("clinical_ner", help="Name of the model, without the language."),
     version: str = typer.Option("0.1.0", help="Version of the model."),
+    audit: Path | None = typer.Option(
+        None, help="File of clinical-ner audit --output; its membership goes into the card."
+    ),
+    allow_training_strings: bool = typer.Option(
+        False,
+        "--allow-training-strings",
+        help="Do not search the wheel for words of the corpus, which is public.",
+    ),
 ) -> None:
     """Build the wheel of a model and that of clinical_ner, which it needs.
 
@@ -41,7 +51,12 @@ def package_cli(
     with usage("'--version'"):
         check_version(version)
     wheels = package(
-        model, output, metrics=metrics, corpus=corpus, library=library, name=name, version=version
+        *(model, output),
+        **{"metrics": metrics, "corpus": corpus, "library": library},
+        name=name,
+        version=version,
+        audit_report=audit,
+        allow_training_strings=allow_training_strings,
     )
     for wheel in wheels:
         typer.echo(f"{wheel} ({wheel.stat().st_size / 1e6:.1f} MB)")

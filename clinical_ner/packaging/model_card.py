@@ -145,9 +145,44 @@ micro-F {_number(scores["ents_f"])}, macro-F {_number(scores["ents_macro_f"])} o
 
 {made_of}
 
-Not a medical device. The vocabulary file (vocab/strings.json; of an ensemble its weights too) holds
-the words of the training documents: give the wheel only to those who may read them.
+## Training notes
+
+{_training_notes(meta["training_notes"])}
+
+Not a medical device.
 """
+
+
+def _training_notes(about: dict[str, Any]) -> str:
+    """What a model gives away of its notes, for who answers for their protection."""
+    if about["searched"]:
+        text = (
+            "The files of this package were searched for the words of the corpus (clinical-ner "
+            "audit), and hold none."
+        )
+    else:
+        text = "The files of this package were not searched for words of the training notes."
+    measured = about["membership"]
+    if measured is None:
+        return text + " Whether its probabilities give training notes away was not measured."
+    knowing = {"most_probable_tag": "knows both texts", "gold_tag": "knows their annotation, too"}
+    rates = ", and ".join(
+        f"in {100 * measured[name]['auc']:.0f} of 100 pairs (95 % interval "
+        f"{' to '.join(f'{100 * end:.0f}' for end in measured[name]['interval'])}) for who {knows}"
+        for name, knows in knowing.items()
+    )
+    before = measured["before_calibration"]
+    raw = (
+        ""
+        if before is None
+        else "; before calibration "
+        + " and ".join(f"{100 * before[name]['auc']:.0f}" for name in knowing)
+    )
+    return f"""{text}
+
+Can the model tell whether somebody's note was used to train it? Of a note that was used and one
+that was not, its probabilities point to the right one {rates}; 50 is chance, 100 certainty{raw}.
+Measured on {measured["members"]} training notes and {measured["others"]} others."""
 
 
 def _all_mentions(scores: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from contextlib import ExitStack
 from importlib import metadata as distributions
 from pathlib import Path
@@ -20,7 +21,16 @@ from spacy.cli.package import package as spacy_package
 from spacy.language import Language
 from spacy.util import get_minor_version_range, load_config, split_requirement
 
-from ..errors import ConfigError, InputError, missing_extra, not_a_folder
+from ..data.formats.reading import read_texts
+from ..data.mentions import AnnotatedText
+from ..errors import (
+    ClinicalNerError,
+    ClinicalNerWarning,
+    ConfigError,
+    InputError,
+    missing_extra,
+    not_a_folder,
+)
 from ..files import replacing
 from ..model.encoder import (
     encoder_names,
@@ -32,6 +42,7 @@ from ..model.encoder import (
 from ..pipeline.loading import load_pipeline
 from ..pipeline.manifest import write_manifest
 from ..pipeline.saving import save_pipeline
+from .audit import search
 from .model_card import corpus_card, model_readme, out_of_fold_scores, scored_on, sources
 
 LIBRARY = "clinical-ner"
@@ -83,6 +94,8 @@ def package(
     library: str | Path = ".",
     name: str = "clinical_ner",
     version: str = "0.1.0",
+    audit_report: str | Path | None = None,
+    allow_training_strings: bool = False,
 ) -> list[Path]:
     """Build the wheel of a model and that of clinical_ner, which it needs, without downloads.
 
@@ -90,10 +103,14 @@ def package(
         model: folder of a trained pipeline.
         output: folder for the wheels; those of other versions of the two are removed.
         metrics: scores on held-out documents, as `evaluate` writes them.
-        corpus: what the model was trained on, for its name and licence.
+        corpus: what the model was trained on, for its name and licence. The model's wheel is
+            searched for words of its notes; where they cannot be read a warning says so.
         library: source folder of clinical_ner.
         name: of the model, without the language; a Python identifier.
         version: of the model.
+        audit_report: what `audit` wrote, for the membership in the model's card.
+        allow_training_strings: whether a wheel may hold words of the notes, as of a corpus that is
+            public; nothing is searched then.
 
     Returns:
         The wheels of clinical_ner and of the model.
@@ -115,6 +132,8 @@ def package(
     _check_library(library)
     scores = _read_metrics(metrics)
     card = corpus_card(corpus)
+    measured = None if audit_report is None else _read_membership(Path(audit_report))
+    notes = None if allow_training_strings else _read_notes(corpus)
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         own = _build_wheel(_copy_library(library, scratch / "library"), scratch / "wheels")
@@ -125,6 +144,7 @@ def package(
         requirement = LIBRARY + extra + get_minor_version_range(own.name.split("-")[1])
         name = name.removeprefix(f"{nlp.lang}_")
         _describe(nlp, scores, card, name=name, version=version, requirement=requirement)
+        nlp.meta["training_notes"] = {"searched": notes is not None, "membership": measured}
         save_pipeline(nlp, scratch / "model")
         _forget_paths(scratch / "model" / "config.cfg", encoder_names(nlp))
         readme = model_readme(nlp.meta, scores, card)
@@ -133,6 +153,8 @@ def package(
         (scratch / "source").mkdir()
         spacy_package(scratch / "model", scratch / "source", create_sdist=False)
         wheels = [own, _build_wheel(next((scratch / "source").iterdir()), scratch / "wheels")]
+        if notes is not None:
+            _check_strings(wheels[1], notes)
         return _deliver(wheels, output)
 
 
@@ -180,6 +202,41 @@ def _read_metrics(path: Path) -> dict[str, Any]:
             f"{path}: not a metrics file. Name the file that clinical-ner evaluate --output wrote."
         )
     return scores
+
+
+def _read_membership(path: Path) -> dict[str, Any] | None:
+    try:
+        measured: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8"))["membership"]
+        return measured
+    except (OSError, ValueError, LookupError, TypeError):
+        raise InputError(
+            f"{path}: not an audit. Name the file that clinical-ner audit --output wrote."
+        ) from None
+
+
+def _read_notes(corpus: Path) -> list[AnnotatedText] | None:
+    """The notes of a corpus, None where they cannot be read."""
+    try:
+        return list(read_texts(corpus, errors="record"))
+    except ClinicalNerError as error:
+        warnings.warn(
+            f"The wheel is not searched for words of its training notes, which cannot be read "
+            f"({error}) Run clinical-ner audit WHEEL --corpus TRAIN.spacy.",
+            ClinicalNerWarning,
+            stacklevel=3,
+        )
+        return None
+
+
+def _check_strings(wheel: Path, notes: list[AnnotatedText]) -> None:
+    found = search(wheel, notes)["found"]
+    if found:
+        files = ", ".join(f"{name} ({number})" for name, number in found.items())
+        raise InputError(
+            f"The wheel would hold words of the training notes: {files}. Save the model with a "
+            "command of clinical-ner, and take out components that hold such words; or pass "
+            "--allow-training-strings if the notes are public."
+        )
 
 
 def _forget_paths(path: Path, encoders: list[str]) -> None:

@@ -90,12 +90,12 @@ def _referred_to(nlp: Language, everything: list[str]) -> list[str]:
             for start in range(min(8, len(leaf))):
                 packed = np.frombuffer(leaf, "<u8", (len(leaf) - start) // 8, start)
                 found.update(packed[np.isin(packed, hashes)].tolist())
-        else:
+        elif not isinstance(leaf, dict):
             found.add(nlp.vocab.strings[leaf] if isinstance(leaf, str) else leaf)
     return [string for key, string in by_hash.items() if key in found]
 
 
-def leaves(value: Any) -> Iterator[str | int | bytes]:
+def leaves(value: Any) -> Iterator[str | int | bytes | dict[Any, Any]]:
     """All strings and whole numbers of a value, with those in msgpack and JSON that it holds.
 
     Args:
@@ -103,9 +103,10 @@ def leaves(value: Any) -> Iterator[str | int | bytes]:
             a lookup table are hashes of all words that a language has.
 
     Yields:
-        Strings, numbers, and bytes that are neither msgpack nor JSON.
+        Strings, numbers, bytes that are neither msgpack nor JSON, and each table before its keys.
     """
     if isinstance(value, dict):
+        yield value
         yield from leaves([key for key in value if isinstance(key, str)])
         yield from leaves(list(value.values()))
     elif isinstance(value, list | tuple):

@@ -48,6 +48,8 @@ def arguments(tmp_path: Path) -> dict[str, Path]:
     nlp.to_disk(model)
     metrics.write_text(json.dumps(METRICS))
     corpus.mkdir()
+    (corpus / "1.txt").write_text("Quixleybury has fever")
+    (corpus / "1.ann").write_text("T1\tSign 16 21\tfever\n")
     return {"model": model, "output": tmp_path / "out", "metrics": metrics, "corpus": corpus}
 
 
@@ -302,6 +304,37 @@ def test_the_command_prints_three_lines_and_needs_no_index(
     assert first.startswith(str(output / "clinical_ner-3.4.5-py3-none-any.whl ("))
     assert second.startswith(str(output / "en_notes-0.1.0-py3-none-any.whl ("))
     assert last.startswith("Install both in one command: pip install ")
+
+
+@pytest.mark.slow
+def test_a_wheel_with_words_of_the_notes_is_only_built_where_they_are_public(
+    arguments: dict[str, Path], stub: Path
+) -> None:
+    nlp = spacy.load(arguments["model"])
+    nlp.get_pipe("ner").add_patterns([{"label": "Sign", "pattern": "quixleybury"}])
+    nlp.to_disk(arguments["model"])
+    with pytest.raises(ClinicalNerError, match=r"entity_ruler|patterns.jsonl \(1\)") as refused:
+        package(**arguments, library=stub)
+    assert "uixley" not in str(refused.value)
+    assert not arguments["output"].exists()
+    _, wheel = package(**arguments, library=stub, allow_training_strings=True)
+    assert b"were not searched for words" in find(files_of(wheel), "/README.md")
+
+
+def test_the_card_says_how_well_training_notes_are_told(
+    tmp_path: Path, arguments: dict[str, Path]
+) -> None:
+    score = {"auc": 0.631, "interval": [0.52, 0.734]}
+    both = {"most_probable_tag": score, "gold_tag": score}
+    measured = {"members": 112, "others": 32, **both, "before_calibration": both}
+    meta = spacy.load(arguments["model"]).meta | {"sources": []}
+    meta["training_notes"] = {"searched": True, "membership": measured}
+    text = " ".join(model_readme(meta, METRICS, corpus_card(arguments["corpus"])).split())
+    assert "and hold none. Can the model tell" in text
+    assert "in 63 of 100 pairs (95 % interval 52 to 73) for who knows both texts, and in" in text
+    assert "50 is chance, 100 certainty; before calibration 63 and 63." in text
+    with pytest.raises(ClinicalNerError, match="not an audit"):
+        package(**arguments, library=ROOT, audit_report=arguments["metrics"])
 
 
 @pytest.mark.slow
