@@ -60,6 +60,17 @@ def corpus_files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     return files
 
 
+def regular(path: Path) -> Path:
+    """Give a path back, unless it is a pipe, a device or the like, which may have no end.
+
+    Raises:
+        InputError: it is one.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise cannot_be_read(path, "it is a pipe or a device")
+    return path
+
+
 def read_text(path: Path) -> str:
     """Decode a UTF-8 file without touching its line ends or its byte order mark.
 
@@ -67,7 +78,7 @@ def read_text(path: Path) -> str:
         ClinicalNerError: the file cannot be read, or is not UTF-8.
     """
     try:
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
     except OSError as error:
         raise cannot_be_read(path, error.strerror) from error
     try:
@@ -87,7 +98,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         ClinicalNerError: the file cannot be read, or a line is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             for number, data in enumerate(file, start=1):
                 try:
                     line = data.decode("utf-8")

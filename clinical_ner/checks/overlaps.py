@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 
 from ..data.flattening import joined, trimmed
 from ..data.gold import GOLD_ALL
@@ -61,13 +63,15 @@ def held(document: AnnotatedText) -> tuple[set[int], set[int]]:
             spans.append((start - end, start, index, mention.label))
     flat: set[int] = set()
     overlapping: set[int] = set()
-    taken = bytearray(len(document.text))
-    taken_by = {label: bytearray(len(document.text)) for *_, label in spans}
+    # The spans chosen so far, which share nothing, by their starts; of all and of each label.
+    taken: list[tuple[int, int]] = []
+    taken_by: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for minus_length, start, index, label in sorted(spans):
+        end = start - minus_length
         for chosen, where in ((flat, taken), (overlapping, taken_by[label])):
-            end = start - minus_length
-            if not any(where[start:end]):
-                where[start:end] = b"\1" * (end - start)
+            before = bisect_left(where, (end,))
+            if before == 0 or where[before - 1][1] <= start:
+                where.insert(before, (start, end))
                 chosen.add(index)
     return flat, overlapping
 
@@ -90,36 +94,49 @@ def overlaps(document: AnnotatedText) -> list[tuple[str, int, str]]:
         labels[span].append(label)
     # What is empty shares no text.
     filled = [span for span in labels if any(start < end for start, end in span)]
-    nested, crossing = _related(sorted(filled, key=lambda span: (span[0][0], -_end(span))))
+    nested, crossing = _related(filled)
     chosen += [("C062", index, "") for index, span in enumerate(spans) if span in nested]
     chosen += [("C063", index, "") for index, span in enumerate(spans) if span in crossing]
     return sorted(chosen)
 
 
-def _related(ordered: Sequence[Span]) -> tuple[set[Span], set[Span]]:
-    """Spans that are nested in another, and those that cross another.
-
-    Args:
-        ordered: different spans, by their start.
-    """
+def _related(spans: Sequence[Span]) -> tuple[set[Span], set[Span]]:
+    """Spans that are nested in another, and those that cross another; all are different."""
+    whole: dict[tuple[int, int], Span] = {span[0]: span for span in spans if len(span) == 1}
     nested: set[Span] = set()
-    crossing: set[Span] = set()
-    open_spans: list[Span] = []
-    for span in ordered:
-        open_spans = [other for other in open_spans if _end(other) > span[0][0]]
-        for other in open_spans:
+    furthest = 0
+    for start, end in sorted(whole, key=lambda edges: (edges[0], -edges[1])):
+        if end <= furthest:
+            nested.add(whole[start, end])
+        furthest = max(furthest, end)
+    crossing: set[Span] = {whole[edges] for edges in _cutting(whole)}
+    mirrored = _cutting((-end, -start) for start, end in whole)
+    crossing |= {whole[-end, -start] for start, end in mirrored}
+    for span in (of for of in spans if len(of) > 1):
+        for other in spans:
+            if other is span:
+                continue
             if _lies_in(span, other):
                 nested.add(span)
             elif _lies_in(other, span):
                 nested.add(other)
             elif _share(span, other):
                 crossing |= {span, other}
-        open_spans.append(span)
     return nested, crossing
 
 
-def _end(span: Span) -> int:
-    return max(end for _, end in span)
+def _cutting(edges: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Of (start, end), those that one with an earlier start ends inside of."""
+    found: set[tuple[int, int]] = set()
+    ends: list[int] = []
+    for start, group in groupby(sorted(edges), key=lambda of: of[0]):
+        same_start = [end for _, end in group]
+        first = bisect_right(ends, start)
+        if first < len(ends):
+            found |= {(start, end) for end in same_start if ends[first] < end}
+        for end in same_start:
+            insort(ends, end)
+    return found
 
 
 def _lies_in(inner: Span, outer: Span) -> bool:

@@ -86,16 +86,29 @@ def get_gold(doc: Doc) -> tuple[Mention, ...]:
         spans, attrs = list(doc.spans[GOLD_ALL]), doc.spans[GOLD_ALL].attrs
     fragments = attrs.get("fragments", [[(span.start_char, span.end_char)] for span in spans])
     ids = attrs.get("ids", [f"T{number}" for number in range(1, len(spans) + 1)])
-    if not len(spans) == len(fragments) == len(ids):
+    text = doc.text
+    try:
+        return tuple(
+            Mention(str(id), span.label_, _checked(pieces, len(text)))
+            for id, span, pieces in zip(ids, spans, fragments, strict=True)
+        )
+    except (TypeError, ValueError):
         raise InputError(
             f"Document {document_id(doc)}: the attributes of its spans "
-            f"'{GOLD_ALL}' do not fit them, since spans were added or removed. Write the "
+            f"'{GOLD_ALL}' do not fit them, since spans or text were changed. Write the "
             "attributes again, or omit them."
-        )
-    return tuple(
-        Mention(id, span.label_, tuple((start, end) for start, end in pieces))
-        for id, span, pieces in zip(ids, spans, fragments, strict=True)
-    )
+        ) from None
+
+
+def _checked(pieces: Iterable[Sequence[int]], length: int) -> tuple[tuple[int, int], ...]:
+    """Fragments as a file gives them; raises ValueError or TypeError if they are none."""
+    found = tuple((start, end) for start, end in pieces)
+    if not found or not all(
+        type(start) is int and type(end) is int and 0 <= start <= end <= length
+        for start, end in found
+    ):
+        raise ValueError
+    return found
 
 
 def overlapping_gold(doc: Doc) -> list[Span]:

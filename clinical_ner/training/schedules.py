@@ -19,6 +19,7 @@ from spacy.training.batchers import minibatch_by_words
 from spacy.training.corpus import FILE_TYPE, walk_corpus
 from spacy.vocab import Vocab
 
+from ..data.formats.docbin import read_bin
 from ..errors import InputError, check_number
 
 Item = TypeVar("Item")
@@ -221,19 +222,8 @@ def document_lengths(path: Path) -> list[int]:
 
 
 def _read(path: Path, read: Callable[[DocBin], list[Item]]) -> list[Item]:
-    if not path.exists():
-        raise InputError(
-            f"{path}: no such file. Run clinical-ner convert and clinical-ner split first."
-        )
-    items: list[Item] = []
-    for location in walk_corpus(path, FILE_TYPE):
-        try:
-            items.extend(read(DocBin().from_disk(location)))
-        # srsly and zlib raise whatever suits them on bytes that are not theirs.
-        except Exception:
-            raise InputError(
-                f"{location}: not a readable .spacy file. Write it again with clinical-ner convert."
-            ) from None
+    files = walk_corpus(path, FILE_TYPE) if path.exists() else [path]
+    items = [item for file in files for item in read(read_bin(Path(file)))]
     if not items:
         raise InputError(f"{path}: holds no document with tokens, so there is nothing to train on.")
     return items

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import time
 
 import pytest
 import spacy
@@ -104,3 +105,37 @@ def test_documents_with_flat_entities_only_are_found_beside_others() -> None:
     assert (finding.code, finding.count, finding.of) == ("C065", 1, 2)
     assert [place.document for place in finding.places] == ["b"]
     assert find_overlaps([part("train", whole)]) == find_overlaps([part("train", flat)]) == []
+
+
+@given(seed=st.integers(0, 10_000))
+def test_nested_and_crossing_in_pieces_are_those_of_all_pairs(seed: int) -> None:
+    rng = random.Random(seed)
+    text = "abcdefghijkl"
+    mentions = []
+    for number in range(rng.randint(0, 9)):
+        edges = sorted(rng.sample(range(13), rng.choice([2, 2, 2, 4])))
+        pieces = tuple(zip(edges[::2], edges[1::2], strict=True))
+        mentions.append(Mention(f"T{number}", "A", pieces))
+    covered = [{i for piece in of.fragments for i in range(*piece)} for of in mentions]
+    found = overlaps(AnnotatedText("a", text, tuple(mentions)))
+    nested = {index for code, index, _ in found if code == "C062"}
+    crossing = {index for code, index, _ in found if code == "C063"}
+    assert nested == {i for i, of in enumerate(covered) if any(of < other for other in covered)}
+    assert crossing == {
+        i
+        for i, of in enumerate(covered)
+        if any(of & other and not of <= other and not other <= of for other in covered)
+    }
+
+
+def test_thousands_of_nested_mentions_and_labels_take_no_longer_each() -> None:
+    number = 20_000
+    mentions = tuple(
+        Mention(f"T{i}", f"L{i % 5000}", ((i, 2 * number - i),)) for i in range(number)
+    )
+    start = time.process_time()
+    document = AnnotatedText("a", "x" * 2 * number, mentions)
+    assert len(overlaps(document)) == number - 1
+    assert held(document)[0] == {0}
+    # In pairs this takes minutes.
+    assert time.process_time() - start < 20

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: The object in which PubTator 3 exports documents.
 _PUBTATOR3 = "PubTator3"
+#: Characters of all texts together, for each byte of the file, with what no passage covers.
+FILLED = 16
 
 
 def is_bioc(record: Any) -> bool:
@@ -63,11 +65,16 @@ def annotated(
     documents: Iterable[BioCDocument | ClinicalNerError], unit: Unit | None, place: Place
 ) -> Iterator[tuple[Place, AnnotatedText]]:
     """Settle the documents of a collection; an error is in place of one that cannot be read."""
+    # What no passage covers is filled, so that offsets at fault would fill the memory: no offset is
+    # believed that the file could not hold, nor texts much longer than it together.
+    size = place.path.stat().st_size
+    left = FILLED * size
     for number, document in enumerate(documents, start=1):
         try:
             if isinstance(document, ClinicalNerError):
                 raise document
-            found = _annotated(document, unit, place)
+            found = _annotated(document, unit, place, min(left, size))
+            left -= len(found.text)
         except ClinicalNerError as error:
             id = f"{place.path.stem}-{place.line}-{number}"
             id = id if isinstance(document, ClinicalNerError) else document.id
@@ -101,7 +108,7 @@ def _documents(record: Any, place: Place) -> Iterator[BioCDocument | ClinicalNer
                 yield _fault(place, f"document {number} has no id")
 
 
-def _annotated(document: BioCDocument, unit: Unit | None, place: Place) -> AnnotatedText:
+def _annotated(document: BioCDocument, unit: Unit | None, place: Place, most: int) -> AnnotatedText:
     """Put a document's text together and settle its mentions' offsets.
 
     The offsets of passages count in the same unit as those of annotations, so the text itself
@@ -111,7 +118,7 @@ def _annotated(document: BioCDocument, unit: Unit | None, place: Place) -> Annot
     faults: list[ClinicalNerError] = []
     for candidate in UNITS if unit is None else (unit,):
         try:
-            found.append(settled(_assembled(document, candidate, place), place, candidate))
+            found.append(settled(_assembled(document, candidate, place, most), place, candidate))
         except ClinicalNerError as error:
             faults.append(error)
         else:
@@ -122,7 +129,7 @@ def _annotated(document: BioCDocument, unit: Unit | None, place: Place) -> Annot
     return min(found, key=lambda text: len(text.faults))
 
 
-def _assembled(document: BioCDocument, unit: Unit, place: Place) -> Draft:
+def _assembled(document: BioCDocument, unit: Unit, place: Place, most: int) -> Draft:
     """Fill the gaps between passages."""
     draft = Draft(document.id, "")
     annotations: list[BioCAnnotation] = []
@@ -132,8 +139,7 @@ def _assembled(document: BioCDocument, unit: Unit, place: Place) -> Draft:
         annotations += part.annotations
     for passage in document.passages:
         pieces += _pieces(passage, document.id, place)
-    # What no passage covers is filled, so that an offset at fault would fill the memory.
-    position, most = 0, place.path.stat().st_size
+    position, text = 0, []
     for offset, piece in sorted(pieces, key=lambda item: item[0]):
         if offset < position:
             raise _fault(place, f"passages of document {shown(document.id)} overlap")
@@ -141,12 +147,11 @@ def _assembled(document: BioCDocument, unit: Unit, place: Place) -> Draft:
             raise _fault(
                 place,
                 f"a passage of document {shown(document.id)} starts at {offset}, beyond what the "
-                "file "
-                f"holds ({most} bytes)",
+                f"file holds, or the documents before it leave ({most} characters)",
             )
-        draft.text += "\n".rjust(offset - position) if offset > position else ""
-        draft.text += piece
+        text += ["\n".rjust(offset - position) if offset > position else "", piece]
         position = offset + width(piece, unit)
+    draft.text = "".join(text)
     quoted = []
     for number, annotation in enumerate(annotations, start=1):
         try:

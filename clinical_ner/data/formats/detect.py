@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ...errors import ClinicalNerError, InputError, cannot_be_read
-from ...files import check_not_read, corpus_files, read_lines
+from ...files import check_not_read, corpus_files, read_lines, regular
 from .bioc_json import is_bioc
 from .conll import looks_like_columns
 from .huggingface import is_tagged
@@ -141,7 +141,7 @@ def _of_file(path: Path) -> Format | None:
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             return file.read(1000)
     except OSError as error:
         raise cannot_be_read(path, error.strerror) from error

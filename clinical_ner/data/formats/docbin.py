@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
 
-from spacy.attrs import ENT_IOB, SENT_START, SPACY
+from spacy.attrs import ENT_IOB, IDS, SENT_START, SPACY
 from spacy.tokens import Doc, DocBin
 from spacy.tokens._dict_proxies import SpanGroups
 from spacy.vocab import Vocab
 from srsly.msgpack import Packer
-from srsly.msgpack.exceptions import UnpackException
 
-from ...errors import InputError, cannot_be_read
-from ...files import mark, new_folder, replacing
+from ...errors import ClinicalNerError, InputError, cannot_be_read
+from ...files import mark, new_folder, regular, replacing
 
 DOCUMENT_ID = "clinical_ner.id"
 """Key of ``doc.user_data`` under which a document's id (str) is."""
@@ -26,8 +27,8 @@ LANGUAGE = "clinical_ner.lang"
 _ENTITY_ATTRS = ("NORM", "ENT_IOB", "ENT_TYPE", "SENT_START")
 #: As spaCy packs a span: its id, knowledge base id and label, tokens and characters.
 _SPAN = struct.Struct(">QQQllll")
-#: What zlib, msgpack and the arrays inside say to bytes that are no DocBin, or half of one.
-_DAMAGED = (zlib.error, UnpackException, ValueError, LookupError, TypeError, AttributeError)
+#: Bytes that a file may unpack to, and how many for each of its own; notes have about 10.
+_MOST_BYTES, _MOST_TIMES = 2**28, 64
 
 
 def write_docbin(docs: Iterable[Doc], path: Path, *, command: str = "") -> None:
@@ -161,19 +162,64 @@ def read_docbin(path: Path, vocab: Vocab) -> list[Doc]:
     Raises:
         ClinicalNerError: the file is missing, unreadable, truncated, or of another format.
     """
+    found = read_bin(path)
+    with _damage(path):
+        docs = list(found.get_docs(vocab))
+        for doc in docs:
+            # spaCy takes what the file says, and reads memory that is not the document's.
+            spans = [span for group in doc.spans.values() for span in group]
+            if not all(0 <= span.start <= span.end <= len(doc) for span in spans):
+                raise ValueError
+            if not isinstance(doc.user_data.get(LANGUAGE, ""), str):
+                raise TypeError
+    return docs
+
+
+def read_bin(path: Path) -> DocBin:
+    """Read a .spacy file without making its Docs; see read_docbin."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder. Name a .spacy file.")
-    if not path.is_file():
+    if not path.exists():
         raise InputError(
             f"{path}: no such file. Run clinical-ner convert and clinical-ner split first."
         )
     try:
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
     except OSError as error:
         raise cannot_be_read(path, error.strerror) from error
+    most = max(_MOST_BYTES, _MOST_TIMES * len(data))
+    with _damage(path):
+        unpacker, size, rest = zlib.decompressobj(), 0, data
+        while rest and size <= most:
+            size += len(unpacker.decompress(rest, 2**20))
+            rest = unpacker.unconsumed_tail
+        if size > most:
+            raise InputError(
+                f"{path}: {len(data)} bytes unpack to more than {most}, which is no corpus but a "
+                "compression bomb. Do not open it; of a corpus, write several files with "
+                "clinical-ner convert --docs-per-file."
+            )
+        found = DocBin(store_user_data=True).from_bytes(data)
+        words, spaces = ([len(of) for of in part] for part in (found.tokens, found.spaces))
+        if words != spaces or not {*found.attrs} <= {*IDS.values()}:
+            raise ValueError
+    return found
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what zlib, msgpack, numpy and spaCy say to bytes that are no DocBin into one line."""
+    collects = gc.isenabled()
     try:
-        return list(DocBin(store_user_data=True).from_bytes(data).get_docs(vocab))
-    except _DAMAGED as error:
+        yield
+    except ClinicalNerError:
+        raise
+    # "from None": an error may quote the strings of the file.
+    except Exception:
         raise InputError(
             f"{path}: not a readable .spacy file. Write it again with clinical-ner convert."
-        ) from error
+        ) from None
+    finally:
+        # srsly switches it off, and not on again after an error.
+        if collects:
+            gc.enable()

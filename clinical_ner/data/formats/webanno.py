@@ -81,7 +81,7 @@ class _Annotation:
 class _File:
     """What a file holds; offsets count UTF-16 units."""
 
-    text: str = ""
+    text: list[str] = field(default_factory=list)
     length: int = 0
     sentences: list[int] = field(default_factory=list)
     tokens: list[QuotedMention] = field(default_factory=list)
@@ -115,7 +115,9 @@ def read_webanno(path: Path, *, layer: str | None = None) -> Iterator[tuple[Plac
 
 
 def _draft(path: Path, content: _File, columns: list[_Column], chosen: _Column) -> Draft:
-    draft = Draft(path.stem, content.text, unit="utf-16", sentences=tuple(content.sentences))
+    draft = Draft(
+        path.stem, "".join(content.text), unit="utf-16", sentences=tuple(content.sentences)
+    )
     if not is_unicode(draft.text):
         raise Place(path, 1).fault(
             "the text holds half of a UTF-16 pair", "Write the file as UTF-8"
@@ -215,9 +217,10 @@ def _content(path: Path, lines: Iterator[tuple[int, str]], columns: list[_Column
 def _begin(file: _File, sentence: str, start: int, place: Place) -> None:
     """Add a sentence's text; the format has nothing of what is between sentences."""
     gap = start - file.length
-    if gap < 0 and not file.text[gap:].strip():
+    last = file.text[-1] if file.text else ""
+    if -len(last) <= gap < 0 and not last[gap:].strip():
         # Some tools write the space behind a sentence as a part of it.
-        file.text, file.length, gap = file.text[:gap], start, 0
+        file.text[-1], file.length, gap = last[:gap], start, 0
     if gap < 0:
         raise place.fault("the sentence starts before the end of the one before", "Export it again")
     # Gaps are filled, so that an offset at fault would fill the memory.
@@ -226,9 +229,10 @@ def _begin(file: _File, sentence: str, start: int, place: Place) -> None:
             f"the sentence starts at {start}, beyond what the file holds ({most} bytes)",
             "Export it again",
         )
-    file.text += ("\n" if file.text else " ").ljust(gap) if gap else ""
+    if gap:
+        file.text.append(("\n" if file.text else " ").ljust(gap))
     file.sentences.append(start)
-    file.text += sentence
+    file.text.append(sentence)
     file.length = start + width(sentence, "utf-16")
 
 

@@ -225,13 +225,19 @@ def _with_exact_size(
     """
     drawn = drawn.copy()
     of_label = presence.sum(axis=0)
-    wanted = of_label * (size / len(presence))
-    while (number := int(drawn.sum())) != size:
-        add = number < size
-        candidates = np.flatnonzero(drawn != add)
-        change = presence[candidates].astype(float) * (1 if add else -1)
-        deviation = (presence[drawn].sum(axis=0) + change - wanted) ** 2 / np.maximum(of_label, 1)
-        drawn[candidates[np.argmin(deviation.sum(axis=1))]] = add
+    weights = 1 / np.maximum(of_label, 1)
+    sign = 1 if drawn.sum() < size else -1
+    # A document with labels x takes the squares of the deviations d from d.w.d to (d + sx).w.(d +
+    # sx), with x its own square: by 2s x.w.d + x.w. A move changes d by the labels of one document.
+    off = presence[drawn].sum(axis=0) - of_label * (size / len(presence))
+    change = 2 * sign * (presence @ (weights * off)) + presence @ weights
+    for _ in range(abs(size - int(drawn.sum()))):
+        candidates = np.flatnonzero(drawn != (sign > 0))
+        # Rounded, so that equal documents are equal whatever the order of the sums.
+        chosen = candidates[np.argmin(change[candidates].round(9))]
+        drawn[chosen] = sign > 0
+        labels = np.flatnonzero(presence[chosen])
+        change += 2 * (presence[:, labels] @ weights[labels])
     return drawn
 
 

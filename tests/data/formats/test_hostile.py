@@ -1,0 +1,132 @@
+"""Files made to do harm: each ends in one line, in little time and memory."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import spacy
+import srsly
+from spacy.tokens import Doc, DocBin, Span
+from spacy.vocab import Vocab
+
+from clinical_ner.data.formats import docbin
+from clinical_ner.data.formats.docbin import read_docbin, write_docbin
+from clinical_ner.data.formats.reading import read_texts
+from clinical_ner.errors import InputError
+
+
+def _content() -> dict[str, Any]:
+    """What a .spacy file holds, unpacked."""
+    doc = Doc(Vocab(), words=["chest", "pain"])
+    doc.spans["gold_all"] = [Span(doc, 1, 2, "Sign")]
+    packed = DocBin(docs=[doc], store_user_data=True).to_bytes()
+    return srsly.msgpack_loads(zlib.decompress(packed))
+
+
+def _outside() -> list[bytes]:
+    doc = Doc(Vocab(), words=["a"] * 10_000)
+    doc.spans["gold_all"] = [Span(doc, 9_000, 9_999, "Sign")]
+    return [doc.spans.to_bytes()]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"attrs": []},
+        {"attrs": [65, 66, 67, 2**40]},
+        {"lengths": (-5).to_bytes(4, "little", signed=True)},
+        {"strings": []},
+        {"tokens": b""},
+        {"spaces": b"1"},
+        {"user_data": [srsly.msgpack_dumps({"clinical_ner.lang": ["en"]})]},
+        {"user_data": [srsly.msgpack_dumps([1])]},
+        {"span_groups": _outside()},
+    ],
+)
+def test_damage_is_one_line(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "a.spacy"
+    path.write_bytes(zlib.compress(srsly.msgpack_dumps({**_content(), **change})))
+    with pytest.raises(InputError, match="not a readable .spacy file") as caught:
+        read_docbin(path, Vocab())
+    assert caught.value.__cause__ is None and gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"ids": 1, "fragments": 1},
+        {"ids": ["T1"], "fragments": [[[0]]]},
+        {"ids": ["T1"], "fragments": [[[0, 99]]]},
+        {"ids": ["T1"], "fragments": [[]]},
+        {"ids": ["T1"], "fragments": [[["0", "5"]]]},
+    ],
+)
+def test_attributes_of_mentions_are_not_believed(tmp_path: Path, attrs: dict[str, Any]) -> None:
+    doc = Doc(Vocab(), words=["chest", "pain"])
+    doc.spans["gold_all"] = [Span(doc, 0, 1, "Sign")]
+    doc.spans["gold_all"].attrs.update(attrs)
+    write_docbin([doc], tmp_path / "a.spacy")
+    with pytest.raises(InputError, match="attributes of its spans 'gold_all' do not fit"):
+        list(read_texts(tmp_path / "a.spacy"))
+
+
+def test_a_compression_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docbin, "_MOST_BYTES", 2**20)
+    (tmp_path / "a.spacy").write_bytes(zlib.compress(b"\0" * 2**24))
+    with pytest.raises(InputError, match="bytes unpack to more than 1048576"):
+        read_docbin(tmp_path / "a.spacy", Vocab())
+
+
+@pytest.mark.parametrize("format", ["brat", "conll", "jsonl", "docbin", "bioc", "auto"])
+def test_a_pipe_is_refused(tmp_path: Path, format: Any) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    os.mkfifo(folder / "x.txt")
+    (folder / "x.ann").write_text("")
+    path = folder if format == "brat" else folder / "x.txt"
+    with pytest.raises(InputError, match=r"x\.txt: cannot be read \(it is a pipe or a device\)"):
+        list(read_texts(path, format=format))
+
+
+def _bioc(offset: int, length: int) -> dict[str, Any]:
+    location = {"offset": offset, "length": length}
+    annotation = {"id": "1", "infons": {"type": "S"}, "text": "pain", "locations": [location]}
+    passage = {"offset": offset, "infons": {}, "text": "pain", "sentences": [], "relations": []}
+    passage["annotations"] = [annotation]
+    return {"id": str(offset), "infons": {}, "passages": [passage], "relations": []}
+
+
+@pytest.mark.parametrize("offset", [99_999_999, 10**30])
+def test_an_offset_that_the_file_could_not_hold(tmp_path: Path, offset: int) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"documents": [_bioc(offset, 4)]}))
+    with pytest.raises(InputError, match="beyond what the file holds"):
+        list(read_texts(path))
+    path.write_text(json.dumps({"documents": [_bioc(0, offset)]}))
+    with pytest.raises(InputError, match="do not fit the text"):
+        list(read_texts(path))
+
+
+def test_gaps_of_many_documents_fill_no_more_than_a_multiple_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"documents": [_bioc(40_000 + i, 4) for i in range(200)]}))
+    texts = list(read_texts(path, errors="record"))
+    size = path.stat().st_size
+    assert sum(len(text.text) for text in texts) <= 17 * size
+    assert texts[0].text.endswith("pain") and texts[-1].faults
+
+
+@pytest.mark.parametrize("id", ["../../x", "/etc/x", ".x", "a/b", "a\\b", "a\x00b"])
+def test_an_id_that_is_a_path_names_no_file(tmp_path: Path, id: str) -> None:
+    from clinical_ner.data.convert import convert
+
+    (tmp_path / "a.jsonl").write_text(json.dumps({"id": id, "text": "pain", "label": []}))
+    with pytest.raises(InputError):
+        convert(tmp_path / "a.jsonl", tmp_path / "deep" / "out", to="brat", nlp=spacy.blank("en"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["a.jsonl"]
