@@ -39,6 +39,7 @@ COMMANDS = {
     ),
     "audit": "Search a model for words of its training notes; exit code 1 if it holds any.",
     "package": "Build the wheel of a model and that of clinical_ner, which it needs.",
+    "info": "Show what a model is, and with --verify whether it is what was saved.",
     "recipes": "List the recipes that train and compare take by name.",
     "optimize": "Let a pipeline's encoder run on ONNX Runtime, which is faster on a CPU.",
     "neighbours": "Mix the tags of the nearest training tokens into a pipeline's probabilities.",

@@ -16,6 +16,7 @@ from spacy.training import Example
 from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST, clean_output_dir
 
 from ..errors import ClinicalNerError
+from ..pipeline.info import TRAINED_WITH, installed_versions
 from ..pipeline.saving import finish, save_pipeline
 
 #: Record of a run, beside its models.
@@ -71,6 +72,7 @@ class TrainingRun:
         # The loop always evaluates, at the latest after its first step.
         evaluate = _stopping(nlp.evaluate) if evaluates else lambda _: {}
         nlp.evaluate = evaluate  # type: ignore[method-assign, assignment]
+        nlp.meta[TRAINED_WITH] = installed_versions()
         nlp.to_disk = partial(save_pipeline, nlp, finished=False)  # type: ignore[method-assign, assignment]
 
     def update(self, examples: Sequence[Example], *args: Any, **kwargs: Any) -> dict[str, float]:
