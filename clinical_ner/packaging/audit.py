@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,10 @@ def search(
     for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
         if file.is_file():
             name = str(file.relative_to(place)) if place.is_dir() else place.name
-            searched.file(name, file.read_bytes())
+            try:
+                searched.file(name, file.read_bytes())
+            except RecursionError:
+                raise InputError(f"{name}: is nested too deeply to be searched.") from None
     found = searched.result()
     return {
         "documents": number,
@@ -199,8 +203,10 @@ def _words(text: str) -> Iterator[str]:
 def _own_words(table: dict[Any, Any]) -> Iterator[str]:
     """Words of the language that meta.json names, or those of a tokenizer of transformers."""
     if "spacy_version" in table and isinstance(table.get("lang"), str):
-        language = spacy.blank(table["lang"])
-        yield from _words(" ".join([*language.vocab.strings, *language.Defaults.stop_words]))
+        # A language that spaCy lacks, or whose tokenizer is another package.
+        with suppress(ImportError):
+            language = spacy.blank(table["lang"])
+            yield from _words(" ".join([*language.vocab.strings, *language.Defaults.stop_words]))
     model = table.get("model")
     if isinstance(model, dict) and "vocab" in model:
         # The mark of a space before a piece is a letter.

@@ -183,6 +183,8 @@ def problems(error: Exception) -> str:
         for problem in getattr(error, "errors", None) or ()
     ]
     text = "; ".join(found) or getattr(error, "desc", None) or str(error)
+    # The parser quotes the lines, which are a note's if that is what was given as a recipe.
+    text = re.sub(r"(\[line +\d+\]|, line: \d+):?\s+(?:'.*'|\".*\")", r"\1", text)
     return " ".join(text.split()).rstrip(".")
 
 

@@ -25,6 +25,7 @@ from spacy.tokens import Span
 from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import write_docbin
 from clinical_ner.data.mentions import AnnotatedText, Mention
+from clinical_ner.errors import InputError
 from clinical_ner.evaluation.membership import auc
 from clinical_ner.packaging.audit import search
 from clinical_ner.pipeline.saving import save_pipeline
@@ -91,6 +92,16 @@ def test_the_words_of_labels_tokenizers_and_languages_are_not_searched_for(tmp_p
     report = search(tmp_path, [AnnotatedText("1", text, (mention,))], show_text=True)
     assert report["text"] == {"strings.json": ["quaggas"]}
     assert report["words"] == 1
+
+
+@pytest.mark.parametrize("kind", ["nested", "damaged"])
+def test_what_cannot_be_searched_is_an_error(kind: str, tmp_path: Path) -> None:
+    data = zipped("a.txt", b"ab" * 99)[:-40]
+    for _ in range(1100 if kind == "nested" else 0):
+        data = zlib.compress(data)
+    (tmp_path / "file").write_bytes(data)
+    with pytest.raises(InputError, match="nested too deeply|damaged archive"):
+        search(tmp_path, [NOTE])
 
 
 def test_weights_hold_no_word_by_chance(tmp_path: Path) -> None:
