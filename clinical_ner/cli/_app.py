@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from ..errors import ClinicalNerError, ClinicalNerWarning
+from ..errors import ClinicalNerError, ClinicalNerWarning, one_line
 from ..files import reason_of
 
 #: The commands in order of work, with the first sentence of their help. Each is a module of this
@@ -47,6 +51,11 @@ COMMANDS = {
     "learning-curve": "Train a recipe on more and more notes, and foresee twice as many.",
     "bias": "Train losses on randomised data, and see whether they give the training shares back.",
 }
+
+
+#: Environment variable with which an error that nobody foresaw is shown as Python has it.
+DEBUG = "CLINICAL_NER_DEBUG"
+_MISALIGNED = re.compile(r'(?s)\[W030\].* with entities "([^"]*)"\. Use `')
 
 
 class _LazyGroup(TyperGroup):
@@ -120,8 +129,28 @@ def main(args: Sequence[str] | None = None) -> None:
     except OSError as error:
         # A full disk, a folder without permission, a name that is too long.
         where = error.filename or "A file"
-        print(f"clinical-ner: {where}: cannot be used ({reason_of(error)}).", file=sys.stderr)
+        line = f"clinical-ner: {where}: cannot be used ({reason_of(error)})."
+        print(one_line(line), file=sys.stderr)
         sys.exit(1)
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        print(f"clinical-ner: {_unexpected(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _unexpected(error: Exception) -> str:
+    """Where an error of ours or of a library arose, without its message, which may quote a note."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "clinical_ner" in Path(frame.filename).parts] or frames
+    code = re.match(r"\[E\d+\]", str(error))
+    both = (frames[-1], ours[-1])
+    places = dict.fromkeys(f"{Path(frame.filename).name}, line {frame.lineno}" for frame in both)
+    return (
+        f"unexpected {type(error).__name__}{' ' + code[0] if code else ''} in "
+        f"{', from '.join(places)}. Its message is not shown, since it may hold text of the notes: "
+        f"set {DEBUG}=1 for it and the traceback, and please report it."
+    )
 
 
 def _end(number: int, frame: object) -> NoReturn:
@@ -136,6 +165,13 @@ def _show(other: Callable[..., None]) -> Callable[..., None]:
     def show(message: Warning | str, category: type[Warning], *args: Any, **settings: Any) -> None:
         if issubclass(category, ClinicalNerWarning):
             print(f"clinical-ner: {message}", file=sys.stderr)
+        elif entities := _MISALIGNED.match(str(message)):
+            # spaCy quotes the note.
+            print(
+                f"clinical-ner: [W030] Of a text whose entities are {entities[1]}, some do not fit "
+                "its tokens and are ignored in training.",
+                file=sys.stderr,
+            )
         else:
             other(message, category, *args, **settings)
 

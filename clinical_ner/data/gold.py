@@ -205,12 +205,17 @@ def read_gold_for(path: Path, nlp: Language) -> list[Doc]:
         ClinicalNerError: see ``read_gold``, or a text is longer than the pipeline takes.
     """
     docs = read_gold(path, nlp.vocab)
-    for index, doc in enumerate(docs):
+    check_lengths(path, docs, nlp)
+    return docs
+
+
+def check_lengths(path: Path, docs: Iterable[Doc], nlp: Language) -> None:
+    """Raise InputError for a text that is longer than a pipeline takes."""
+    for number, doc in enumerate(docs, start=1):
         length = len(doc.text)
         if length > nlp.max_length and not doc.has_unknown_spaces:
             raise InputError(
-                f"{path}: document {index + 1} ({document_id(doc)}) has {length} characters, more "
-                f"than the {nlp.max_length} "
-                "that the pipeline takes. Divide the document."
+                f"{path}: document {number} ({document_id(doc)}) has {length} characters, more "
+                f"than the {nlp.max_length} that the pipeline takes. Divide the document, or raise "
+                "max_length of clinical_ner.prepare_pipeline.v1 in the recipe."
             )
-    return docs

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from spacy.tokens import Span
 from spacy.training import Example
 
+from ..tags.encode import alignment_of
 from ..types import EntityOffsets
 from .counts import ratio
 
@@ -34,7 +35,7 @@ class GoldSpans:
     def __init__(self, example: Example, spans: Iterable[Span] | None = None) -> None:
         gold = example.reference
         annotated = gold.has_annotation("ENT_IOB")
-        alignment = example.alignment
+        alignment = alignment_of(example)
         self._to_gold = _ranges(alignment.x2y)
         self._alignment = alignment
         unknown = [not annotated or token.ent_iob == 0 for token in gold]

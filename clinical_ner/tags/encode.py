@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from spacy.tokens import Doc, Span
-from spacy.training import Example
+from spacy.training import Alignment, Example
 
 from ..errors import InputError, shown, shown_label
 from .scheme import MASKED, OUTSIDE, begin_id, inside_id
@@ -35,7 +35,24 @@ def gold_tags(example: Example) -> list[str | None]:
     Returns:
         One tag per token, None where gold is unknown or cannot be aligned, and on whitespace.
     """
+    alignment_of(example)
     return _to_bio(example.predicted, example.get_aligned_ner())
+
+
+def alignment_of(example: Example) -> Alignment:
+    """How the tokens of gold and of the prediction match.
+
+    Raises:
+        InputError: they are of two texts; spaCy's own error (E949) quotes both.
+    """
+    try:
+        return example.alignment
+    except ValueError:
+        raise InputError(
+            f"Document {document_id(example.reference)}: gold is another text, of "
+            f"{len(example.reference.text)} characters, than what was annotated, of "
+            f"{len(example.predicted.text)}. Make both of one text."
+        ) from None
 
 
 def predicted_tags(doc: Doc) -> list[str | None]:

@@ -26,7 +26,7 @@ from spacy.training.loop import train as train_loop
 from spacy.vocab import Vocab
 
 from ..data.formats.docbin import DOCUMENT_ID, LANGUAGE, read_docbin
-from ..data.gold import check_entities
+from ..data.gold import check_entities, check_lengths
 from ..errors import ClinicalNerError, ClinicalNerWarning, ConfigError, InputError, not_a_folder
 from ..files import write_text
 from ..model.gpu import use_gpu
@@ -191,6 +191,8 @@ def initialize(
         nlp = init_nlp(config, use_gpu=gpu_id)
         _check_frozen_annotate(nlp)
         _check_scores(nlp)
+        for file in map(Path, walk_corpus(settings["paths.dev"], FILE_TYPE)):
+            check_lengths(file, read_docbin(file, Vocab()), nlp)
         return nlp
 
 

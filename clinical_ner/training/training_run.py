@@ -15,12 +15,15 @@ from spacy.language import Language
 from spacy.training import Example
 from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST, clean_output_dir
 
-from ..errors import ClinicalNerError
+from ..errors import ClinicalNerError, InputError
 from ..pipeline.info import TRAINED_WITH, installed_versions
 from ..pipeline.saving import finish, save_pipeline
+from ..tags.encode import document_id
 
 #: Record of a run, beside its models.
 RECORD = "training.json"
+#: Places that a message names at most.
+NAMED = 5
 #: What the loop prints, where nobody looks on.
 LOG = "training.log"
 #: Called at the end of an epoch, with the pipeline and the number of passes that were made.
@@ -174,5 +177,24 @@ def _stopping(method: Callable[..., Any]) -> Callable[..., Any]:
             return method(*args, **kwargs)
         except ClinicalNerError as error:
             raise _Stopped(error) from error
+        except ValueError as error:
+            if not str(error).startswith("[E024]"):
+                raise
+            raise _Stopped(_unlearnable(args[0])) from None
 
     return stopping
+
+
+def _unlearnable(examples: Iterable[Example]) -> InputError:
+    """What spaCy's own ner refuses with E024, with the places that it does not say."""
+    found = [
+        f"{document_id(doc)} at {ent.start_char} {ent.end_char}"
+        for doc in (example.reference for example in examples)
+        for ent in doc.ents
+        if ent.text != ent.text.strip()
+    ]
+    where = ", ".join(found[:NAMED]) or "none, so that another component is at fault"
+    return InputError(
+        "spaCy's ner cannot learn this batch (E024). Entities that begin or end with whitespace: "
+        f"{where}. Convert the notes with clinical-ner convert, which trims them."
+    )
