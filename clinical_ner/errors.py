@@ -207,6 +207,6 @@ def cannot_be_read(path: object, reason: object) -> InputError:
     return InputError(f"{path}: cannot be read ({reason}). Check that it is a file you may read.")
 
 
-def cannot_be_written(path: object, reason: object) -> InputError:
-    """A file that the operating system does not let us write."""
-    return InputError(f"{path}: cannot be written ({reason}). Name another output file.")
+def cannot_be_written(path: object, reason: object, what: str = "file") -> InputError:
+    """A file or folder that the operating system does not let us write."""
+    return InputError(f"{path}: cannot be written ({reason}). Name another output {what}.")

@@ -231,10 +231,22 @@ def _lock(path: Path) -> int | None:
 def held(folder: Path) -> Iterator[None]:
     """Refuse a second process that would write into the same folder at the same time.
 
+    Args:
+        folder: made if it is missing, and removed again if it is left empty then.
+
     Raises:
-        InputError: another process holds the folder.
+        InputError: another process holds the folder, or it cannot be made.
     """
+    with leaving_no_empty_folder(folder / "file"), _held(folder):
+        yield
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(None, "no permission to write into it")
         descriptor = _lock(folder)
     except BlockingIOError as error:
         raise InputError(
@@ -242,7 +254,7 @@ def held(folder: Path) -> Iterator[None]:
             "another output folder."
         ) from error
     except OSError as error:
-        raise cannot_be_written(folder, reason_of(error)) from error
+        raise cannot_be_written(folder, reason_of(error), "folder") from error
     try:
         yield
     finally:
@@ -291,7 +303,7 @@ def scratch_folder(target: Path) -> Iterator[Path]:
         with _temporary(absolute, folder=True) as folder:
             yield folder
     except OSError as error:
-        raise cannot_be_written(target, reason_of(error)) from error
+        raise cannot_be_written(target, reason_of(error), "folder") from error
 
 
 def reason_of(error: OSError) -> str:
@@ -356,7 +368,7 @@ def new_folder(path: Path) -> Iterator[Path]:
                 path.rmdir()
             os.replace(temporary, path)
     except OSError as error:
-        raise cannot_be_written(path, reason_of(error)) from error
+        raise cannot_be_written(path, reason_of(error), "folder") from error
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from spacy.vocab import Vocab
 from clinical_ner.data.convert import blank, convert
 from clinical_ner.data.formats.docbin import write_docbin
 from clinical_ner.evaluation.evaluate import evaluate
+from clinical_ner.files import written_by
 from clinical_ner.fitting.calibrate import calibrate
 from clinical_ner.packaging.package import package
 
@@ -73,6 +74,12 @@ def command(*args: object, **environment: str) -> subprocess.CompletedProcess[st
         text=True,
         check=False,
     )
+
+
+def own(model: Path, command: str) -> None:
+    """Say in meta.json of a pipeline that a command wrote it, which may replace it then."""
+    meta = json.loads((model / "meta.json").read_text()) | written_by(command)
+    (model / "meta.json").write_text(json.dumps(meta))
 
 
 def build_products() -> set[Path]:

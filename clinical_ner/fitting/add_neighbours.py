@@ -83,9 +83,11 @@ def add_neighbours(
     )
     if train.exists() and dev.exists() and train.samefile(dev):
         raise same
-    nlp, name, component = load_to_fit(model, output, inputs=[train, dev], gpu_id=gpu_id)
+    nlp, name, component = load_to_fit(
+        model, output, "neighbours", inputs=[train, dev], gpu_id=gpu_id
+    )
     if if_asked and not asks_for_neighbours(nlp.config):
-        write_pipeline(nlp, output, scores={})
+        write_pipeline(nlp, output, "neighbours", scores={})
         return {"neighbours_help": None, "model": str(model), "output": str(output)}
     if component.overlaps:
         raise one_tag_per_token(name)
@@ -131,7 +133,7 @@ def add_neighbours(
     helps = fit.neighbours.mixing > 0
     before, after = _measure(nlp, component, dev_docs, fit)
     component.neighbours = fit.neighbours if helps else None
-    write_pipeline(nlp, output, scores=after or before)
+    write_pipeline(nlp, output, "neighbours", scores=after or before)
     outside_vectors = int((datastore.tags == OUTSIDE).sum())
     return {
         "neighbours_help": helps,

@@ -72,7 +72,7 @@ def calibrate(
     """
     check_number("min_support", min_support, least=1)
     dev, output = Path(dev), Path(output)
-    nlp, name, component = load_to_fit(model, output, inputs=[dev], gpu_id=gpu_id)
+    nlp, name, component = load_to_fit(model, output, "calibrate", inputs=[dev], gpu_id=gpu_id)
     component.calibration = None
     store = read_out_of_fold(dev, nlp.vocab) if is_out_of_fold(dev) else None
     references = [] if store else read_gold_for(dev, nlp)
@@ -98,7 +98,7 @@ def calibrate(
     component.calibration = fit.calibration
     # The pipeline itself may have been trained on the documents of folds.
     scores = {} if store else evaluation_scores(evaluate_pipeline(nlp, references).counts)
-    write_pipeline(nlp, output, scores=scores, **{META: {name: meta}})
+    write_pipeline(nlp, output, "calibrate", scores=scores, **{META: {name: meta}})
     return {
         **meta,
         "warnings": _warnings(fit, meta, has_thresholds=bool(component.decision.thresholds)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from spacy.training.loop import DIR_MODEL_LAST
 from ..data.formats.docbin import write_docbin
 from ..errors import ConfigError, InputError, check_choice, check_number
 from ..evaluation.runner import unannotated
+from ..files import scratch_folder
 from ..model.gpu import use_gpu
 from ..packaging.model_card import out_of_fold_scores, scored_on
 from ..packaging.package import SCORES, SPAN_SCORES
@@ -85,7 +85,8 @@ def final(
     share = SOFT_WEIGHT if soft_weight is None else soft_weight
     check_number("soft_weight", share, above=0, most=1)
     found, output = read_out_of_fold(folds), Path(output)
-    check_output(output, inputs=[found.folder, found.corpus])
+    # The last to write it is the calibration.
+    check_output(output, "calibrate", inputs=[found.folder, found.corpus])
     # Before hours of training: whether there are any.
     found.log_probs()
     scores = out_of_fold_scores(_read_metrics(found))
@@ -105,8 +106,7 @@ def final(
         **(settings if chosen in TRAINED else {}),
     }
     use_gpu(gpu_id)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+    with scratch_folder(output) as folder:
         if chosen == "average":
             same_seed = len(found.seeds) == 1
             nlp, _ = average_weights(found.models(), found.documents, same_seed=same_seed)
@@ -119,11 +119,13 @@ def final(
                 copy = folder / "soft.spacy"
                 add_soft_targets(found, share)
                 write_docbin(found.documents, copy)
-            nlp = _trained(found, copy, folder, seed=settings["seed"], gpu_id=gpu_id, track=track)
+            nlp = _trained(
+                found, copy, folder / "training", seed=settings["seed"], gpu_id=gpu_id, track=track
+            )
         performance = {key: scores[key] for key in (*SCORES, *SPAN_SCORES) if key in scores}
         nlp.meta["performance"] = performance
         notes = f"performance: strict entity scores of {scored_on(scores, made_of_all=True)}."
-        write_pipeline(nlp, folder / "made", scores={}, **{META: meta, "notes": notes})
+        write_pipeline(nlp, folder / "made", "final", scores={}, **{META: meta, "notes": notes})
         report = calibrate(folder / "made", found.folder, output, gpu_id=gpu_id, track=track)
     return {
         **meta,

@@ -33,7 +33,7 @@ from ..errors import ClinicalNerWarning, ConfigError, InputError, check_number, 
 from ..evaluation.evaluate import metrics_of
 from ..evaluation.one_pass_counts import count_predictions, evaluate_pipeline
 from ..evaluation.runner import Recognized, Runner, recognizer_of
-from ..files import new_folder, replaced_folder, sha256, write_text
+from ..files import held, new_folder, sha256, write_text
 from ..model.gpu import use_gpu
 from ..pipeline.loading import load_pipeline
 from ..pipeline.saving import save_pipeline
@@ -147,9 +147,10 @@ def folds(
         with suppress(OSError, ValueError):
             return dict(json.loads((output / METRICS).read_text(encoding="utf-8")))
     work = _Work(corpus, output, manifest, gpu_id, tell)
-    work.train()
-    work.choose_epoch()
-    return work.predict()
+    with held(output):
+        work.train()
+        work.choose_epoch()
+        return work.predict()
 
 
 def _begin(
@@ -439,8 +440,7 @@ def _keep(nlp: Language, dev: Sequence[Doc], folder: Path, epoch: int) -> None:
     counts = evaluate_pipeline(nlp, dev).counts
     scores, performance = entity_scores(counts.entities), nlp.meta.setdefault("performance", {})
     performance.update({name: scores[name] for name in performance if name in scores})
-    with replaced_folder(folder / EPOCH.format(epoch)) as temporary:
-        save_pipeline(nlp, temporary)
+    save_pipeline(nlp, folder / EPOCH.format(epoch))
     write_text(folder / EPOCH_COUNTS.format(epoch), json.dumps(counts.to_dict()) + "\n")
 
 

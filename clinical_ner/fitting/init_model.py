@@ -20,7 +20,7 @@ from thinc.api import Model
 from ..data.formats.docbin import read_docbin, write_docbin
 from ..errors import ClinicalNerError, ClinicalNerWarning, ConfigError, InputError
 from ..evaluation.runner import before_recognizer
-from ..files import leaving_no_empty_folder
+from ..files import leaving_no_empty_folder, scratch_folder
 from ..model.encoder import encoder_names, published_name, uses_onnx
 from ..model.gpu import use_gpu
 from ..pipeline.ensemble import ENSEMBLE
@@ -124,15 +124,13 @@ def train_from(
             f"{init_model}: its labels cannot be kept: it has overlaps = true or a loss, "
             f"'{type(component.loss).__name__}', that does not give one probability to each tag."
         )
-    copy = output.with_name(f".{output.name}.{os.getpid()}{FILE_TYPE}")
-    with leaving_no_empty_folder(output):
+    with leaving_no_empty_folder(output), scratch_folder(output) as folder:
+        copy = folder / f"train{FILE_TYPE}"
         try:
             write_docbin(_with_targets(old, name, _documents(train_path), kept, track), copy)
             return train(recipe, output, at_start=start, copy=copy, track=track, **arguments)
         except ClinicalNerError as error:
             raise type(error)(str(error).replace(str(copy), str(train_path))) from error
-        finally:
-            copy.unlink(missing_ok=True)
 
 
 def _recognizer(nlp: Language, where: str) -> tuple[str, ClinicalNer]:

@@ -73,7 +73,7 @@ def tune(
         check_confidence(confidence, objective)
     tried = {check_prior_strength(float(strength)) for strength in prior_strengths}
     dev, output = Path(dev), Path(output)
-    nlp, name, component = load_to_fit(model, output, inputs=[dev], gpu_id=gpu_id)
+    nlp, name, component = load_to_fit(model, output, "tune", inputs=[dev], gpu_id=gpu_id)
     if later := sets_entities_later(nlp, name):
         raise InputError(
             f"{model}: component '{later}' sets doc.ents after '{name}', so what thresholds do to "
@@ -121,7 +121,7 @@ def tune(
     }
     # The pipeline itself may have been trained on the documents of folds.
     scores = {} if store else evaluation_scores(evaluate_pipeline(nlp, references).counts)
-    write_pipeline(nlp, output, scores=scores, decision={name: decision})
+    write_pipeline(nlp, output, "tune", scores=scores, decision={name: decision})
     return {
         **decision,
         "labels": per_label(before, after),

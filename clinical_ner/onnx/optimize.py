@@ -77,10 +77,10 @@ def optimize(
         ClinicalNerError: the result is worse than the bounds allow. Nothing is written.
     """
     dev, output = Path(dev), Path(output)
-    check_output(output, inputs=[Path(model), dev])
+    check_output(output, "optimize", inputs=[Path(model), dev])
     nlp = load_pipeline(model)
     references = read_gold_for(dev, nlp)
-    check_output(output, inputs=[nlp.path])
+    check_output(output, "optimize", inputs=[nlp.path])
     name = transformer_to_optimize(nlp)
     optimized = optimize_encoder(nlp, name, precision)
     pipelines = {"before": nlp, "after": optimized}
@@ -112,7 +112,7 @@ def optimize(
         report[key] = {score: scores[key].get(score) for score in SCORES}
         report[key] |= {score: scores[key][score] for score in SPAN_SCORES if score in scores[key]}
         report[key]["words_per_second"] = words / statistics.median(seconds[key])
-    write_pipeline(optimized, output, scores=scores["after"], **{META: report})
+    write_pipeline(optimized, output, "optimize", scores=scores["after"], **{META: report})
     for key, folder in (("before", nlp.path), ("after", output)):
         report[key]["folder_bytes"] = _size(folder)
         report[key]["encoder_bytes"] = _size(folder / name)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
 from contextlib import ExitStack
 from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 from confection import Config
 from packaging.version import InvalidVersion, Version
@@ -31,7 +32,7 @@ from ..errors import (
     missing_extra,
     not_a_folder,
 )
-from ..files import replacing
+from ..files import check_replaceable, leaving_no_empty_folder, replacing, scratch_folder
 from ..model.encoder import (
     encoder_names,
     published_name,
@@ -101,7 +102,8 @@ def package(
 
     Args:
         model: folder of a trained pipeline.
-        output: folder for the wheels; those of other versions of the two are removed.
+        output: folder for the wheels; those of other versions of the two are removed, and what is
+            made on the way to them lies there for so long.
         metrics: scores on held-out documents, as `evaluate` writes them.
         corpus: what the model was trained on, for its name and licence. The model's wheel is
             searched for words of its notes; where they cannot be read a warning says so.
@@ -134,20 +136,24 @@ def package(
     card = corpus_card(corpus)
     measured = None if audit_report is None else _read_membership(Path(audit_report))
     notes = None if allow_training_strings else _read_notes(corpus)
-    with tempfile.TemporaryDirectory() as scratch_name:
-        scratch = Path(scratch_name)
+    # The model's strings are not for the system's temporary folder.
+    with leaving_no_empty_folder(output / "wheel"), scratch_folder(output / "wheel") as scratch:
         own = _build_wheel(_copy_library(library, scratch / "library"), scratch / "wheels")
         nlp = restore_encoder_names(load_pipeline(model))
-        if "final" in nlp.meta and "folds" in scores:
-            scores = out_of_fold_scores(scores)
         extra = ONNX_EXTRA if uses_onnx(nlp) else ""
         requirement = LIBRARY + extra + get_minor_version_range(own.name.split("-")[1])
         name = name.removeprefix(f"{nlp.lang}_")
-        _describe(nlp, scores, card, name=name, version=version, requirement=requirement)
         nlp.meta["training_notes"] = {"searched": notes is not None, "membership": measured}
+        try:
+            if "final" in nlp.meta and "folds" in scores:
+                scores = out_of_fold_scores(scores)
+            _describe(nlp, scores, card, name=name, version=version, requirement=requirement)
+            readme = model_readme(nlp.meta, scores, card)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # Numbers that are texts, tables that are lists.
+            raise _not_metrics(metrics) from error
         save_pipeline(nlp, scratch / "model")
         _forget_paths(scratch / "model" / "config.cfg", encoder_names(nlp))
-        readme = model_readme(nlp.meta, scores, card)
         (scratch / "model" / "README.md").write_text(readme, encoding="utf-8")
         write_manifest(scratch / "model")
         (scratch / "source").mkdir()
@@ -198,10 +204,14 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         scores = None
     if not isinstance(scores, dict) or not all(key in scores for key in SCORES):
-        raise InputError(
-            f"{path}: not a metrics file. Name the file that clinical-ner evaluate --output wrote."
-        )
+        raise _not_metrics(path)
     return scores
+
+
+def _not_metrics(path: Path) -> InputError:
+    return InputError(
+        f"{path}: not a metrics file. Name the file that clinical-ner evaluate --output wrote."
+    )
 
 
 def _read_membership(path: Path) -> dict[str, Any] | None:
@@ -307,6 +317,7 @@ def _build_wheel(source: Path, output: Path) -> Path:
         text=True,
         check=False,
         cwd=source,
+        env={**os.environ, "TMPDIR": str(output.parent)},
     )
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
@@ -320,11 +331,24 @@ def _build_wheel(source: Path, output: Path) -> Path:
 def _deliver(wheels: list[Path], output: Path) -> list[Path]:
     """Copy the wheels, both or none, and remove those of other versions."""
     targets = [output / wheel.name for wheel in wheels]
+    for target in targets:
+        check_replaceable(target, own=_is_own(target))
     with ExitStack() as stack:
         for wheel, target in zip(wheels, targets, strict=True):
             shutil.copyfile(wheel, stack.enter_context(replacing(target)))
     for target in targets:
         for old in output.glob(f"{target.name.split('-')[0]}-*.whl"):
-            if old != target:
+            if old != target and _is_own(old):
                 old.unlink()
     return targets
+
+
+def _is_own(wheel: Path) -> bool:
+    """Whether a wheel is the library's, or needs it."""
+    try:
+        with ZipFile(wheel) as file:
+            [name] = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
+            fields = file.read(name).decode().splitlines()
+    except (OSError, ValueError, BadZipFile):
+        return False
+    return any(re.match(r"(Name|Requires-Dist): clinical[-_]ner\b", field) for field in fields)

@@ -11,10 +11,10 @@ from spacy.language import Language
 from spacy.util import get_package_path, is_package
 
 from ..errors import ClinicalNerError, InputError, no_posterior, not_initialized
-from ..files import replaced_folder
+from ..files import tidy, written_by
 from ..model.gpu import use_gpu
 from .recognizer import ClinicalNer
-from .saving import UNFINISHED, save_pipeline
+from .saving import UNFINISHED, check_own, save_pipeline
 
 
 def load_pipeline(model: str | Path) -> Language:
@@ -26,6 +26,9 @@ def load_pipeline(model: str | Path) -> Language:
     Raises:
         InputError: it is neither, what is there cannot be loaded, or its training did not end.
     """
+    if not Path(model).exists():
+        # A kill may have left it under another name.
+        tidy(Path(model).absolute().parent)
     is_folder = (Path(model) / "config.cfg").is_file()
     if not is_folder and not _is_pipeline_package(str(model)):
         raise InputError(
@@ -50,13 +53,14 @@ def load_pipeline(model: str | Path) -> Language:
 
 
 def load_to_fit(
-    model: str | Path, output: Path, *, inputs: Iterable[Path], gpu_id: int
+    model: str | Path, output: Path, command: str, *, inputs: Iterable[Path], gpu_id: int
 ) -> tuple[Language, str, ClinicalNer]:
     """Load a pipeline of which a changed copy is to be written.
 
     Args:
         model: its folder, or the name of an installed package.
         output: folder of the copy; see `check_output`.
+        command: what writes it.
         inputs: files that are read.
         gpu_id: the GPU to use, -1 for the CPU.
 
@@ -69,11 +73,11 @@ def load_to_fit(
         ConfigError: the recognizer's loss has no posterior, so nothing can be fitted.
         NotFittedError: the recognizer is not trained.
     """
-    check_output(output, inputs=[Path(model), *inputs])
+    check_output(output, command, inputs=[Path(model), *inputs])
     use_gpu(gpu_id)
     nlp = load_pipeline(model)
     # If the name is a package's, this is the folder inside it.
-    check_output(output, inputs=[nlp.path])
+    check_output(output, command, inputs=[nlp.path])
     return nlp, *only_recognizer(nlp, model)
 
 
@@ -98,16 +102,17 @@ def only_recognizer(nlp: Language, model: str | Path) -> tuple[str, ClinicalNer]
     return name, component
 
 
-def check_output(output: Path, *, inputs: Iterable[Path]) -> None:
-    """Check that writing a pipeline destroys nothing but another pipeline.
+def check_output(output: Path, command: str, *, inputs: Iterable[Path]) -> None:
+    """Check that writing a pipeline destroys nothing but another one that the command wrote.
 
     Args:
         output: folder to write.
+        command: what writes it.
         inputs: files and folders that are read.
 
     Raises:
-        InputError: the output exists and is not a pipeline's folder, or it is an input, contains
-            one or is inside one.
+        InputError: the output exists and is not a pipeline's folder that the command wrote, or it
+            is an input, contains one or is inside one.
     """
     resolved = output.resolve()
     for other in inputs:
@@ -117,20 +122,18 @@ def check_output(output: Path, *, inputs: Iterable[Path]) -> None:
                 f"{output}: is {other}, holds it or lies in it, which writing would destroy. "
                 "Choose another output folder."
             )
-    # A link is not followed: what it points to would stay behind.
-    is_pipeline = (output / "config.cfg").is_file() and (output / "meta.json").is_file()
-    if output.is_symlink() or (output.exists() and not is_pipeline):
-        raise InputError(
-            f"{output}: exists and is not a pipeline's folder. Choose another output folder."
-        )
+    check_own(output.parent, command, output.name)
 
 
-def write_pipeline(nlp: Language, output: Path, *, scores: Mapping[str, Any], **meta: Any) -> None:
+def write_pipeline(
+    nlp: Language, output: Path, command: str, *, scores: Mapping[str, Any], **meta: Any
+) -> None:
     """Write a pipeline that was changed after training, completely or not at all.
 
     Args:
         nlp: the pipeline.
         output: its folder; see `check_output`.
+        command: what writes it, as meta.json says.
         scores: those after the change; in meta.json they replace those of the same name, and no
             others.
         **meta: further entries of meta.json.
@@ -140,9 +143,8 @@ def write_pipeline(nlp: Language, output: Path, *, scores: Mapping[str, Any], **
     """
     performance = nlp.meta.setdefault("performance", {})
     performance.update({key: scores[key] for key in performance if key in scores})
-    nlp.meta.update(meta)
-    with replaced_folder(output) as temporary:
-        save_pipeline(nlp, temporary)
+    nlp.meta.update(meta, **written_by(command))
+    save_pipeline(nlp, output)
 
 
 def _is_pipeline_package(name: str) -> bool:

@@ -18,7 +18,8 @@ import numpy as np
 import srsly
 from spacy.language import Language
 
-from ..files import write_text
+from ..errors import InputError
+from ..files import replaced_folder, write_text, written_by
 from ..model.encoder import restore_encoder_names
 from .manifest import write_manifest
 
@@ -36,18 +37,21 @@ def save_pipeline(nlp: Language, folder: Path, *, finished: bool = True) -> None
 
     Args:
         nlp: the pipeline; its encoders get their public names, see ``restore_encoder_names``.
-        folder: where to write; made if it is missing.
+        folder: where to write, completely or not at all; what it holds is removed at the end.
         finished: if not, meta.json says so, and there are no checksums until ``finish``.
+
+    Raises:
+        InputError: the system does not let the folder be written.
     """
     restore_encoder_names(nlp)
     if not finished:
         nlp.meta[UNFINISHED] = True
-    with scrubbed(nlp):
+    with replaced_folder(folder) as temporary, scrubbed(nlp):
         # Not nlp.to_disk, which a training replaces by this function.
-        type(nlp).to_disk(nlp, folder)
-    nlp.meta.pop(UNFINISHED, None)
-    if finished:
-        write_manifest(folder)
+        type(nlp).to_disk(nlp, temporary)
+        nlp.meta.pop(UNFINISHED, None)
+        if finished:
+            write_manifest(temporary)
 
 
 def finish(folder: Path) -> None:
@@ -56,6 +60,31 @@ def finish(folder: Path) -> None:
     meta.pop(UNFINISHED, None)
     write_text(folder / "meta.json", json.dumps(meta, indent=2))
     write_manifest(folder)
+
+
+def check_own(folder: Path, command: str, *names: str) -> None:
+    """Check that a command only replaces pipelines that it wrote itself, as meta.json says.
+
+    Args:
+        folder: where they are.
+        command: what is about to write pipelines.
+        names: of these pipelines.
+
+    Raises:
+        InputError: one of them exists, and is something else.
+    """
+    for path in (folder / name for name in names):
+        try:
+            meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
+            own = meta.get("written_by") == written_by(command)["written_by"]
+        except (OSError, ValueError, AttributeError):
+            own = False
+        # A link is not followed: what it points to would stay behind.
+        if path.is_symlink() or (path.exists() and not own):
+            raise InputError(
+                f"{path}: exists and is not a pipeline's folder that clinical-ner {command} wrote. "
+                "Choose another output folder, or remove it."
+            )
 
 
 @contextmanager

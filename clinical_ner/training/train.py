@@ -28,8 +28,9 @@ from spacy.vocab import Vocab
 from ..data.formats.docbin import DOCUMENT_ID, LANGUAGE, read_docbin
 from ..data.gold import check_entities, check_lengths
 from ..errors import ClinicalNerError, ClinicalNerWarning, ConfigError, InputError, not_a_folder
-from ..files import write_text
+from ..files import held, write_text
 from ..model.gpu import use_gpu
+from ..pipeline.saving import check_own
 from ..types import Track, untracked
 from .recipes import BASE, Recipe, problems, read_recipe
 from .schedules import STEPS_SCHEDULE, document_lengths
@@ -112,39 +113,42 @@ def train(
         ),
     }
     check_apart(output, {**read.config, "settings": settings})
+    check_own(output, "train", DIR_MODEL_BEST, DIR_MODEL_LAST)
     use_gpu(gpu_id)
     named = {str(copy): train_path} if copy else {}
-    nlp = initialize(read, settings, gpu_id=gpu_id, named=named)
-    started = at_start(nlp) if at_start else {}
-    progress: Iterable[int] = ()
-    if not evaluates:
-        passes = min(stop_after, nlp.config.interpolate()["training"]["max_epochs"])
-        visits = round(passes * documents)
-        progress = track(range(visits), "Training", visits)
-    run = TrainingRun(
-        *(nlp, corpus_words, train_path),
-        stop_after=stop_after,
-        evaluates=evaluates,
-        progress=progress,
-        at_epoch=at_epoch,
-    )
-    start = time.perf_counter()
-    table = sys.stdout if evaluates else io.StringIO()
-    with run.within(output):
-        train_loop(nlp, output, use_gpu=gpu_id, stdout=table, stderr=sys.stderr)
-    seconds = time.perf_counter() - start
-    record = {
-        "config": read.path.name,
-        "overrides": dict(sorted({**settings, "paths.train": str(train_path)}.items())),
-        "seed": seed,
-        "epochs": round(run.words / corpus_words, 2),
-        "corpus_words": corpus_words,
-        "seconds": round(seconds, 1),
-        "words_per_second": round(run.words / seconds, 1),
-        **started,
-    }
-    write_text(output / RECORD, json.dumps(record, indent=2) + "\n")
-    return record
+    # Before hours of work: whether the folder can be written, and nobody else does.
+    with held(output):
+        nlp = initialize(read, settings, gpu_id=gpu_id, named=named)
+        started = at_start(nlp) if at_start else {}
+        progress: Iterable[int] = ()
+        if not evaluates:
+            passes = min(stop_after, nlp.config.interpolate()["training"]["max_epochs"])
+            visits = round(passes * documents)
+            progress = track(range(visits), "Training", visits)
+        run = TrainingRun(
+            *(nlp, corpus_words, train_path),
+            stop_after=stop_after,
+            evaluates=evaluates,
+            progress=progress,
+            at_epoch=at_epoch,
+        )
+        start = time.perf_counter()
+        table = sys.stdout if evaluates else io.StringIO()
+        with run.within(output):
+            train_loop(nlp, output, use_gpu=gpu_id, stdout=table, stderr=sys.stderr)
+        seconds = time.perf_counter() - start
+        record = {
+            "config": read.path.name,
+            "overrides": dict(sorted({**settings, "paths.train": str(train_path)}.items())),
+            "seed": seed,
+            "epochs": round(run.words / corpus_words, 2),
+            "corpus_words": corpus_words,
+            "seconds": round(seconds, 1),
+            "words_per_second": round(run.words / seconds, 1),
+            **started,
+        }
+        write_text(output / RECORD, json.dumps(record, indent=2) + "\n")
+        return record
 
 
 def training_settings(

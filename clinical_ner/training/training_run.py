@@ -16,6 +16,7 @@ from spacy.training import Example
 from spacy.training.loop import DIR_MODEL_BEST, DIR_MODEL_LAST, clean_output_dir
 
 from ..errors import ClinicalNerError, InputError
+from ..files import written_by
 from ..pipeline.info import TRAINED_WITH, installed_versions
 from ..pipeline.saving import finish, save_pipeline
 from ..tags.encode import document_id
@@ -75,8 +76,9 @@ class TrainingRun:
         # The loop always evaluates, at the latest after its first step.
         evaluate = _stopping(nlp.evaluate) if evaluates else lambda _: {}
         nlp.evaluate = evaluate  # type: ignore[method-assign, assignment]
-        nlp.meta[TRAINED_WITH] = installed_versions()
-        nlp.to_disk = partial(save_pipeline, nlp, finished=False)  # type: ignore[method-assign, assignment]
+        nlp.meta.update(written_by("train"), **{TRAINED_WITH: installed_versions()})
+        save = partial(save_pipeline, nlp, finished=False)
+        nlp.to_disk = _stopping(save)  # type: ignore[method-assign]
 
     def update(self, examples: Sequence[Example], *args: Any, **kwargs: Any) -> dict[str, float]:
         """Count, then update the pipeline."""
@@ -103,18 +105,16 @@ class TrainingRun:
     def within(self, output: Path) -> Iterator[None]:
         """The folder of the run, without what an earlier one left there.
 
-        Models say in meta.json that they are unfinished until the training ended, or failed in
-        order. One that fails leaves model-best, if it had an evaluation. The loop saves model-last
+        A training that fails, or that is stopped from outside, leaves model-best, if it had an
+        evaluation; stopped from outside, this says that it is unfinished. The loop saves model-last
         even then: the weights of a training that came to nothing, which no evaluation has seen.
 
         Args:
-            output: the folder, which is made.
+            output: the folder; see `files.held`.
 
         Raises:
             ClinicalNerError: what ended the training, with what is left.
         """
-        is_new = not output.exists()
-        output.mkdir(parents=True, exist_ok=True)
         clean_output_dir(output)
         (output / RECORD).unlink(missing_ok=True)
         try:
@@ -129,6 +129,9 @@ class TrainingRun:
             error = stopped.error
         except ClinicalNerError as refused:
             error = refused
+        except BaseException:
+            shutil.rmtree(output / DIR_MODEL_LAST, ignore_errors=True)
+            raise
         finally:
             for _ in self._progress:
                 pass
@@ -139,8 +142,6 @@ class TrainingRun:
         if best.exists():
             finish(best)
             raise ClinicalNerError(f"{error} Kept: {best}, the best model until then.") from error
-        if is_new and not any(output.iterdir()):
-            output.rmdir()
         raise ClinicalNerError(
             f"{error} No evaluation was made before, so no model is kept."
         ) from error

@@ -23,6 +23,8 @@ from clinical_ner.fitting.fit_tokens import fit_tokens
 from clinical_ner.fitting.held_out import STRENGTHS, annotated_documents
 from clinical_ner.scoring.reliability import token_calibration_error
 
+from ..conftest import own
+
 WORDS = {
     "Drug": ["aspirin", "heparin", "insulin", "codeine"],
     "Sign": ["fever", "cough", "rash", "nausea"],
@@ -437,7 +439,7 @@ def test_a_failed_write_leaves_the_old_pipeline(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copytree(inputs / "model", tmp_path / "out")
+    own(shutil.copytree(inputs / "model", tmp_path / "out"), "calibrate")
 
     def fail(self: Language, path: Path, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")

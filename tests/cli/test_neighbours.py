@@ -19,6 +19,8 @@ from clinical_ner.data.formats.docbin import read_docbin, write_docbin
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.fitting.add_neighbours import add_neighbours
 
+from ..conftest import own
+
 DRUGS = ["aspirin", "heparin", "insulin", "codeine"]
 SIGNS = ["fever", "cough", "pain", "rash"]
 
@@ -174,7 +176,7 @@ def test_the_table_names_sizes_settings_and_gains(
 def test_a_pipeline_is_replaced_and_json_is_all_that_is_printed(
     inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(inputs / "model", tmp_path / "out")
+    own(shutil.copytree(inputs / "model", tmp_path / "out"), "neighbours")
     (tmp_path / "out" / "stale").touch()
     assert run(*arguments(inputs), tmp_path / "out", "--max-k", 8, "--json") == 0
     report = json.loads(capsys.readouterr().out)
@@ -331,7 +333,9 @@ def test_only_if_the_recipe_asks(
         assert (written.get_pipe("finder").neighbours is not None) == asked
         assert ("does not ask for neighbours" in capsys.readouterr().out) != asked
         if not asked:
-            assert written.to_bytes() == nlp.to_bytes()
+            assert written.to_bytes(exclude=["meta", "vocab"]) == nlp.to_bytes(
+                exclude=["meta", "vocab"]
+            )
 
 
 def save(nlp: Language, folder: Path) -> Path:
@@ -406,7 +410,7 @@ def test_a_failed_write_leaves_the_old_pipeline(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    shutil.copytree(inputs / "model", tmp_path / "out")
+    own(shutil.copytree(inputs / "model", tmp_path / "out"), "neighbours")
 
     def fail(self: Language, path: Path, **kwargs: object) -> None:
         (path / "half").touch()

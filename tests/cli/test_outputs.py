@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
+import spacy
+from spacy.language import Language
 
 from clinical_ner.cli import main
 from clinical_ner.data.split.split import split
+from clinical_ner.files import held, replacing
+
+from ..conftest import ROOT
+
+TOK2VEC = ROOT / "configs" / "tok2vec.cfg"
 
 NOTE = "Fever and cough."
 ANNOTATION = "T1\tSign 0 5\tFever\nT2\tSign 10 15\tcough\n"
@@ -96,3 +106,61 @@ def test_a_kill_between_the_renames_of_a_division_leaves_no_parts_of_two(
     assert sorted(path.name for path in out.iterdir()) == ["split.json", "test.spacy"]
     assert run("split", corpus, out, "--dev", 0.25, "--test", 0.25) == 0
     assert len(list(out.iterdir())) == 4
+
+
+def training(corpus: Path, out: Path) -> list[object]:
+    return ["train", TOK2VEC, out, "--train", corpus, "--dev", corpus, "--epochs", 1]
+
+
+def test_two_trainings_do_not_share_a_folder(
+    tmp_path: Path, corpus: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with held(tmp_path / "out"):
+        (tmp_path / "out" / "of-the-first").write_text("")
+        assert run(*training(corpus, tmp_path / "out")) == 1
+    assert "another process is writing into it" in capsys.readouterr().err
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_a_model_that_no_training_wrote_is_not_replaced(tmp_path: Path, corpus: Path) -> None:
+    best = tmp_path / "out" / "model-best"
+    best.parent.mkdir()
+    spacy.blank("en").to_disk(best)
+    assert run(*training(corpus, tmp_path / "out")) == 1
+    assert (best / "meta.json").is_file()
+
+
+def test_a_full_disk_leaves_no_half_model(
+    tmp_path: Path,
+    corpus: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(self: Language, path: Path, **settings: object) -> None:
+        (path / "meta.json").write_text("{")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Language, "to_disk", full)
+    assert run(*training(corpus, tmp_path / "out")) == 1
+    error = capsys.readouterr().err
+    assert "No space left" in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_process_that_is_asked_to_end_leaves_nothing(
+    tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ending(docs: object, path: Path) -> None:
+        with replacing(path) as temporary:
+            temporary.write_text(NOTE)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    monkeypatch.setattr("clinical_ner.data.formats.writing.write_entities", ending)
+    before = sorted(tmp_path.iterdir())
+    default = signal.getsignal(signal.SIGTERM)
+    try:
+        assert run("convert", tmp_path / "notes", tmp_path / "new.spacy") == 143
+    finally:
+        signal.signal(signal.SIGTERM, default)
+    assert sorted(tmp_path.iterdir()) == before

@@ -240,15 +240,18 @@ def test_the_wheels_of_other_versions_go_and_other_files_stay(
 ) -> None:
     output = arguments["output"]
     output.mkdir()
-    for name in ("clinical_ner-0.0.1-py3-none-any.whl", "en_notes-0.1.0-py3-none-any.whl"):
-        (output / name).touch()
-    (output / "other-1.0-py3-none-any.whl").touch()
+    for name, field in (("clinical_ner-0.0.1", "Name: "), ("en_notes-0.1.0", "Requires-Dist: ")):
+        with zipfile.ZipFile(output / f"{name}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{name}.dist-info/METADATA", f"{field}clinical-ner>=0.0.1\n")
+    others = [output / f"{name}-py3-none-any.whl" for name in ("other-1.0", "en_notes-0.0.1")]
+    for other in others:
+        other.write_text("of somebody else")
     own, model = package(**arguments, library=stub, name="notes", version="0.2.0")
     assert (own.name, model.name) == (
         "clinical_ner-3.4.5-py3-none-any.whl",
         "en_notes-0.2.0-py3-none-any.whl",
     )
-    assert sorted(output.iterdir()) == sorted([own, model, output / "other-1.0-py3-none-any.whl"])
+    assert sorted(output.iterdir()) == sorted([own, model, *others])
     meta = meta_of(model)
     # The version that was built, not the one that is installed; and nothing that is not needed.
     assert meta["requirements"] == ["clinical-ner>=3.4.5,<3.5.0"]
@@ -365,6 +368,24 @@ def test_a_failed_build_leaves_the_output_as_it_was(arguments: dict[str, Path], 
         package(**arguments, library=stub)
     assert "\n" not in str(raised.value)
     assert list(arguments["output"].iterdir()) == [old]
+
+
+@pytest.mark.slow
+def test_what_is_of_another_type_or_of_somebody_else(
+    arguments: dict[str, Path], stub: Path
+) -> None:
+    for wrong in ({"ents_f": "0.5"}, {"ents_per_type": [ROW]}):
+        arguments["metrics"].write_text(json.dumps(METRICS | wrong))
+        with pytest.raises(ClinicalNerError, match="not a metrics file"):
+            package(**arguments, library=stub)
+        assert not arguments["output"].exists()
+    arguments["metrics"].write_text(json.dumps(METRICS))
+    foreign = arguments["output"] / "en_clinical_ner-0.1.0-py3-none-any.whl"
+    foreign.parent.mkdir()
+    foreign.write_text("of somebody else")
+    with pytest.raises(ClinicalNerError, match="did not write it"):
+        package(**arguments, library=stub)
+    assert list(arguments["output"].iterdir()) == [foreign]
 
 
 @pytest.mark.parametrize(
