@@ -23,9 +23,11 @@ from clinical_ner.errors import ClinicalNerError
 from clinical_ner.evaluation.evaluate import evaluate
 from clinical_ner.packaging.model_card import NOT_STATED, corpus_card, model_readme, sources
 from clinical_ner.packaging.package import SCORES, SPAN_SCORES, package
+from clinical_ner.pipeline.manifest import verify
 
 from ..conftest import NO_INDEX, ROOT, Trained, command
 from ..model.tiny_encoder import pipeline, write_encoder
+from ..pickles import pickles_in
 from ..pipeline import test_overlaps as overlapping
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -126,6 +128,15 @@ class TestWheels:
         ]
         # The library speaks of the module that holds the weights; a model may not.
         assert set(found) <= {("clinical_ner/model/encoder.py", ENCODER_MODULE)}
+
+    def test_nothing_is_a_pickle_and_the_model_has_its_checksums(
+        self, trained: Trained, tmp_path: Path
+    ) -> None:
+        files = files_of(trained.wheels[1])
+        assert [at for name, data in files.items() for at in pickles_in(name, data)] == []
+        with zipfile.ZipFile(trained.wheels[1]) as archive:
+            archive.extractall(tmp_path)
+        assert verify(next(tmp_path.glob("en_clinical_ner/*/config.cfg")).parent) == []
 
     def test_the_config_forgets_where_the_data_lay(self, trained: Trained) -> None:
         text = find(files_of(trained.wheels[1]), "/config.cfg").decode()

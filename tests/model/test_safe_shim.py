@@ -16,6 +16,7 @@ from spacy_transformers.layers.hf_shim import HFShim
 from clinical_ner.errors import InputError
 from clinical_ner.model.safe_shim import SafeShim
 
+from ..pickles import pickles_in
 from .windows.windowed_examples import LONG, make_nlp, train, write_bert
 
 
@@ -51,7 +52,10 @@ def test_weights_tokenizer_and_configuration_stay_and_nothing_is_a_pickle(shim: 
     assert loaded._model.config.to_dict() == shim._model.config.to_dict()
     encoded = [of._hfmodel.tokenizer(LONG)["input_ids"] for of in (shim, loaded)]
     assert encoded[0] == encoded[1]
-    assert not any(mark in loaded.to_bytes() for mark in (b"data.pkl", b"ctorch", b"PK\x03\x04"))
+    assert list(pickles_in("safe", srsly.msgpack_dumps({"shims": [shim.to_bytes()]}))) == []
+    # The control.
+    (found,) = pickles_in("old", srsly.msgpack_dumps({"shims": [HFShim.to_bytes(shim)]}))
+    assert found.startswith("old:packed") and found.endswith("/data.pkl")
 
 
 def test_a_model_of_before_loads_with_a_warning_that_can_be_made_an_error(
