@@ -28,6 +28,8 @@ from ..pipeline.loading import load_pipeline, only_recognizer
 from ..pipeline.saving import leaves
 from ..types import Track, untracked
 
+#: Names of fields that a wheel's METADATA begins its lines with, as far as they are common words.
+METADATA_FIELDS = "Home-page Author-email Classifier Description Dynamic License Platform Summary"
 #: Shortest word that is searched for in text, and the shortest number: others are everywhere.
 SHORTEST, SHORTEST_NUMBER = 4, 6
 #: Shortest word, in bytes, that is searched for among the bytes of weights: 100 MB of them hold
@@ -112,6 +114,7 @@ def search(
     for file in Path(__file__).parents[1].rglob("*.py"):
         own.update(_words(file.read_text(encoding="utf-8")))
     own.update(_words(DEFAULT_CONFIG.to_str()))
+    own.update(_words(METADATA_FIELDS))
     searched = _Search(wanted - own)
     for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
         if file.is_file():
