@@ -158,7 +158,12 @@ def package(
         write_manifest(scratch / "model")
         (scratch / "source").mkdir()
         spacy_package(scratch / "model", scratch / "source", create_sdist=False)
-        wheels = [own, _build_wheel(next((scratch / "source").iterdir()), scratch / "wheels")]
+        source = next((scratch / "source").iterdir())
+        packed = next(source.glob("*/*/config.cfg")).parent
+        # Which spaCy has written again, and puts there when the wheel is built.
+        shutil.copy(source / "meta.json", packed)
+        write_manifest(packed)
+        wheels = [own, _build_wheel(source, scratch / "wheels")]
         if notes is not None:
             _check_strings(wheels[1], notes)
         return _deliver(wheels, output)
