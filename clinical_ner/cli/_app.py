@@ -114,6 +114,7 @@ def main(args: Sequence[str] | None = None) -> None:
         # What the terminal's encoding does not have is escaped, not an error after the work.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    before = signal.getsignal(signal.SIGTERM)
     try:
         # In another thread no signal can be handled.
         with suppress(ValueError):
@@ -137,6 +138,9 @@ def main(args: Sequence[str] | None = None) -> None:
             raise
         print(f"clinical-ner: {_unexpected(error)}", file=sys.stderr)
         sys.exit(1)
+    finally:
+        with suppress(ValueError):
+            signal.signal(signal.SIGTERM, before)
 
 
 def _unexpected(error: Exception) -> str:

@@ -157,10 +157,7 @@ def test_a_process_that_is_asked_to_end_leaves_nothing(
             time.sleep(10)
 
     monkeypatch.setattr("clinical_ner.data.formats.writing.write_entities", ending)
-    before = sorted(tmp_path.iterdir())
-    default = signal.getsignal(signal.SIGTERM)
-    try:
-        assert run("convert", tmp_path / "notes", tmp_path / "new.spacy") == 143
-    finally:
-        signal.signal(signal.SIGTERM, default)
+    before, default = sorted(tmp_path.iterdir()), signal.getsignal(signal.SIGTERM)
+    assert run("convert", tmp_path / "notes", tmp_path / "new.spacy") == 143
+    assert signal.getsignal(signal.SIGTERM) == default
     assert sorted(tmp_path.iterdir()) == before
