@@ -187,7 +187,8 @@ def run_target(name: str, seed: int, end: float, model: Path | None, crashers: P
                 use(source)
             except ClinicalNerError as error:
                 signal.alarm(0)
-                if quotes(error):
+                # What is put into a model's config is quoted by spaCy, and is no note.
+                if name != "model" and quotes(error):
                     _keep(kept, "quoted", f"{error}\n")
             except Exception as error:
                 signal.alarm(0)
@@ -330,6 +331,14 @@ def _brat(rng: random.Random, folder: Path) -> Path:
 def _docbin(packed: bytes, rng: random.Random) -> bytes:
     if rng.random() < 0.1:
         return damaged(packed, rng)
+    try:
+        return _repacked(packed, rng)
+    # Of the nasty values, msgpack has neither 10**30 nor half of a pair.
+    except (OverflowError, UnicodeEncodeError):
+        return packed
+
+
+def _repacked(packed: bytes, rng: random.Random) -> bytes:
     message = srsly.msgpack_loads(zlib.decompress(packed))
     key = rng.choice([*message])
     of = message[key]
@@ -344,22 +353,17 @@ def _docbin(packed: bytes, rng: random.Random) -> bytes:
         ]
     else:
         message[key] = exchanged(of, rng)
-    try:
-        data = srsly.msgpack_dumps(message)
-    # Of the nasty values, msgpack has neither 10**30 nor half of a pair.
-    except (OverflowError, UnicodeEncodeError):
-        return packed
+    data = srsly.msgpack_dumps(message)
     return zlib.compress(damaged(data, rng) if rng.random() < 0.1 else data)
 
 
 def _model(model: Path, folder: Path, rng: random.Random) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(model, folder)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    file = rng.choice(files)
     # Half of the times damage that the sums would show goes further.
     if rng.random() < 0.5:
         (folder / "SHA256SUMS").unlink(missing_ok=True)
+    file = rng.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
     data = file.read_bytes()
     kind = rng.random()
     if kind < 0.1:

@@ -89,7 +89,9 @@ def width(text: str, unit: Unit) -> int:
         text = text.replace("\r\n", "\n")
     if unit.startswith("code-points"):
         return len(text)
-    return len(text.encode("utf-8")) if unit == "bytes" else len(text.encode("utf-16-le")) // 2
+    if unit == "bytes":
+        return len(text.encode("utf-8", "surrogatepass"))
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def in_code_points(text: str, quoted: Sequence[QuotedMention], unit: Unit) -> list[QuotedMention]:

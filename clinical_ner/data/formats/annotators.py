@@ -118,7 +118,9 @@ class Copies:
             if draft.unusable == FAULTY:
                 yield place, draft
                 continue
-            key = next(self._keys)
+            key = next(self._keys, None)
+            if key is None:
+                raise _changed(place.path)
             draft.annotator = self._name(draft.annotator, place.path)
             waiting = self._waiting[key]
             waiting.append((place, draft))
@@ -128,6 +130,11 @@ class Copies:
                 if not draft.has_id and draft.annotator is not None:
                     self._make_id(waiting, key)
                 yield from self._choose(waiting)
+
+    def end(self, source: Path) -> None:
+        """Raise InputError if fewer records were read than were added."""
+        if next(self._keys, None) is not None:
+            raise _changed(source)
 
     def _make_id(self, copies: Sequence[_Placed], key: Hashable) -> None:
         """Give all copies of a text without id the same."""
@@ -178,6 +185,12 @@ class Copies:
         first, *rest = _merged(chosen)
         _count(unread, first[1].skipped)
         yield from (first, *rest)
+
+
+def _changed(path: Path) -> InputError:
+    return InputError(
+        f"{path}: changed while it was read. Read it again when nothing writes to it."
+    )
 
 
 def _only(by_name: dict[str | None, list[_Placed]]) -> str | None:

@@ -167,9 +167,10 @@ def read_docbin(path: Path, vocab: Vocab) -> list[Doc]:
         docs = list(found.get_docs(vocab))
         for doc in docs:
             # spaCy takes what the file says, and reads memory that is not the document's.
-            spans = [span for group in doc.spans.values() for span in group]
-            if not all(0 <= span.start <= span.end <= len(doc) for span in spans):
-                raise ValueError
+            for span in (*doc.ents, *(span for group in doc.spans.values() for span in group)):
+                # A label that the file does not hold is a KeyError.
+                if span.label_ is None or not 0 <= span.start <= span.end <= len(doc):
+                    raise ValueError
             if not isinstance(doc.user_data.get(LANGUAGE, ""), str):
                 raise TypeError
     return docs

@@ -139,6 +139,8 @@ def _read(
             yield placed
         if is_empty and len(files) > 1:
             _warn_of_empty(file)
+    if reader is read_jsonl:
+        settings["copies"].end(source)
 
 
 def _survey(

@@ -29,9 +29,9 @@ def _content() -> dict[str, Any]:
     return srsly.msgpack_loads(zlib.decompress(packed))
 
 
-def _outside() -> list[bytes]:
-    doc = Doc(Vocab(), words=["a"] * 10_000)
-    doc.spans["gold_all"] = [Span(doc, 9_000, 9_999, "Sign")]
+def _groups(words: int, start: int, label: str) -> list[bytes]:
+    doc = Doc(Vocab(), words=["a"] * words)
+    doc.spans["gold_all"] = [Span(doc, start, start + 1, label)]
     return [doc.spans.to_bytes()]
 
 
@@ -46,7 +46,8 @@ def _outside() -> list[bytes]:
         {"spaces": b"1"},
         {"user_data": [srsly.msgpack_dumps({"clinical_ner.lang": ["en"]})]},
         {"user_data": [srsly.msgpack_dumps([1])]},
-        {"span_groups": _outside()},
+        {"span_groups": _groups(10_000, 9_000, "Sign")},
+        {"span_groups": _groups(2, 0, "a label that the file does not hold")},
     ],
 )
 def test_damage_is_one_line(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -130,3 +131,25 @@ def test_an_id_that_is_a_path_names_no_file(tmp_path: Path, id: str) -> None:
     with pytest.raises(InputError):
         convert(tmp_path / "a.jsonl", tmp_path / "deep" / "out", to="brat", nlp=spacy.blank("en"))
     assert [path.name for path in tmp_path.rglob("*")] == ["a.jsonl"]
+
+
+@pytest.mark.parametrize("lines", [1, 5])
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, lines: int) -> None:
+    # A multiple of the reader's buffer, so that what is behind is read when its turn comes.
+    record = json.dumps({"text": "", "label": [[0, 4, "Sign"]]}) + "\n"
+    record = record.replace('""', f'"{"x" * (2**17 - len(record))}"')
+    path = tmp_path / "a.jsonl"
+    path.write_text(record * 3)
+    texts = read_texts(path, format="jsonl")
+    next(texts)
+    path.write_text(record * lines)
+    with pytest.raises(InputError, match="changed while it was read"):
+        list(texts)
+
+
+def test_half_of_a_pair_in_the_text_of_a_sentence(tmp_path: Path) -> None:
+    header = "#FORMAT=WebAnno TSV 3.3\n#T_SP=webanno.custom.Finding|value\n\n\n"
+    lines = "#Text=pain\\ud83d\n1-1\t0-4\tpain\tSign[1]\n"
+    (tmp_path / "a.tsv").write_text(header + lines)
+    with pytest.raises(InputError, match="the text holds half of a UTF-16 pair"):
+        list(read_texts(tmp_path / "a.tsv"))
