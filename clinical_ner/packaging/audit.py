@@ -9,6 +9,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,6 @@ from ..pipeline.loading import load_pipeline, only_recognizer
 from ..pipeline.saving import leaves
 from ..types import Track, untracked
 
-#: Names of fields that a wheel's METADATA begins its lines with, as far as they are common words.
-METADATA_FIELDS = "Home-page Author-email Classifier Description Dynamic License Platform Summary"
 #: Shortest word that is searched for in text, and the shortest number: others are everywhere.
 SHORTEST, SHORTEST_NUMBER = 4, 6
 #: Shortest word, in bytes, that is searched for among the bytes of weights: 100 MB of them hold
@@ -37,12 +36,16 @@ SHORTEST, SHORTEST_NUMBER = 4, 6
 SHORTEST_PACKED = 6
 #: Most bytes that one compressed part may hold.
 LARGEST = 2**31
+#: Modules with the words of METADATA, of what spaCy adds to a wheel, and of an encoder's config.
+FORMATS = ("packaging.metadata", "spacy.cli.package", "transformers.configuration_utils")
 
 _WORDS = re.compile(r"[^\W_]+")
 _DIGESTS = re.compile(r"sha256=[\w-]+")
 _PACKED = re.compile(rb"(?:[0-9A-Za-z]|[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}){6,}")
 #: Characters in a row that are text and no chance.
 _PRINTED = re.compile(rb"[\t\n\r -~]{16,}")
+#: What meta.json tells of a model because its user said so.
+_TOLD = ("name", "description", "author", "license", "sources", "labels")
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"\x1f\x8b")
 
 
@@ -79,7 +82,9 @@ def audit(
     if output is not None:
         check_not_read(Path(output), corpus, *([Path(held_out)] if held_out else []))
         check_replaceable(Path(output), own=is_written_by(Path(output), "audit"))
-    report: dict[str, Any] = search(_place(model), read_texts(corpus), show_text=show_text)
+    documents = read_texts(corpus)
+    # The config of a model names the file that it was trained on.
+    report = search(_place(model), documents, known=str(corpus), show_text=show_text)
     report["membership"] = None
     if held_out is not None:
         use_gpu(gpu_id)
@@ -93,13 +98,23 @@ def audit(
 
 
 def search(
-    place: Path, documents: Iterable[AnnotatedText], *, show_text: bool = False
+    place: Path,
+    documents: Iterable[AnnotatedText],
+    *,
+    known: str = "",
+    show_text: bool = False,
 ) -> dict[str, Any]:
     """Search the files of a folder, or a wheel, for words of notes.
 
-    Words that models have of themselves are not searched for: those of their labels, of this
-    library's own files and spaCy's settings, of the language's tokenizer, and the pieces of the
-    encoder's, which no training changes.
+    Words that models have of themselves are not searched for: those of their names, descriptions
+    and labels, of this library's own files and of formats, of the language's tokenizer, and the
+    pieces of the encoder's, which no training changes.
+
+    Args:
+        place: the folder or the wheel.
+        documents: the notes.
+        known: a text whose words are not searched for.
+        show_text: whether the words are returned.
 
     Returns:
         See `audit`; without "membership".
@@ -111,10 +126,10 @@ def search(
         number += 1
         wanted.update(_words(document.text), _words(document.id))
         own.update(word for mention in document.mentions for word in _words(mention.label))
-    for file in Path(__file__).parents[1].rglob("*.py"):
+    formats = [Path(str(spec.origin)) for spec in map(find_spec, FORMATS) if spec]
+    for file in [*Path(__file__).parents[1].rglob("*.py"), *formats]:
         own.update(_words(file.read_text(encoding="utf-8")))
-    own.update(_words(DEFAULT_CONFIG.to_str()))
-    own.update(_words(METADATA_FIELDS))
+    own.update(_words(f"{DEFAULT_CONFIG.to_str()} {known}"))
     searched = _Search(wanted - own)
     for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
         if file.is_file():
@@ -148,7 +163,8 @@ class _Search:
         return {name: words for name, words in found.items() if words}
 
     def file(self, name: str, data: bytes) -> None:
-        """Search what a file, or a part of one, holds."""
+        """Search what a file, or a part of one, holds, and its name."""
+        self._text(name, name)
         if data.startswith(b"PK\x03\x04"):
             self._archive(name, data)
         elif (unpacked := _unpacked(name, data)) is not None:
@@ -171,7 +187,6 @@ class _Search:
                 for member in archive.infolist():
                     if member.file_size > LARGEST:
                         raise _too_large(name)
-                    self._text(name, member.filename)
                     self.file(f"{name}/{member.filename}", archive.read(member))
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
             raise InputError(f"{name}: is a damaged archive. Build or copy it again.") from error
@@ -204,8 +219,9 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _own_words(table: dict[Any, Any]) -> Iterator[str]:
-    """Words of the language that meta.json names, or those of a tokenizer of transformers."""
+    """Words of a meta.json and of the language that it names; all of a transformer's tokenizer."""
     if "spacy_version" in table and isinstance(table.get("lang"), str):
+        yield from _words(json.dumps([table.get(key) for key in _TOLD], ensure_ascii=False))
         # A language that spaCy lacks, or whose tokenizer is another package.
         with suppress(ImportError):
             language = spacy.blank(table["lang"])

@@ -82,11 +82,11 @@ def test_a_word_is_found_in(holder: str, tmp_path: Path) -> None:
 
 
 def test_the_words_of_labels_tokenizers_and_languages_are_not_searched_for(tmp_path: Path) -> None:
-    text = "Zorbology of the quaggas thereupon an arrhythmia, components, 1234 or abc"
+    text = "Zorbology of the quaggas in zorbonotes thereupon an arrhythmia, components, 1234 or abc"
     mention = Mention("T1", "Zorbology_label", ((0, 9),))
     vocab = {"model": {"vocab": {"Ġarrhythmia": 1}}, "normalized": True}
     (tmp_path / "tokenizer.json").write_text(json.dumps(vocab), encoding="utf-8")
-    meta = {"lang": "en", "spacy_version": ">=3", "labels": ["Zorbology_label"]}
+    meta = {"lang": "en", "spacy_version": ">=3", "name": "zorbonotes"}
     (tmp_path / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
     (tmp_path / "strings.json").write_text(json.dumps(text.split()), encoding="utf-8")
     report = search(tmp_path, [AnnotatedText("1", text, (mention,))], show_text=True)
