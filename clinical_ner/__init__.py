@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .annotate.predict import predict
+    from .annotate.table import annotate_table
     from .checks.check import check
     from .data.convert import convert
     from .data.split.split import split
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from .training.train import train
 
 __all__ = [
+    "annotate_table",
     "audit",
     "calibrate",
     "check",
@@ -28,6 +31,7 @@ __all__ = [
     "final",
     "folds",
     "package",
+    "predict",
     "split",
     "train",
     "tune",
@@ -35,6 +39,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _MODULES = {
+    "annotate_table": "annotate.table",
     "audit": "packaging.audit",
     "calibrate": "fitting.calibrate",
     "check": "checks.check",
@@ -43,6 +48,7 @@ _MODULES = {
     "final": "fitting.final",
     "folds": "fitting.folds",
     "package": "packaging.package",
+    "predict": "annotate.predict",
     "split": "data.split.split",
     "train": "training.train",
     "tune": "fitting.tune",

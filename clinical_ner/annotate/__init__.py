@@ -1,0 +1,1 @@
+"""Notes in, entities out: a table, a file, or a data frame of Spark."""

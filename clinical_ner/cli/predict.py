@@ -1,0 +1,183 @@
+"""``clinical-ner predict``: entities of notes of any number."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ..errors import ConfigError, missing_extra
+from ._app import app
+from ._shared import AsJson, Model, say
+
+#: Exit codes beside those of every command.
+FAILED_NOTES, INTERRUPTED = 3, 130
+
+
+@app.command("predict", no_args_is_help=True)
+def predict_cli(
+    model: Model,
+    source: str = typer.Argument(
+        ...,
+        metavar="INPUT",
+        help="A folder of .txt files, a .jsonl, .csv or .parquet file, or - for JSON lines on "
+        "stdin.",
+    ),
+    output: Path = typer.Option(
+        ...,
+        "--output",
+        "-o",
+        help="A .jsonl, .csv or .parquet file of entities; a .spacy file; or a folder for brat.",
+    ),
+    to: str | None = typer.Option(
+        None, help="omop: a .csv or .parquet file with the columns of NOTE_NLP, OMOP CDM 5.4."
+    ),
+    id: str = typer.Option("id", "--id", help="Column, or key, of the ids of the notes."),
+    text: str = typer.Option("text", "--text", help="Column, or key, of their texts."),
+    include_text: bool = typer.Option(
+        False, "--include-text", help="Write the text of the entities into the table."
+    ),
+    labels: str = typer.Option("", help="Labels to keep, with commas; empty: all."),
+    min_probability: float = typer.Option(
+        0.0, min=0, max=1, help="Drop entities of a lower probability."
+    ),
+    prior_strength: float | None = typer.Option(
+        None, min=0, max=1, help="In place of the model's; below 1 finds more of the rare labels."
+    ),
+    thresholds: Path | None = typer.Option(
+        None, metavar="FILE", help="JSON: by label, its smallest probability; replaces the model's."
+    ),
+    n_process: int = typer.Option(1, min=1, help="Processes, each with a model of its own."),
+    batch_size: int = typer.Option(
+        0, min=0, help="Notes that the model gets at a time; 0: as many as it says."
+    ),
+    errors: str = typer.Option(
+        "record",
+        help="A note that fails is recorded in the status (record), or ends all (stop).",
+    ),
+    resume: bool = typer.Option(
+        False, "--resume", help="Go on with the run of OUTPUT.parts that was stopped."
+    ),
+    overwrite: bool = typer.Option(
+        False,
+        "--overwrite",
+        help="Replace OUTPUT, and drop a run that was stopped.",
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Annotate notes, and account for each of them.
+
+    Writes a row for each entity (id, start, end, label, probability, model, model_version; offsets
+    count code points), and beside it NAME.status, with a row for each note: ok, empty, or error and
+    the type of the exception. Ends with exit code 3 if a note failed.
+
+    Notes are done in shards of 500. If the command is stopped in whatever way, call it again with
+    --resume: no note is lost, and none is done twice but those of the shard that was interrupted.
+
+    \b
+    Example:
+      clinical-ner predict en_clinical_ner notes.csv --output entities.parquet --id note_id
+    """
+    if errors not in ("record", "stop"):
+        raise typer.BadParameter(f"{errors!r} is not one of record, stop", param_hint="'--errors'")
+    if to not in (None, "omop"):
+        raise typer.BadParameter(f"{to!r} is not omop", param_hint="'--to'")
+    if resume and overwrite:
+        raise typer.BadParameter("not with --overwrite", param_hint="'--resume'")
+    try:
+        from ..annotate.annotator import Settings
+        from ..annotate.notes import STDIN, count_notes
+        from ..annotate.predict import predict
+    except ModuleNotFoundError as error:
+        if error.name != "pyarrow":
+            raise
+        raise missing_extra("clinical-ner predict", "pyarrow", "predict") from error
+    settings = Settings(
+        labels=tuple(of.strip() for of in labels.split(",") if of.strip()),
+        min_probability=min_probability,
+        prior_strength=prior_strength,
+        thresholds=None if thresholds is None else _thresholds(thresholds),
+        batch_size=batch_size,
+    )
+    total = None if source == STDIN or not sys.stderr.isatty() else count_notes(source)
+    with _Meter(total) as meter:
+        try:
+            report = predict(
+                *(model, source, output),
+                to=to,
+                id=id,
+                text=text,
+                include_text=include_text,
+                settings=settings,
+                n_process=n_process,
+                errors=errors,
+                resume=resume,
+                overwrite=overwrite,
+                tell=meter.add,
+            )
+        except KeyboardInterrupt:
+            say(f"clinical-ner: stopped; what is done is in {output}.parts: --resume goes on.")
+            raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        print(json.dumps(report, indent=2, sort_keys=True))
+    else:
+        _print(report)
+    if report["status"].get("error"):
+        raise typer.Exit(FAILED_NOTES)
+
+
+def _thresholds(path: Path) -> tuple[tuple[str, float], ...]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise TypeError
+        return tuple(sorted((str(label), float(value)) for label, value in found.items()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f'{path}: is not a JSON object of labels and numbers, as {{"Drug": 0.8}}.'
+        ) from error
+
+
+class _Meter:
+    """Notes and words per second, and the time left, on a terminal; nothing in a pipe."""
+
+    def __init__(self, total: int | None) -> None:
+        self._words = 0
+        self._shown = Progress(
+            TextColumn("{task.completed:.0f} notes"),
+            BarColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._shown.add_task("", total=total, rate="")
+
+    def __enter__(self) -> _Meter:
+        self._shown.start()
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        self._shown.stop()
+
+    def add(self, notes: int, words: int) -> None:
+        self._words += words
+        task = self._shown.tasks[self._task]
+        seconds = max(task.elapsed or 0.0, 1e-9)
+        done = task.completed + notes
+        rate = f"{done / seconds:.1f} notes/s, {self._words / seconds:.0f} words/s"
+        self._shown.update(self._task, advance=notes, rate=rate)
+
+
+def _print(report: dict[str, Any]) -> None:
+    states = ", ".join(f"{count} {state}" for state, count in sorted(report["status"].items()))
+    print(f"{report['notes']} notes ({states or 'none'}), {report['words']} words")
+    for name, count in sorted(report["errors"].items()):
+        print(f"  {count} x {name}")
+    print(f"{report['entities']} entities in {report['output']}, status in {report['status_file']}")

@@ -1,0 +1,347 @@
+"""Notes from a file to a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import spacy
+
+from clinical_ner import annotate_table, predict
+from clinical_ner.annotate.annotator import Settings
+from clinical_ner.annotate.notes import Note, read_notes
+from clinical_ner.cli import main
+from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin
+from clinical_ner.errors import ClinicalNerError
+
+from ..fitting.stores import make_document
+
+COUNT = 45
+
+
+def texts() -> list[str]:
+    nlp = spacy.blank("en")
+    return [make_document(nlp, number).text for number in range(COUNT)]
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("notes") / "notes.jsonl"
+    rows = [{"id": f"n{number}", "text": text} for number, text in enumerate(texts())]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def run(*args: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", *map(str, args)])
+    return int(stopped.value.code or 0)
+
+
+def test_all_tables_hold_what_the_function_gives(
+    model: Path, notes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pd.DataFrame({"id": [f"n{i}" for i in range(COUNT)], "text": texts()})
+    entities, status = annotate_table(frame, model, include_text=True)
+    assert run(model, notes, "-o", tmp_path / "out.jsonl", "--include-text") == 0
+    assert f"{COUNT} notes ({COUNT} ok)" in capsys.readouterr().out
+    found = lines(tmp_path / "out.jsonl")
+    assert found == entities.to_dict("records")
+    assert [(of["row"], of["id"]) for of in lines(tmp_path / "out.status.jsonl")] == list(
+        zip(status["row"], status["id"], strict=True)
+    )
+    frame.to_csv(tmp_path / "notes.csv", index=False)
+    frame.to_parquet(tmp_path / "notes.parquet", index=False)
+    (tmp_path / "texts").mkdir()
+    for id, text in zip(frame["id"], frame["text"], strict=True):
+        (tmp_path / "texts" / f"{id}.txt").write_text(text)
+    for source, output in (("notes.csv", "a.parquet"), ("notes.parquet", "b.csv")):
+        report = predict(model, tmp_path / source, tmp_path / output, include_text=True, shard=10)
+        assert report["entities"] == len(found)
+    assert pq.read_table(tmp_path / "a.parquet").to_pylist() == found
+    with (tmp_path / "b.csv").open() as file:
+        as_text = [{key: str(value) for key, value in of.items()} for of in found]
+        assert list(csv.DictReader(file)) == as_text
+    report = predict(model, tmp_path / "texts", tmp_path / "c.jsonl", include_text=True)
+    by_name = sorted(found, key=lambda of: (of["id"], of["start"]))
+    assert lines(tmp_path / "c.jsonl") == by_name
+    assert not list(tmp_path.glob("*.parts"))
+
+
+def test_two_processes_give_what_one_gives(model: Path, notes: Path, tmp_path: Path) -> None:
+    predict(model, notes, tmp_path / "one.jsonl", shard=10)
+    predict(model, notes, tmp_path / "two.jsonl", shard=10, n_process=2)
+    assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
+
+
+def test_stdin_is_read_line_by_line(
+    model: Path, notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(notes.read_bytes())))
+    assert run(model, "-", "-o", tmp_path / "out.jsonl", "--json") == 0
+    assert len(lines(tmp_path / "out.status.jsonl")) == COUNT
+
+
+def test_notes_with_their_entities_are_written_for_other_tools(
+    model: Path, notes: Path, tmp_path: Path
+) -> None:
+    nlp = spacy.load(model)
+    predict(model, notes, tmp_path / "out.spacy", shard=7)
+    predict(model, notes, tmp_path / "brat", shard=7)
+    docs = read_docbin(tmp_path / "out.spacy", nlp.vocab)
+    assert [doc.user_data[DOCUMENT_ID] for doc in docs] == [f"n{i}" for i in range(COUNT)]
+    for doc, text in zip(docs, texts(), strict=True):
+        expected = nlp(text)
+        spans = [(e.start_char, e.end_char, e.label_) for e in expected.ents]
+        assert doc.text == text
+        assert [(e.start_char, e.end_char, e.label_) for e in doc.ents] == spans
+        scores = doc.spans["ner"].attrs["scores"]
+        assert scores == pytest.approx([e._.probability for e in expected.ents])
+        name = doc.user_data[DOCUMENT_ID]
+        assert (tmp_path / "brat" / f"{name}.txt").read_text() == text
+        rows = (tmp_path / "brat" / f"{name}.ann").read_text().splitlines()
+        assert [row.split("\t")[1] for row in rows] == [f"{la} {s} {e}" for s, e, la in spans]
+
+
+def test_names_that_are_no_files_are_errors_of_their_notes(model: Path, tmp_path: Path) -> None:
+    ids = ["a", "../up", "a", "b/c", ".hidden", "ok"]
+    rows = [{"id": of, "text": "had severe fever ."} for of in ids]
+    (tmp_path / "n.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    report = predict(model, tmp_path / "n.jsonl", tmp_path / "brat")
+    assert report["errors"] == {"FileNameError": 3, "DuplicateIdError": 1}
+    assert {of.name for of in (tmp_path / "brat").iterdir()} == {
+        *("a.txt", "a.ann", "ok.txt", "ok.ann")
+    }
+
+
+def test_rows_of_omop_are_those_of_note_nlp(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "Patient 3 had severe fever ."
+    (tmp_path / "n.jsonl").write_text(json.dumps({"id": 17, "text": text}))
+    source, output = tmp_path / "n.jsonl", tmp_path / "o.csv"
+    assert run(model, source, "-o", output, "--to", "omop") == 1
+    assert "allow it with --include-text" in capsys.readouterr().err
+    assert run(model, source, "-o", output, "--to", "omop", "--include-text") == 0
+    with output.open() as file:
+        (row,) = csv.DictReader(file)
+    (entity,) = annotate_table(pd.DataFrame({"id": [17], "text": [text]}), model)[0].to_dict(
+        "records"
+    )
+    # Columns and their order: OMOP common data model 5.4, table NOTE_NLP.
+    assert list(row) == [
+        *("note_nlp_id", "note_id", "section_concept_id", "snippet", "offset", "lexical_variant"),
+        *("note_nlp_concept_id", "note_nlp_source_concept_id", "nlp_system", "nlp_date"),
+        *("nlp_datetime", "term_exists", "term_temporal", "term_modifiers"),
+    ]
+    assert row["note_id"] == "17" and row["offset"] == str(entity["start"])
+    assert row["lexical_variant"] == text[entity["start"] : entity["end"]]
+    modifiers = f"label={entity['label']},probability={entity['probability']:.6f}"
+    assert row["term_modifiers"] == modifiers and row["nlp_system"] == "en_small 1.2.3"
+    (tmp_path / "n.jsonl").write_text(json.dumps({"id": "x-1", "text": text}))
+    other = tmp_path / "p.csv"
+    assert run(model, source, "-o", other, "--to", "omop", "--include-text") == 1
+    assert "is not a whole number" in capsys.readouterr().err
+    assert not other.exists()
+
+
+def test_a_killed_run_goes_on_and_gives_the_same(model: Path, notes: Path, tmp_path: Path) -> None:
+    predict(model, notes, tmp_path / "whole.jsonl", shard=5)
+    output = tmp_path / "out.jsonl"
+    code = (
+        "import sys, time; from clinical_ner import predict\n"
+        f"predict({str(model)!r}, {str(notes)!r}, {str(output)!r}, shard=5, resume=True,"
+        " tell=lambda *of: time.sleep(0.1))"
+    )
+    parts = tmp_path / "out.jsonl.parts"
+    for shards in (1, 4, 6):
+        process = subprocess.Popen([sys.executable, "-c", code])
+        while len(list(parts.glob("status-*"))) < shards and process.poll() is None:
+            time.sleep(0.01)
+        assert process.poll() is None, "ended before it was killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not output.exists()
+    with pytest.raises(ClinicalNerError, match="not finished. Go on with it by --resume"):
+        predict(model, notes, output, shard=5)
+    for changed, what in (
+        ({"settings": Settings(min_probability=0.5)}, "settings"),
+        ({"include_text": True}, "include_text"),
+    ):
+        with pytest.raises(ClinicalNerError, match=f"with another {what}"):
+            predict(model, notes, output, shard=5, resume=True, **changed)
+    other = tmp_path / "other.jsonl"
+    other.write_text(notes.read_text() + json.dumps({"id": "more", "text": "x"}))
+    with pytest.raises(ClinicalNerError, match="with another input"):
+        predict(model, other, output, shard=5, resume=True)
+    changed_model = tmp_path / "model"
+    nlp = spacy.load(model)
+    nlp.get_pipe("ner").threshold = 0.1
+    nlp.to_disk(changed_model)
+    with pytest.raises(ClinicalNerError, match="with another model"):
+        predict(changed_model, notes, output, shard=5, resume=True)
+    predict(model, notes, output, shard=5, resume=True)
+    assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    status = tmp_path / "out.status.jsonl"
+    assert status.read_bytes() == (tmp_path / "whole.status.jsonl").read_bytes()
+    assert not parts.exists()
+
+
+def test_ctrl_c_is_a_stop_that_goes_on(model: Path, notes: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    code = (
+        "import time, clinical_ner.annotate.predict as module\n"
+        "from clinical_ner.cli import main\n"
+        "do, module.SHARD = module._do, 5\n"
+        "module.predict.__kwdefaults__['shard'] = 5\n"
+        "def slow(*args):\n    time.sleep(0.1)\n    return do(*args)\n"
+        "module._do = slow\n"
+        f"main(['predict', {str(model)!r}, {str(notes)!r}, '-o', {str(output)!r}])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    while not list((tmp_path / "out.jsonl.parts").glob("status-*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate()
+    assert process.returncode == 130
+    assert "--resume goes on" in told and "Traceback" not in told
+    predict(model, notes, output, shard=5, resume=True)
+    assert len(lines(tmp_path / "out.status.jsonl")) == COUNT
+
+
+def test_records_that_cannot_be_read_are_accounted_for(model: Path, tmp_path: Path) -> None:
+    good = "Patient 3 had severe fever ."
+    rows = [
+        json.dumps({"id": "a", "text": good}).encode(),
+        b'{"id": "b", "text": "caf\xe9"}',
+        b"{not json",
+        b"[1, 2]",
+        b'{"id": "e"}',
+        json.dumps({"id": "f", "text": None}).encode(),
+        json.dumps({"id": "g", "text": "half \ud800"}).encode(),
+        json.dumps({"id": "a", "text": good}).encode(),
+    ]
+    (tmp_path / "n.jsonl").write_bytes(b"\n".join(rows) + b"\n")
+    source, output = tmp_path / "n.jsonl", tmp_path / "out.jsonl"
+    assert run(model, source, "-o", output) == 3
+    states = [(of["status"], of["error"]) for of in lines(tmp_path / "out.status.jsonl")]
+    assert states == [
+        ("ok", None),
+        ("error", "UnicodeDecodeError"),
+        ("error", "JSONDecodeError"),
+        ("error", "TypeError"),
+        ("error", "KeyError"),
+        ("empty", None),
+        ("error", "UnicodeEncodeError"),
+        ("ok", None),
+    ]
+    with pytest.raises(ClinicalNerError, match="Note 2 of the input: UnicodeDecodeError"):
+        predict(model, source, tmp_path / "stop.jsonl", errors="stop")
+
+
+def test_csv_and_parquet_with_bad_bytes_lose_one_note(tmp_path: Path) -> None:
+    (tmp_path / "n.csv").write_bytes(b'id,text\na,"x, y"\nb,caf\xe9\nc\nd,e,f\n')
+    assert list(read_notes(tmp_path / "n.csv")) == [
+        Note("a", "x, y"),
+        Note("b", None, "UnicodeDecodeError"),
+        Note("c", None, "ValueError"),
+        Note("d", "e", "ValueError"),
+    ]
+    import pyarrow as pa
+
+    raw = pa.array([b"fine", b"caf\xe9"]).cast(pa.binary())
+    bad = pa.Array.from_buffers(pa.string(), 2, raw.buffers())
+    table = pa.table({"id": pa.array(["a", "b"]), "text": bad})
+    pq.write_table(table, tmp_path / "n.parquet")
+    assert list(read_notes(tmp_path / "n.parquet")) == [
+        Note("a", "fine"),
+        Note("b", None, "UnicodeDecodeError"),
+    ]
+
+
+def test_a_note_of_two_million_characters_is_one_note(model: Path, tmp_path: Path) -> None:
+    text = "fever and cough . " * 111_112
+    assert len(text) > 2_000_000
+    rows = [json.dumps({"id": i, "text": t}) for i, t in enumerate((text, "no fever ."))]
+    (tmp_path / "n.jsonl").write_text("\n".join(rows))
+    report = predict(model, tmp_path / "n.jsonl", tmp_path / "o.jsonl")
+    # The small pipeline has spaCy's limit of a million; ours set a higher one when they are loaded.
+    assert report["status"] == {"error": 1, "ok": 1} and report["errors"] == {"ValueError": 1}
+
+
+def _damaged_parquet(path: Path) -> Path:
+    frame = pd.DataFrame({"id": range(5000), "text": [f"fever {i} " * 9 for i in range(5000)]})
+    frame.to_parquet(path, row_group_size=500)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 4000] = bytes(4000)
+    path.write_bytes(data)
+    return path
+
+
+def test_a_reader_that_fails_midway_keeps_what_is_done(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = _damaged_parquet(tmp_path / "n.parquet")
+    assert run(model, source, "-o", tmp_path / "o.jsonl") == 1
+    assert "n.parquet" in capsys.readouterr().err
+    assert list((tmp_path / "o.jsonl.parts").glob("status-*"))
+    assert not (tmp_path / "o.jsonl").exists()
+
+
+def _cases(tmp_path: Path) -> Iterator[tuple[list[str], str, int]]:
+    good = tmp_path / "good.jsonl"
+    good.write_text(json.dumps({"id": 1, "text": "fever"}))
+    (tmp_path / "other.jsonl").write_text(json.dumps({"key": 1, "text": "fever"}))
+    (tmp_path / "notes.docx").write_text("x")
+    (tmp_path / "there.jsonl").write_text("something of somebody")
+    out = str(tmp_path / "out.jsonl")
+    yield [str(tmp_path / "none.jsonl"), "-o", out], "No such file", 1
+    yield [str(tmp_path / "notes.docx"), "-o", out], "not a folder of .txt files nor", 1
+    yield [str(tmp_path / "other.jsonl"), "-o", out], "has no column 'id'", 1
+    yield [str(good), "-o", str(tmp_path / "there.jsonl")], "exists", 1
+    yield [str(good), "-o", str(tmp_path / "out.xlsx")], "ending does not tell a format", 1
+    yield [str(good), "-o", str(good / "out.jsonl")], "cannot be written", 1
+    yield [str(good), "-o", out, "--errors", "ignore"], "not one of record, stop", 2
+    yield [str(good), "-o", out, "--resume", "--overwrite"], "not with --overwrite", 2
+    yield [str(good), "-o", out, "--min-probability", "2"], "2", 2
+    yield [str(good), "-o", out, "--thresholds", str(good / "none")], "numbers", 1
+
+
+def test_bad_input_is_one_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for args, message, code in _cases(tmp_path):
+        assert run(model, *args) == code, args
+        told = capsys.readouterr().err
+        assert message in " ".join(told.split()), (args, told)
+        assert "Traceback" not in told
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_an_empty_file_has_no_notes_and_overwrite_replaces(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "n.jsonl").write_text("")
+    output = tmp_path / "o.jsonl"
+    output.write_text("something of somebody")
+    report = predict(model, tmp_path / "n.jsonl", output, overwrite=True)
+    assert report["notes"] == 0 and output.read_text() == ""
+    assert (tmp_path / "o.status.jsonl").read_text() == ""
