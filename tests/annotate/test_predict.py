@@ -323,7 +323,7 @@ def _cases(tmp_path: Path) -> Iterator[tuple[list[str], str, int]]:
     yield [str(good), "-o", str(good / "out.jsonl")], "cannot be written", 1
     yield [str(good), "-o", out, "--errors", "ignore"], "not one of record, stop", 2
     yield [str(good), "-o", out, "--resume", "--overwrite"], "not with --overwrite", 2
-    yield [str(good), "-o", out, "--min-probability", "2"], "2", 2
+    yield [str(good), "-o", out, "--min-probability", "2"], "less than or equal to 1", 2
     yield [str(good), "-o", out, "--thresholds", str(good / "none")], "numbers", 1
 
 
