@@ -39,7 +39,8 @@ def final_cli(
     distilled: trained on all documents, on gold and on the folds' predictions. ensemble: the mean
     of the probabilities of the folds' models, which takes as long as all of them.
 
-    No document is left to test it on: its scores are those of the folds' models.
+    No document is left to test it on: its scores are those of the folds' models. So is its
+    calibration, which holds for all and average, and not for the others.
 
     \b
     Example:

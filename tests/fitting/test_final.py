@@ -160,6 +160,8 @@ def test_it_is_calibrated_on_the_folds_and_tells_how_it_was_made(
     assert meta["performance"]["ents_ece"] == CROSS_FITTED["ents_ece"]
     assert report["performance"]["ents_ece"] == CROSS_FITTED["ents_ece"]
     assert meta["calibration"]["ner"]["documents"] == 15
+    less_sure = [of for of in report["calibration"]["warnings"] if "is less sure than" in of]
+    assert len(less_sure) == (method in ("distilled", "ensemble"))
     assert str(store.folder.parent) not in json.dumps(meta)
 
 
