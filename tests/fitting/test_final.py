@@ -182,6 +182,7 @@ def test_a_model_card_says_what_the_scores_are_of(store: OutOfFold) -> None:
     scores = out_of_fold_scores(json.loads((store.folder / METRICS).read_text()))
     card = {"name": "notes", "license": "CC0-1.0", "url": ""}
     meta = {"lang": "en", "name": "x", "version": "1", "description": "D", "sources": [card]}
+    meta["training_notes"] = {"searched": True, "membership": None}
     text = " ".join(model_readme({**meta, "final": {}}, scores, card).split())
     assert "each predicted by a model of 3 folds that was trained without it" in text
     assert "none was left to test it on" in text and "took no part in training" not in text
