@@ -25,9 +25,10 @@ PAGES += [*sorted((ROOT / "docs").glob("*.md"))]
 #: The name under which the pages load the packaged model.
 MODEL = "en_clinical_ner"
 #: Python blocks that are not run, by page; each says why on the line before it.
-NOT_RUN = {"deployment.md": 1}
+NOT_RUN = {"deployment.md": 1, "predict.md": 1}
 #: What blocks may call besides the project's own commands. Their arguments are not checked.
-PROGRAMS = {".", "curl", "export", "mkdocs", "mypy", "pip", "pre-commit", "ruff", "uvicorn"}
+PROGRAMS = {".", "curl", "export", "mkdocs", "mypy", "pip", "pre-commit", "ruff"}
+PROGRAMS |= {"spark-submit", "uvicorn", "venv-pack"}
 MODULES = {"pytest", "venv"}
 #: Rooms in the order in which the lists of docs/design.md go through them.
 ROOMS = ("data", "model", "losses", "neighbours", "calibration", "decoding")

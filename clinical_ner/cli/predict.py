@@ -68,6 +68,15 @@ def predict_cli(
         "--overwrite",
         help="Replace OUTPUT, and drop a run that was stopped.",
     ),
+    engine: str = typer.Option(
+        "local", help="local, or spark: OUTPUT is a folder of Parquet files."
+    ),
+    master: str | None = typer.Option(
+        None, help="Of Spark, such as local[2]; by default that of spark-submit, or local[*]."
+    ),
+    partitions: int | None = typer.Option(
+        None, min=1, help="Parts that Spark deals the notes out to; by default as it reads them."
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Annotate notes, and account for each of them.
@@ -87,6 +96,16 @@ def predict_cli(
         raise typer.BadParameter(f"{errors!r} is not one of record, stop", param_hint="'--errors'")
     if to not in (None, "omop"):
         raise typer.BadParameter(f"{to!r} is not omop", param_hint="'--to'")
+    if engine not in ("local", "spark"):
+        raise typer.BadParameter(f"{engine!r} is not one of local, spark", param_hint="'--engine'")
+    if engine == "spark" and (to or resume or n_process > 1 or errors == "stop"):
+        raise typer.BadParameter(
+            "spark has no --to, --resume, --n-process and --errors stop", param_hint="'--engine'"
+        )
+    if engine == "local" and (master or partitions):
+        raise typer.BadParameter(
+            "--master and --partitions go with --engine spark", param_hint="'--engine'"
+        )
     if resume and overwrite:
         raise typer.BadParameter("not with --overwrite", param_hint="'--resume'")
     try:
@@ -104,6 +123,20 @@ def predict_cli(
         thresholds=None if thresholds is None else _thresholds(thresholds),
         batch_size=batch_size,
     )
+    if engine == "spark":
+        from ..annotate.spark import predict_with_spark
+
+        report = predict_with_spark(
+            *(model, Path(source), output, settings),
+            id=id,
+            text=text,
+            include_text=include_text,
+            overwrite=overwrite,
+            master=master,
+            partitions=partitions,
+        )
+        _end(report, as_json=as_json)
+        return
     total = None if source == STDIN or not sys.stderr.isatty() else count_notes(source)
     with _Meter(total) as meter:
         try:
@@ -123,6 +156,10 @@ def predict_cli(
         except KeyboardInterrupt:
             say(f"clinical-ner: stopped; what is done is in {output}.parts: --resume goes on.")
             raise typer.Exit(INTERRUPTED) from None
+    _end(report, as_json=as_json)
+
+
+def _end(report: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report, indent=2, sort_keys=True))
     else:
@@ -177,7 +214,9 @@ class _Meter:
 
 def _print(report: dict[str, Any]) -> None:
     states = ", ".join(f"{count} {state}" for state, count in sorted(report["status"].items()))
-    print(f"{report['notes']} notes ({states or 'none'}), {report['words']} words")
+    words = f", {report['words']} words" if "words" in report else ""
+    print(f"{report['notes']} notes ({states or 'none'}){words}")
     for name, count in sorted(report["errors"].items()):
         print(f"  {count} x {name}")
-    print(f"{report['entities']} entities in {report['output']}, status in {report['status_file']}")
+    status = f", status in {report['status_file']}" if "status_file" in report else ""
+    print(f"{report['entities']} entities in {report['output']}{status}")
