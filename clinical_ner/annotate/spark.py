@@ -1,8 +1,8 @@
 """Notes in a data frame of Spark: the same function on every worker.
 
 Spark itself hands out the notes, repeats what a lost worker had, and writes results. Each Python
-worker loads the model once, when it gets its first notes. Works with Spark Connect, too: no RDD and
-no broadcast of the model, which must be installed, or lie under one path, on every machine.
+worker loads the model once, when it gets its first notes. No RDD, which Spark Connect lacks, and no
+broadcast of the model, which must be installed, or lie under one path, on every machine.
 """
 
 from __future__ import annotations
