@@ -13,8 +13,9 @@ import srsly
 import torch
 from spacy_transformers.layers.hf_shim import HFShim
 
-from clinical_ner.errors import InputError
+from clinical_ner.errors import ConfigError, InputError
 from clinical_ner.model.safe_shim import SafeShim
+from clinical_ner.model.windows.windowed_transformer import build_windowed_transformer
 
 from ..pickles import pickles_in
 from .windows.windowed_examples import LONG, make_nlp, train, write_bert
@@ -179,3 +180,16 @@ def test_a_truncated_encoder_ends_in_one_line(shim: SafeShim, share: float) -> N
     data = shim.to_bytes()
     with pytest.raises(InputError, match="cannot be read"):
         copy.deepcopy(shim).from_bytes(data[: int(share * len(data))])
+
+
+@pytest.mark.parametrize("config", ["tokenizer_config", "transformer_config"])
+def test_an_encoder_that_brings_code_is_refused_before_any_is_read(config: str) -> None:
+    settings = {"tokenizer_config": {"use_fast": True}, "transformer_config": {}}
+    settings[config] = {**settings[config], "trust_remote_code": True}
+    with pytest.raises(ConfigError, match="code that comes with an encoder is not run"):
+        build_windowed_transformer(
+            *("x", 128, 16, 16, 4096),
+            **settings,
+            mixed_precision=False,
+            grad_scaler_config={},
+        )

@@ -22,7 +22,7 @@ from spacy_transformers.layers.transformer_model import (
 from thinc.api import Model, chain, get_torch_default_device, xp2torch
 from thinc.types import Floats2d, Ragged
 
-from ...errors import damage_in_one_line
+from ...errors import ConfigError, damage_in_one_line
 from ..safe_shim import SafeShim
 from ..threads import limit_threads
 from .cutting import cut_windows, tokens_cut_inside
@@ -150,6 +150,13 @@ class WindowedTransformer(TransformerModel):
         mixed_precision: bool,
         grad_scaler_config: dict[str, Any],
     ) -> None:
+        for config in (tokenizer_config, transformer_config):
+            # A saved model that is a folder, as of spacy-transformers 1.0, is read by stock code.
+            if config.get("trust_remote_code"):
+                raise ConfigError(
+                    "trust_remote_code: code that comes with an encoder is not run. Take an "
+                    "encoder whose architecture transformers itself has."
+                )
         mixed = mixed_precision and get_torch_default_device().type == "cuda"
         super().__init__(name, _no_spans, tokenizer_config, transformer_config)
         self.layers[0].shims[0] = SafeShim(
