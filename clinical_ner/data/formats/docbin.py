@@ -191,7 +191,8 @@ def read_bin(path: Path) -> DocBin:
     most = max(_MOST_BYTES, _MOST_TIMES * len(data))
     with _damage(path):
         unpacker, size, rest = zlib.decompressobj(), 0, data
-        while rest and size <= most:
+        # Behind the end of what is packed may be the mark of the command that wrote it.
+        while rest and size <= most and not unpacker.eof:
             size += len(unpacker.decompress(rest, 2**20))
             rest = unpacker.unconsumed_tail
         if size > most:
