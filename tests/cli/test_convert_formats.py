@@ -16,6 +16,7 @@ from clinical_ner.data.formats.docbin import read_docbin
 from clinical_ner.data.formats.jsonl import write_jsonl
 from clinical_ner.data.formats.reading import read_texts
 from clinical_ner.data.mentions import AnnotatedText, Mention
+from clinical_ner.errors import shown_label
 
 from ..data.formats.test_faults import CASES, WORDS, Case
 
@@ -390,7 +391,9 @@ def test_a_label_that_a_format_cannot_hold(
     (tmp_path / "labels.yml").write_text(f"'{label}': Sign\n", "utf-8")
 
     message = _error(capsys, tmp_path / "a.jsonl", tmp_path / output)
-    assert f"the label '{label}'" in message and "Rename it with --label-map" in message
+    assert (
+        f"the label '{shown_label(label)}'" in message and "Rename it with --label-map" in message
+    )
     options = ["--label-map", tmp_path / "labels.yml"]
     assert _run(tmp_path / "a.jsonl", tmp_path / output, *options) == 0
 

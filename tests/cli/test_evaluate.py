@@ -236,7 +236,9 @@ def test_a_document_beyond_the_limit_is_named_without_its_text(
     nlp = spacy.load(model)
     nlp.max_length = 20
     monkeypatch.setattr("clinical_ner.evaluation.evaluate.load_pipeline", lambda name: nlp)
-    with pytest.raises(ClinicalNerError, match="case-7 has 25 characters, more than the") as raised:
+    with pytest.raises(
+        ClinicalNerError, match=r"\(case-7\) has 25 characters, more than the"
+    ) as raised:
         evaluate(str(model), tmp_path / "gold.spacy")
     assert "fever" not in str(raised.value)
 

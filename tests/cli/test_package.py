@@ -510,6 +510,7 @@ def test_weights_of_unknown_licence_are_listed_as_such() -> None:
 def test_a_readme_orders_the_types_by_support_and_keeps_its_columns() -> None:
     card = {"name": "notes", "license": "CC0-1.0", "url": ""}
     meta = {"lang": "en", "name": "x", "version": "1", "description": "D", "sources": [card]}
+    meta["training_notes"] = {"searched": True, "membership": None}
     types = {"Few": ROW, "A|B": {**ROW, "support": 9}, "None": {**ROW, "p": None, "support": 0}}
     lines = model_readme(meta, {**METRICS, "ents_per_type": types}, card).splitlines()
     rows = [line for line in lines if line.startswith("| ")][1:]
@@ -538,6 +539,7 @@ def test_a_readme_of_overlaps_has_both_scores_and_a_table_of_all_mentions(
 ) -> None:
     card = {"name": "notes", "license": "CC0-1.0", "url": ""}
     meta = {"lang": "en", "name": "x", "version": "1", "description": "D", "sources": [card]}
+    meta["training_notes"] = {"searched": True, "membership": None}
     scores = {
         **METRICS,
         **dict.fromkeys(SPAN_SCORES, 0.25),

@@ -235,7 +235,9 @@ def test_a_folder_of_files_is_one_corpus(tmp_path: Path) -> None:
     write_docbin(docs, tmp_path / "all.spacy")
     settings = {"dev": 0.2, "test": 0.2, "seed": 0}
     report = split(tmp_path / "in", tmp_path / "out", **settings)
-    assert report == split(tmp_path / "all.spacy", tmp_path / "whole", **settings)
+    whole = split(tmp_path / "all.spacy", tmp_path / "whole", **settings)
+    assert (report.pop("source"), whole.pop("source")) == ("../in", "../all.spacy")
+    assert report == whole
     parts = [(tmp_path / name / "train.spacy").read_bytes() for name in ("out", "whole")]
     assert parts[0] == parts[1]
 

@@ -104,7 +104,7 @@ def test_with_what_is_said_the_training_runs(
         overrides={**frozen, "training.annotating_components": ["tok2vec"]},
     )
     before, after = (
-        spacy.load(path).get_pipe("tok2vec").to_bytes()
+        spacy.load(path).get_pipe("tok2vec").model.to_bytes()
         for path in (tmp_path / "first", tmp_path / "out" / "model-last")
     )
     assert before == after
