@@ -167,7 +167,7 @@ def test_a_killed_run_goes_on_and_gives_the_same(model: Path, notes: Path, tmp_p
     code = (
         "import sys, time; from clinical_ner import predict\n"
         f"predict({str(model)!r}, {str(notes)!r}, {str(output)!r}, shard=5, resume=True,"
-        " tell=lambda *of: time.sleep(0.1))"
+        " tell=lambda *of: time.sleep(0.5))"
     )
     parts = tmp_path / "out.jsonl.parts"
     for shards in (1, 4, 6):
@@ -210,7 +210,7 @@ def test_ctrl_c_is_a_stop_that_goes_on(model: Path, notes: Path, tmp_path: Path)
         "from clinical_ner.cli import main\n"
         "do, module.SHARD = module._do, 5\n"
         "module.predict.__kwdefaults__['shard'] = 5\n"
-        "def slow(*args):\n    time.sleep(0.1)\n    return do(*args)\n"
+        "def slow(*args):\n    time.sleep(1)\n    return do(*args)\n"
         "module._do = slow\n"
         f"main(['predict', {str(model)!r}, {str(notes)!r}, '-o', {str(output)!r}])"
     )
