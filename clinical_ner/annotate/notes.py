@@ -101,7 +101,10 @@ def digest(source: str | Path) -> str:
             found.update(os.fsencode(file.name) + b"\0")
         try:
             with file.open("rb") as opened:
-                found.update(hashlib.file_digest(opened, "sha256").digest())
+                of_file = hashlib.sha256()
+                while block := opened.read(2**20):
+                    of_file.update(block)
+                found.update(of_file.digest())
         except OSError as error:
             raise cannot_be_read(file, error.strerror) from error
     return found.hexdigest()

@@ -7,7 +7,6 @@ has a status is done, and nothing else of it is believed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import shutil
@@ -31,7 +30,8 @@ from ..data.formats.docbin import DOCUMENT_ID, write_entities
 from ..data.mentions import AnnotatedText, Mention
 from ..decoding.decision import flat_choice
 from ..errors import ConfigError, InputError, check_choice, check_number
-from ..files import replacing, write_text
+from ..files import check_not_read, replacing, sha256, write_text
+from ..pipeline.manifest import digests_of
 from .annotator import ERROR, Settings, TextAnnotator, text_annotator
 from .notes import STDIN, Note, digest, read_notes
 from .outputs import NOTE_NLP_SCHEMA, TABLES, note_nlp, write_table
@@ -112,6 +112,8 @@ def predict(
     kind = _kind(output, to, include_text=include_text)
     status_file = _status_file(output)
     parts = output.with_name(f"{output.name}.parts")
+    for path in (output, status_file):
+        check_not_read(path, Path(source), Path(model))
     _check_free(output, status_file, overwrite=overwrite)
     annotator = text_annotator(str(model), settings)
     manifest = {
@@ -181,24 +183,20 @@ def _check_free(output: Path, status_file: Path, *, overwrite: bool) -> None:
 
 
 def _model_digest(annotator: TextAnnotator) -> str:
-    found = hashlib.sha256()
-    folder = Path(annotator.nlp.path)
-    for file in sorted(of for of in folder.rglob("*") if of.is_file()):
-        if "__pycache__" not in file.parts:
-            content = hashlib.sha256(file.read_bytes()).digest()
-            found.update(file.relative_to(folder).as_posix().encode() + b"\0" + content)
-    return found.hexdigest()
+    return sha256(json.dumps(digests_of(Path(annotator.nlp.path))).encode())
 
 
 def _begin(parts: Path, manifest: Mapping[str, Any], *, resume: bool, overwrite: bool) -> datetime:
     """Make the folder of the parts, or check that it is of the same run; give when that began."""
-    if overwrite and not resume:
+    if overwrite and (parts / MANIFEST).is_file():
         shutil.rmtree(parts, ignore_errors=True)
     if not parts.exists():
         started = datetime.now(timezone.utc)
         stored = {**manifest, "started": started.isoformat()}
         write_text(parts / MANIFEST, json.dumps(stored, indent=2) + "\n")
         return started
+    if overwrite:
+        raise InputError(f"{parts}: is not of a run of this command. Name another output.")
     if not resume:
         raise InputError(
             f"{parts}: is of a run that was not finished. Go on with it by --resume, or drop it by "

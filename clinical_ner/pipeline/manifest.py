@@ -19,7 +19,7 @@ OF_PIPELINE = ("config.cfg", "meta.json")
 
 def write_manifest(folder: Path) -> None:
     """Write the checksums of all files of a model's folder, which must be complete."""
-    lines = [f"{digest}  {name}\n" for name, digest in _digests(folder).items()]
+    lines = [f"{digest}  {name}\n" for name, digest in digests_of(folder).items()]
     write_text(folder / MANIFEST, "".join(lines))
 
 
@@ -45,7 +45,7 @@ def verify(folder: Path) -> list[str] | None:
     stated = _stated(folder)
     if stated is None:
         return None
-    found = _digests(folder)
+    found = digests_of(folder)
     lines = []
     for name in sorted(stated | found):
         if name not in stated:
@@ -92,7 +92,7 @@ def _stated(folder: Path) -> dict[str, str] | None:
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def digests_of(folder: Path) -> dict[str, str]:
     """Checksums of the files there are, by name; nothing that is listed is opened by its name."""
     digests = {}
     for path in sorted(folder.rglob("*")):

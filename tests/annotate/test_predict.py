@@ -345,3 +345,18 @@ def test_an_empty_file_has_no_notes_and_overwrite_replaces(model: Path, tmp_path
     report = predict(model, tmp_path / "n.jsonl", output, overwrite=True)
     assert report["notes"] == 0 and output.read_text() == ""
     assert (tmp_path / "o.status.jsonl").read_text() == ""
+
+
+def test_overwrite_spares_what_is_read_and_folders_of_others(
+    model: Path, notes: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "n.jsonl"
+    source.write_bytes(notes.read_bytes())
+    with pytest.raises(ClinicalNerError, match="which is read"):
+        predict(model, source, source, overwrite=True)
+    assert source.read_bytes() == notes.read_bytes()
+    (tmp_path / "o.jsonl.parts").mkdir()
+    (tmp_path / "o.jsonl.parts" / "mine").write_text("kept")
+    with pytest.raises(ClinicalNerError, match="is not of a run of this command"):
+        predict(model, source, tmp_path / "o.jsonl", overwrite=True)
+    assert (tmp_path / "o.jsonl.parts" / "mine").read_text() == "kept"
