@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spacy.language import Language
 from spacy.tokens import Doc
@@ -42,12 +42,14 @@ class Annotated(NamedTuple):
         error: the type of the exception, whose message could quote the note; None without one.
         entities: by start; none unless the status is "ok".
         words: number of tokens.
+        measured: what a subclass of `TextAnnotator` tells beside; None without it.
     """
 
     status: str
     error: str | None = None
     entities: tuple[Entity, ...] = ()
     words: int = 0
+    measured: Any = None
 
 
 @dataclass(frozen=True)
@@ -118,13 +120,14 @@ class TextAnnotator:
         try:
             # What a note adds to the vocabulary is forgotten, or it would grow with every note.
             with self.nlp.memory_zone():
-                return [self._read(doc) for doc in self.nlp.pipe(batch, batch_size=len(batch))]
+                return [self.read(doc) for doc in self.nlp.pipe(batch, batch_size=len(batch))]
         except Exception as error:
             if len(batch) == 1:
                 return [Annotated(ERROR, type(error).__name__)]
         return [self._annotate([text])[0] for text in batch]
 
-    def _read(self, doc: Doc) -> Annotated:
+    def read(self, doc: Doc) -> Annotated:
+        """What is kept of a document that the pipeline annotated."""
         settings, entities = self._settings, []
         overlapping = [of for of in self._recognizers if of.overlaps]
         spans = [span for of in overlapping for span in doc.spans[of.spans_key]] or doc.ents

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..tags.problems import by_type
 from ..types import LogProbs, TokenMask, Transitions
@@ -93,6 +94,10 @@ class DocumentLattice:
         if len(self._lattices) == 1:
             return self._lattices[0].probability(first, last + 1, index)
         return self._lattices[index].probability(first, last + 1, 0)
+
+    def expected_entities(self) -> NDArray[np.float64]:
+        """Expected number of entities of each type. *Shape:* ``(len(labels),)``."""
+        return np.concatenate([lattice.expected_entities() for lattice in self._lattices])
 
     def candidates(self, min_probability: float) -> list[Candidate]:
         """Every span with at least this probability, by start, then label, then end."""

@@ -130,6 +130,15 @@ class Lattice:
         # Rounding may put a sure span above 1.
         return math.exp(min(log_weight + after[end, type_index], 0.0))
 
+    def expected_entities(self) -> NDArray[np.float64]:
+        """Expected number of entities of each type, over all legal sequences. *Shape:* ``(T,)``.
+
+        The sum over the tokens of P(an entity of the type begins here | text).
+        """
+        begins = self._begin - self._steps[:, None] + self._open_after[0][1:]
+        found: NDArray[np.float64] = np.exp(np.minimum(begins, 0.0)).sum(axis=0)
+        return found
+
     def candidates(self, min_probability: float) -> Iterator[tuple[int, int, int, float]]:
         """Every span and type with at least this probability.
 

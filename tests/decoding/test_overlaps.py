@@ -132,6 +132,8 @@ def test_probabilities_and_candidates_are_those_of_each_type_by_itself(seed: int
                 share = exact.get((start, index, end), 0.0)
                 assert lattice.probability(start, end, label) == pytest.approx(share, abs=1e-9)
     assert lattice.probability(places[0], places[0] + 1, "another") == 0.0
+    sums = [sum(p for (_, of, _), p in exact.items() if of == index) for index in range(M)]
+    assert lattice.expected_entities() == pytest.approx(sums, abs=1e-9)
     found = lattice.candidates(0.05)
     assert [(c.start, LABELS.index(c.label), c.end) for c in found] == sorted(
         span for span, share in exact.items() if share >= 0.05

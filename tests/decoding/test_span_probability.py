@@ -69,6 +69,15 @@ def test_candidates_are_all_spans_above_the_limit_and_no_other(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_expected_entities_are_the_sums_over_all_spans(kind: str) -> None:
+    for seed in range(12):
+        log_probs = text(kind, seed)
+        exact = brute_force(log_probs).spans
+        sums = [sum(p for (_, _, t), p in exact.items() if t == of) for of in range(len(LABELS))]
+        assert Lattice.of(log_probs).expected_entities() == pytest.approx(sums, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_spans_that_share_a_token_exclude_each_other(kind: str) -> None:
     # Log-probabilities of -1e4 themselves have no more than 12 digits after the point.
     rounding = 1e-11 if kind in ("hard", "extreme") else 1e-12

@@ -37,6 +37,8 @@ def test_best_sequence_total_and_spans_agree_with_brute_force(kind: str) -> None
         assert np.exp(lattice.log_outside) == pytest.approx(expected.outside, abs=1e-9)
         for span, probability in expected.spans.items():
             assert lattice.probability(*span) == pytest.approx(probability, abs=1e-9)
+        sums = [sum(p for (*_, t), p in expected.spans.items() if t == of) for of in range(2)]
+        assert lattice.expected_entities() == pytest.approx(sums, abs=1e-9)
         best, _ = best_path(log_probs, transitions)
         found = sequence_scores(log_probs, transitions)[tuple(path.tolist())]
         assert found == pytest.approx(best, rel=1e-12, abs=1e-9)
