@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .fitting.folds import folds
     from .fitting.tune import tune
     from .packaging.audit import audit
+    from .packaging.card import card
     from .packaging.package import package
     from .training.train import train
 
@@ -25,6 +26,7 @@ __all__ = [
     "annotate_table",
     "audit",
     "calibrate",
+    "card",
     "check",
     "convert",
     "evaluate",
@@ -42,6 +44,7 @@ _MODULES = {
     "annotate_table": "annotate.table",
     "audit": "packaging.audit",
     "calibrate": "fitting.calibrate",
+    "card": "packaging.card",
     "check": "checks.check",
     "convert": "data.convert",
     "evaluate": "evaluation.evaluate",

@@ -96,6 +96,7 @@ def train_and_package(folder: Path, recipe: str, *, documents: int, epochs: int)
         shutil.copy(text, corpus)
         shutil.copy(text.with_suffix(".ann"), corpus)
     shutil.copy(CORPUS / "README.md", corpus)
+    shutil.copy(CORPUS.parent / "GUIDELINE.md", folder)
     before = build_products()
     hub, data = folder / "hub", folder / "all.spacy"
     hub.mkdir()

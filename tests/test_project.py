@@ -73,6 +73,7 @@ def copy_tree(target: Path) -> Path:
         shutil.copy(text, notes)
         shutil.copy(text.with_suffix(".ann"), notes)
     shutil.copy(CORPUS / "README.md", notes)
+    shutil.copy(CORPUS.parent / "GUIDELINE.md", notes.parent)
     for name in ("clinical_ner", "configs"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     return target

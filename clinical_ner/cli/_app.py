@@ -42,6 +42,7 @@ COMMANDS = {
         "Score a pipeline's entities against gold, with 95 % bootstrap intervals over documents."
     ),
     "audit": "Search a model for words of its training notes; exit code 1 if it holds any.",
+    "card": "Write the card of a model: use, data, labels, scores, limits and privacy.",
     "predict": "Annotate notes, and account for each of them.",
     "package": "Build the wheel of a model and that of clinical_ner, which it needs.",
     "info": "Show what a model is, and with --verify whether it is what was saved.",

@@ -21,7 +21,7 @@ def package_cli(
     corpus: Path = typer.Option(
         ...,
         help="The annotated corpus, whose words the wheel must not hold; its README.md may state "
-        "a name and a license.",
+        "a name, a license and a guideline.",
     ),
     library: Path = typer.Option(
         Path("."), help="Source folder of clinical_ner, from which its own wheel is built."
@@ -30,6 +30,11 @@ def package_cli(
     version: str = typer.Option("0.1.0", help="Version of the model."),
     audit: Path | None = typer.Option(
         None, help="File of clinical-ner audit --output; its membership goes into the card."
+    ),
+    definitions: Path | None = typer.Option(
+        None,
+        help="File with a table of labels and their definitions, for the card; by default the "
+        "guideline of the corpus.",
     ),
     allow_training_strings: bool = typer.Option(
         False,
@@ -56,6 +61,7 @@ def package_cli(
         name=name,
         version=version,
         audit_report=audit,
+        definitions=definitions,
         allow_training_strings=allow_training_strings,
     )
     for wheel in wheels:

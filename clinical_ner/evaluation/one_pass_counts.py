@@ -16,7 +16,6 @@ from ..scoring import ceiling
 from ..scoring.counts import DocumentCounts
 from ..scoring.evaluation import EvaluationCounts
 from ..scoring.scorers import count_entities
-from ..tags.statistics import TagStatistics
 from .gold_mentions import document_mentions, has_all_mentions
 from .recording import Recorder
 from .runner import Recognized, Runner
@@ -108,7 +107,7 @@ def count_predictions(
     own = None if component is None else component.prior_strength
     further = [] if component is None else sorted({float(s) for s in prior_strengths} - {own})
     if component is not None and training_mentions is None:
-        training_mentions = _mentions(component.statistics)
+        training_mentions = component.statistics.mentions
     decided: dict[float, list[Example]] = {strength: [] for strength in further}
     overlaps = component is not None and component.overlaps
     knows_mentions = has_all_mentions(references)
@@ -165,11 +164,3 @@ def count_predictions(
         mentions=DocumentCounts.stack(mentions, kinds=ceiling.KINDS) if knows_mentions else None,
         beyond_flat=None if of_mentions is None else of_mentions[1],
     )
-
-
-def _mentions(statistics: TagStatistics) -> dict[str, int]:
-    """Training mentions by type: the tokens that begin one."""
-    return {
-        label: int(count)
-        for label, count in zip(statistics.labels, statistics.counts[1::2], strict=True)
-    }

@@ -16,8 +16,7 @@ from ..errors import ConfigError, InputError, check_choice, check_number
 from ..evaluation.runner import unannotated
 from ..files import scratch_folder
 from ..model.gpu import use_gpu
-from ..packaging.model_card import out_of_fold_scores, scored_on
-from ..packaging.package import SCORES, SPAN_SCORES
+from ..packaging.figures import SCORES, SPAN_SCORES, out_of_fold_scores, scored_on
 from ..pipeline.ensemble import make_ensemble
 from ..pipeline.loading import check_output, load_pipeline, write_pipeline
 from ..tags.soft_targets import write_soft_targets

@@ -25,7 +25,7 @@ from ..errors import InputError
 from ..evaluation.membership import membership
 from ..files import check_not_read, check_replaceable, is_written_by, write_text, written_by
 from ..model.gpu import use_gpu
-from ..pipeline.loading import load_pipeline, only_recognizer
+from ..pipeline.loading import CARD, load_pipeline, only_recognizer
 from ..pipeline.saving import leaves
 from ..types import Track, untracked
 
@@ -36,7 +36,7 @@ SHORTEST, SHORTEST_NUMBER = 4, 6
 SHORTEST_PACKED = 6
 #: Most bytes that one compressed part may hold.
 LARGEST = 2**31
-#: Modules with the words of METADATA, of what spaCy adds to a wheel, and of an encoder's config.
+#: Modules with the words of CARDDATA, of what spaCy adds to a wheel, and of an encoder's config.
 FORMATS = ("packaging.metadata", "spacy.cli.package", "transformers.configuration_utils")
 
 _WORDS = re.compile(r"[^\W_]+")
@@ -221,7 +221,8 @@ def _words(text: str) -> Iterator[str]:
 def _own_words(table: dict[Any, Any]) -> Iterator[str]:
     """Words of a meta.json and of the language that it names; all of a transformer's tokenizer."""
     if "spacy_version" in table and isinstance(table.get("lang"), str):
-        yield from _words(json.dumps([table.get(key) for key in _TOLD], ensure_ascii=False))
+        told = [*(table.get(key) for key in _TOLD), (table.get(CARD) or {}).get("definitions")]
+        yield from _words(json.dumps(told, ensure_ascii=False))
         # A language that spaCy lacks, or whose tokenizer is another package.
         with suppress(ImportError):
             language = spacy.blank(table["lang"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -12,7 +11,6 @@ import warnings
 from contextlib import ExitStack
 from importlib import metadata as distributions
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from confection import Config
@@ -40,11 +38,14 @@ from ..model.encoder import (
     uses_onnx,
     without_paths,
 )
-from ..pipeline.loading import load_pipeline
+from ..pipeline.loading import CARD, load_pipeline
 from ..pipeline.manifest import write_manifest
 from ..pipeline.saving import save_pipeline
 from .audit import search
-from .model_card import corpus_card, model_readme, out_of_fold_scores, scored_on, sources
+from .card import definitions_of, scores_of
+from .corpus_card import corpus_card
+from .figures import SCORES, SPAN_SCORES, not_metrics, read_membership, read_metrics
+from .model_card import entity_types, model_card, sources
 
 LIBRARY = "clinical-ner"
 
@@ -57,34 +58,6 @@ LIBRARY_FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 #: What builds wheels without an index.
 BUILD_PACKAGES = ("build", "setuptools", "wheel")
 
-#: Scores of metrics.json that the wheel's meta.json repeats.
-SCORES = (
-    "ents_p",
-    "ents_r",
-    "ents_f",
-    "ents_macro_f",
-    "ents_macro_types",
-    "token_unweighted_accuracy",
-    "token_unweighted_accuracy_no_o",
-    "ents_per_type",
-    "token_ece",
-    "ents_ece",
-    "ents_brier",
-    "calibrated",
-    "documents",
-)
-#: The same, of a pipeline with overlaps.
-SPAN_SCORES = (
-    "spans_p",
-    "spans_r",
-    "spans_f",
-    "spans_macro_f",
-    "spans_macro_types",
-    "spans_per_type",
-    "recall_beyond_flat",
-    "beyond_flat_mentions",
-)
-
 
 def package(
     model: str | Path,
@@ -96,6 +69,7 @@ def package(
     name: str = "clinical_ner",
     version: str = "0.1.0",
     audit_report: str | Path | None = None,
+    definitions: str | Path | None = None,
     allow_training_strings: bool = False,
 ) -> list[Path]:
     """Build the wheel of a model and that of clinical_ner, which it needs, without downloads.
@@ -111,6 +85,8 @@ def package(
         name: of the model, without the language; a Python identifier.
         version: of the model.
         audit_report: what `audit` wrote, for the membership in the model's card.
+        definitions: file with a table of labels and definitions, for the card; by default the
+            guideline that the corpus' README.md names.
         allow_training_strings: whether a wheel may hold words of the notes, as of a corpus that is
             public; nothing is searched then.
 
@@ -132,9 +108,10 @@ def package(
     if output.exists() and not output.is_dir():
         raise not_a_folder(output)
     _check_library(library)
-    scores = _read_metrics(metrics)
+    scores = read_metrics(metrics)
     card = corpus_card(corpus)
-    measured = None if audit_report is None else _read_membership(Path(audit_report))
+    definitions = None if definitions is None else Path(definitions)
+    measured = None if audit_report is None else read_membership(Path(audit_report))
     notes = None if allow_training_strings else _read_notes(corpus)
     # The model's strings are not for the system's temporary folder.
     with leaving_no_empty_folder(output / "wheel"), scratch_folder(output / "wheel") as scratch:
@@ -144,14 +121,15 @@ def package(
         requirement = LIBRARY + extra + get_minor_version_range(own.name.split("-")[1])
         name = name.removeprefix(f"{nlp.lang}_")
         nlp.meta["training_notes"] = {"searched": notes is not None, "membership": measured}
+        nlp.meta.pop(CARD, None)
+        described = scores_of(nlp, metrics, scores)
+        described["definitions"] = definitions_of(nlp, corpus, definitions)
+        nlp.meta[CARD] = described
+        _describe(nlp, card, name=name, version=version, requirement=requirement)
         try:
-            if "final" in nlp.meta and "folds" in scores:
-                scores = out_of_fold_scores(scores)
-            _describe(nlp, scores, card, name=name, version=version, requirement=requirement)
-            readme = model_readme(nlp.meta, scores, card)
+            readme = model_card(nlp, f"{nlp.lang}_{name}")
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            # Numbers that are texts, tables that are lists.
-            raise _not_metrics(metrics) from error
+            raise not_metrics(metrics) from error
         save_pipeline(nlp, scratch / "model")
         _forget_paths(scratch / "model" / "config.cfg", encoder_names(nlp))
         (scratch / "model" / "README.md").write_text(readme, encoding="utf-8")
@@ -203,32 +181,6 @@ def _check_library(library: Path) -> None:
         )
 
 
-def _read_metrics(path: Path) -> dict[str, Any]:
-    try:
-        scores = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        scores = None
-    if not isinstance(scores, dict) or not all(key in scores for key in SCORES):
-        raise _not_metrics(path)
-    return scores
-
-
-def _not_metrics(path: Path) -> InputError:
-    return InputError(
-        f"{path}: not a metrics file. Name the file that clinical-ner evaluate --output wrote."
-    )
-
-
-def _read_membership(path: Path) -> dict[str, Any] | None:
-    try:
-        measured: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8"))["membership"]
-        return measured
-    except (OSError, ValueError, LookupError, TypeError):
-        raise InputError(
-            f"{path}: not an audit. Name the file that clinical-ner audit --output wrote."
-        ) from None
-
-
 def _read_notes(corpus: Path) -> list[AnnotatedText] | None:
     """The notes of a corpus, None where they cannot be read."""
     try:
@@ -263,7 +215,6 @@ def _forget_paths(path: Path, encoders: list[str]) -> None:
 
 def _describe(
     nlp: Language,
-    scores: dict[str, Any],
     card: dict[str, str],
     *,
     name: str,
@@ -271,13 +222,9 @@ def _describe(
     requirement: str,
 ) -> None:
     """Write into the pipeline's meta data what it is, what it was made of and what it needs."""
+    types = len(entity_types(nlp))
     made_of = sources(card, [published_name(encoder) for encoder in encoder_names(nlp)])
-    types = {
-        label
-        for pipe in nlp.pipe_names
-        if "doc.ents" in nlp.get_pipe_meta(pipe).assigns
-        for label in nlp.pipe_labels.get(pipe, ())
-    }
+    scores, scored_on = nlp.meta[CARD]["scores"], nlp.meta[CARD]["scored_on"]
     others = [
         other
         for other in get_third_party_dependencies(nlp.config)
@@ -287,18 +234,14 @@ def _describe(
         {
             "name": name,
             "version": version,
-            "description": (
-                f"Clinical named entities ({len(types)} types), trained on {card['name']}."
-            ),
+            "description": f"Clinical named entities ({types} types), trained on {card['name']}.",
             "author": "",
             "license": "; ".join(f"{source['license']} ({source['name']})" for source in made_of),
             "sources": made_of,
             # The version that is built here, whichever was installed before.
             "requirements": [requirement, *sorted(others)],
             "performance": {key: scores[key] for key in (*SCORES, *SPAN_SCORES) if key in scores},
-            "notes": (
-                f"performance: strict entity scores of {scored_on(scores, 'final' in nlp.meta)}."
-            ),
+            "notes": f"performance: strict entity scores of {scored_on}.",
         }
     )
 
@@ -352,7 +295,7 @@ def _is_own(wheel: Path) -> bool:
     """Whether a wheel is the library's, or needs it."""
     try:
         with ZipFile(wheel) as file:
-            [name] = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
+            [name] = [name for name in file.namelist() if name.endswith(".dist-info/CARDDATA")]
             fields = file.read(name).decode().splitlines()
     except (OSError, ValueError, BadZipFile):
         return False

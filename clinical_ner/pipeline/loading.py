@@ -16,6 +16,9 @@ from ..model.gpu import use_gpu
 from .recognizer import ClinicalNer
 from .saving import UNFINISHED, check_own, save_pipeline
 
+#: Key of meta.json for what the card of a packaged model says, until the model is changed.
+CARD = "card"
+
 
 def load_pipeline(model: str | Path) -> Language:
     """Load a pipeline.
@@ -143,6 +146,7 @@ def write_pipeline(
     """
     performance = nlp.meta.setdefault("performance", {})
     performance.update({key: scores[key] for key in performance if key in scores})
+    nlp.meta.pop(CARD, None)
     nlp.meta.update(meta, **written_by(command))
     save_pipeline(nlp, output)
 

@@ -70,6 +70,11 @@ class TagStatistics:
         return float(self.counts.sum() if self.tokens is None else self.tokens)
 
     @property
+    def mentions(self) -> dict[str, int]:
+        """Training mentions by type: the tokens that begin one."""
+        return dict(zip(self.labels, self.counts[1::2].astype(int).tolist(), strict=True))
+
+    @property
     def seen(self) -> NDArray[np.bool_]:
         """True for the tags with at least one training token. *Shape:* ``(K,)``."""
         return self.counts > 0

@@ -21,8 +21,9 @@ from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import write_docbin
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.evaluation.evaluate import evaluate
-from clinical_ner.packaging.model_card import NOT_STATED, corpus_card, model_readme, sources
-from clinical_ner.packaging.package import SCORES, SPAN_SCORES, package
+from clinical_ner.packaging.corpus_card import NOT_STATED, corpus_card
+from clinical_ner.packaging.figures import SCORES, SPAN_SCORES
+from clinical_ner.packaging.package import package
 from clinical_ner.pipeline.manifest import verify
 
 from ..conftest import NO_INDEX, ROOT, Trained, command
@@ -286,7 +287,7 @@ def test_a_model_with_overlaps_finds_the_same_in_its_wheel(
         assert performance["spans_per_type"][label] == pytest.approx(row)
     for key in set(SPAN_SCORES) - {"spans_per_type"}:
         assert performance[key] == pytest.approx(metrics[key]), key
-    assert "Strict scores over all mentions" in find(files_of(wheel), "/README.md").decode()
+    assert "micro-F1, all mentions" in find(files_of(wheel), "/README.md").decode()
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "unpacked")
     (config,) = (tmp_path / "unpacked").glob("en_clinical_ner/*/config.cfg")
@@ -335,18 +336,7 @@ def test_a_wheel_with_words_of_the_notes_is_only_built_where_they_are_public(
     assert b"were not searched for words" in find(files_of(wheel), "/README.md")
 
 
-def test_the_card_says_how_well_training_notes_are_told(
-    tmp_path: Path, arguments: dict[str, Path]
-) -> None:
-    score = {"auc": 0.631, "interval": [0.52, 0.734]}
-    both = {"most_probable_tag": score, "gold_tag": score}
-    measured = {"members": 112, "others": 32, **both, "before_calibration": both}
-    meta = spacy.load(arguments["model"]).meta | {"sources": []}
-    meta["training_notes"] = {"searched": True, "membership": measured}
-    text = " ".join(model_readme(meta, METRICS, corpus_card(arguments["corpus"])).split())
-    assert "and hold none. Can the model tell" in text
-    assert "in 63 of 100 pairs (95 % interval 52 to 73) for who knows both texts, and in" in text
-    assert "50 is chance, 100 certainty; before calibration 63 and 63." in text
+def test_an_audit_that_is_none(arguments: dict[str, Path]) -> None:
     with pytest.raises(ClinicalNerError, match="not an audit"):
         package(**arguments, library=ROOT, audit_report=arguments["metrics"])
 
@@ -467,89 +457,3 @@ def test_a_name_or_version_that_no_wheel_can_have(
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     assert "clinical-ner package training/model-final packages" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        (None, {"name": "notes", "license": NOT_STATED, "url": ""}),
-        ("# Notes\n", {"name": "notes", "license": NOT_STATED, "url": ""}),
-        ("---\nlicense: CC0-1.0\n---\n", {"name": "notes", "license": "CC0-1.0", "url": ""}),
-        (
-            '---\npretty_name: "Our notes"\n\nurl: https://x.org/a\nother: 1\n---\nlicense: MIT\n',
-            {"name": "Our notes", "license": NOT_STATED, "url": "https://x.org/a"},
-        ),
-    ],
-)
-def test_the_card_of_a_corpus(tmp_path: Path, text: str | None, expected: dict[str, str]) -> None:
-    (tmp_path / "notes").mkdir()
-    if text is not None:
-        (tmp_path / "notes" / "README.md").write_text(text)
-    assert corpus_card(tmp_path / "notes") == expected
-
-
-@pytest.mark.parametrize("text", [b"---\nlicense: MIT\n", b"---\nno colon\n---\n", b"---\n\xff\n"])
-def test_a_card_that_cannot_be_read(tmp_path: Path, text: bytes) -> None:
-    (tmp_path / "README.md").write_bytes(text)
-    with pytest.raises(ClinicalNerError, match="the corpus card is not a list of 'key"):
-        corpus_card(tmp_path)
-
-
-def test_weights_of_unknown_licence_are_listed_as_such() -> None:
-    card = {"name": "notes", "license": "CC0-1.0", "url": ""}
-    _, known, unknown = sources(card, [MINILM, "dmis-lab/biobert-base-cased-v1.1"])
-    assert known["license"] == "Apache-2.0"
-    assert unknown == {
-        "name": "dmis-lab/biobert-base-cased-v1.1",
-        "license": NOT_STATED,
-        "url": "https://huggingface.co/dmis-lab/biobert-base-cased-v1.1",
-        "author": "",
-    }
-
-
-def test_a_readme_orders_the_types_by_support_and_keeps_its_columns() -> None:
-    card = {"name": "notes", "license": "CC0-1.0", "url": ""}
-    meta = {"lang": "en", "name": "x", "version": "1", "description": "D", "sources": [card]}
-    meta["training_notes"] = {"searched": True, "membership": None}
-    types = {"Few": ROW, "A|B": {**ROW, "support": 9}, "None": {**ROW, "p": None, "support": 0}}
-    lines = model_readme(meta, {**METRICS, "ents_per_type": types}, card).splitlines()
-    rows = [line for line in lines if line.startswith("| ")][1:]
-    assert rows == [
-        r"| A\|B | 50.0 | 100.0 | 66.7 | 9 | 2 |",
-        "| Few | 50.0 | 100.0 | 66.7 | 1 | 2 |",
-        "| None | n/a | 100.0 | 66.7 | 0 | 2 |",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("beyond", "words"),
-    [
-        (
-            {"beyond_flat_mentions": 5, "recall_beyond_flat": 0.2},
-            "5 mentions are beyond flat entities, 20.0 % of them found.",
-        ),
-        (
-            {"beyond_flat_mentions": 0, "recall_beyond_flat": None},
-            "0 mentions are beyond flat entities. The table",
-        ),
-    ],
-)
-def test_a_readme_of_overlaps_has_both_scores_and_a_table_of_all_mentions(
-    beyond: dict[str, Any], words: str
-) -> None:
-    card = {"name": "notes", "license": "CC0-1.0", "url": ""}
-    meta = {"lang": "en", "name": "x", "version": "1", "description": "D", "sources": [card]}
-    meta["training_notes"] = {"searched": True, "membership": None}
-    scores = {
-        **METRICS,
-        **dict.fromkeys(SPAN_SCORES, 0.25),
-        "spans_macro_types": 3,
-        "spans_per_type": {"Nested": ROW},
-        **beyond,
-    }
-    text = model_readme(meta, scores, card)
-    assert "micro-F 50.0, macro-F 50.0 over\n2 types" in text
-    assert "micro-F 25.0, macro-F 25.0 over\n3 types" in text
-    assert words in " ".join(text.split())
-    assert "| Nested | 50.0 |" in text and "| Sign |" not in text
-    assert "points for the mentions found" in text
