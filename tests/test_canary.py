@@ -173,6 +173,8 @@ def work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         ["evaluate", models[3], test, "--output", metrics / "test.json"],
         ["audit", models[3], "--corpus", train, "--membership", test]
         + ["--output", metrics / "audit.json"],
+        ["card", models[3], "--metrics", metrics / "test.json", "--corpus", notes]
+        + ["--audit", metrics / "audit.json", "--output", metrics / "card.md"],
         ["package", models[3], folder / "packages", "--metrics", metrics / "test.json"]
         + ["--corpus", notes, "--library", library.parent, "--audit", metrics / "audit.json"],
     ]
@@ -207,7 +209,7 @@ def test_nothing_that_is_written_holds_them(work: Path) -> None:
 def test_no_model_no_wheel_and_no_score_holds_the_id_of_a_document(work: Path) -> None:
     models = [*(work / "training").glob("*/**/*"), *(work / "packages").rglob("*")]
     assert holding(models, IDS) == {}
-    reports = [work / "metrics" / f"{name}.json" for name in ("test", "audit")]
+    reports = [work / "metrics" / name for name in ("test.json", "audit.json", "card.md")]
     assert holding([*reports, work / "training" / "training.json"], IDS) == {}
     assert holding([work / "corpus" / "split.json"], IDS) != {}
 

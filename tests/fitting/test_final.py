@@ -17,6 +17,7 @@ from spacy.training import Example
 from spacy.training.loop import train as train_loop
 
 from clinical_ner.cli import main
+from clinical_ner.errors import ClinicalNerError
 from clinical_ner.evaluation.evaluate import evaluate
 from clinical_ner.evaluation.runner import unannotated
 from clinical_ner.fitting.calibrate import calibrate
@@ -29,7 +30,7 @@ from clinical_ner.fitting.out_of_fold import (
     read_out_of_fold,
     write_manifest,
 )
-from clinical_ner.packaging.model_card import model_readme, out_of_fold_scores
+from clinical_ner.packaging.card import card
 from clinical_ner.tags.soft_targets import soft_targets
 from clinical_ner.training.recipes import read_recipe
 from clinical_ner.training.train import initialize, training_settings
@@ -178,16 +179,21 @@ def test_a_new_process_loads_an_ensemble(store: OutOfFold, made: dict[str, Any])
     assert float(done.stdout) == here
 
 
-def test_a_model_card_says_what_the_scores_are_of(store: OutOfFold) -> None:
-    scores = out_of_fold_scores(json.loads((store.folder / METRICS).read_text()))
-    card = {"name": "notes", "license": "CC0-1.0", "url": ""}
-    meta = {"lang": "en", "name": "x", "version": "1", "description": "D", "sources": [card]}
-    meta["training_notes"] = {"searched": True, "membership": None}
-    text = " ".join(model_readme({**meta, "final": {}}, scores, card).split())
+def test_a_model_card_says_what_the_scores_are_of(
+    store: OutOfFold, made: dict[str, Any], tmp_path: Path
+) -> None:
+    metrics, model = store.folder / METRICS, made["all"][0]
+    text = " ".join(card(model, metrics=metrics, corpus=tmp_path).split())
     assert "each predicted by a model of 3 folds that was trained without it" in text
     assert "none was left to test it on" in text and "took no part in training" not in text
-    assert "is calibrated: expected calibration error 3.0 points for the entities" in text
-    assert "none was left" not in model_readme(meta, scores, card)
+    assert "`entity._.probability` is calibrated, on 15 documents." in text
+    assert "error of the entities found | 3.0 | n/a | n/a |" in text
+    # A model that was changed after the folds has other scores.
+    calibrate(model, store.corpus, tmp_path / "changed")
+    with pytest.raises(ClinicalNerError, match="its figures are not those of the model"):
+        card(tmp_path / "changed", metrics=metrics, corpus=tmp_path)
+    one_of_the_folds = card(store.models()[0], metrics=metrics, corpus=tmp_path)
+    assert "none was left" not in one_of_the_folds
 
 
 def run(*args: object) -> int:
