@@ -12,11 +12,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..data.split.stratify import split_shares
 from ..research.compare.compare import RESAMPLES, compare
 from ..research.compare.comparison_report import TITLES, notes, table_rows
+from ..research.compare.documents import DIVISION
 from ..training.recipes import BASE
 from ._app import app
-from ._shared import GpuId, one_of, parse_seeds, parse_strengths, print_report, say
+from ._shared import GpuId, one_of, parse_seeds, parse_strengths, print_report, say, usage
 
 
 @app.command("compare", no_args_is_help=True)
@@ -73,6 +75,11 @@ def compare_cli(
       clinical-ner compare plain paper_weights logit_adjusted --corpus corpus/case_reports \\
         --seeds 0,1 --prior-strengths 0.75,0.5 --output training/compare
     """
+    with usage("'--dev' / '--test'"):
+        split_shares(
+            dev=DIVISION["dev"] if dev is None else dev,
+            test=DIVISION["test"] if test is None else test,
+        )
     comparison = compare(
         recipes,
         corpus,

@@ -23,7 +23,10 @@ def final_cli(
         help=f"One of {', '.join(METHODS)}; by rule {RULE}, since {REASON}.",
     ),
     seed: int = typer.Option(
-        None, min=0, help="Of a method that trains; by default the first seed of the folds."
+        None,
+        min=0,
+        max=2**32 - 1,
+        help="Of a method that trains; by default the first seed of the folds.",
     ),
     soft_weight: float = typer.Option(
         None,

@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from ..data.split.split import compiled
+from ..data.split.stratify import split_shares
 from ..fitting.folds import Tell, folds
 from ..training.recipes import BASE
 from ._app import app
-from ._shared import AsJson, GpuId, number, parse_seeds, print_report
+from ._shared import AsJson, GpuId, number, parse_seeds, print_report, usage
 from .evaluate import metrics_content
 
 
@@ -67,6 +69,10 @@ def folds_cli(
     Example:
       clinical-ner folds corpus/all.spacy training/folds --config minilm --folds 5 --seeds 0,1
     """
+    with usage("'--dev'"):
+        split_shares(dev=dev, test=0.0)
+    with usage("'--group-by'"):
+        pattern = None if group_by is None else compiled(group_by)
     with _progress() as tell:
         metrics = folds(
             *(corpus, output),
@@ -74,7 +80,7 @@ def folds_cli(
             folds=n_folds,
             seeds=parse_seeds(seeds),
             dev=dev,
-            group_by=group_by,
+            group_by=pattern,
             split_seed=split_seed,
             base=base,
             epochs=epochs,

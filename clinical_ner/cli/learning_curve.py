@@ -11,6 +11,7 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from ..data.split.stratify import split_shares
 from ..errors import ConfigError
 from ..research.learning_curve.growth import SCORES
 from ..research.learning_curve.growth_report import between, by_support, notes, percent
@@ -71,6 +72,8 @@ def learning_curve_cli(
     with usage("'--sizes'"):
         parsed = _sizes(sizes)
         check_sizes(parsed)
+    with usage("'--test'"):
+        split_shares(dev=0.0, test=0.0 if test is None else test)
     report = learning_curve(
         config,
         corpus,

@@ -36,7 +36,7 @@ SHORTEST, SHORTEST_NUMBER = 4, 6
 SHORTEST_PACKED = 6
 #: Most bytes that one compressed part may hold.
 LARGEST = 2**31
-#: Modules with the words of CARDDATA, of what spaCy adds to a wheel, and of an encoder's config.
+#: Modules with the words of METADATA, of what spaCy adds to a wheel, and of an encoder's config.
 FORMATS = ("packaging.metadata", "spacy.cli.package", "transformers.configuration_utils")
 
 _WORDS = re.compile(r"[^\W_]+")

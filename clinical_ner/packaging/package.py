@@ -295,7 +295,7 @@ def _is_own(wheel: Path) -> bool:
     """Whether a wheel is the library's, or needs it."""
     try:
         with ZipFile(wheel) as file:
-            [name] = [name for name in file.namelist() if name.endswith(".dist-info/CARDDATA")]
+            [name] = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
             fields = file.read(name).decode().splitlines()
     except (OSError, ValueError, BadZipFile):
         return False

@@ -55,3 +55,26 @@ def test_recipes_lists_those_of_the_project(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:3]] == ["minilm", "tok2vec", "asymmetric"]
     assert all(len(line.split()) > 3 for line in lines)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "folds no.spacy out --config tok2vec --dev 1",
+        "folds no.spacy out --config tok2vec --group-by (",
+        "split no.spacy out --dev 0.5 --test 0.5",
+        "split no.spacy out --folds 3 --dev nan",
+        "compare tok2vec --corpus no --output out --dev 0.8",
+        "compare tok2vec --corpus no --output out --test -0.1",
+        "learning-curve no.spacy --output out --test 1",
+        "final no out --seed 4294967296",
+    ],
+)
+def test_a_setting_that_no_data_allow_is_a_usage_error(
+    arguments: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments.split())
+    assert stopped.value.code == 2
+    option = next(part for part in reversed(arguments.split()) if part.startswith("--"))
+    assert f"'{option}'" in capsys.readouterr().err
