@@ -221,7 +221,9 @@ def _words(text: str) -> Iterator[str]:
 def _own_words(table: dict[Any, Any]) -> Iterator[str]:
     """Words of a meta.json and of the language that it names; all of a transformer's tokenizer."""
     if "spacy_version" in table and isinstance(table.get("lang"), str):
-        told = [*(table.get(key) for key in _TOLD), (table.get(CARD) or {}).get("definitions")]
+        card = table.get(CARD)
+        told = [table.get(key) for key in _TOLD]
+        told += [card.get("definitions")] if isinstance(card, dict) else []
         yield from _words(json.dumps(told, ensure_ascii=False))
         # A language that spaCy lacks, or whose tokenizer is another package.
         with suppress(ImportError):

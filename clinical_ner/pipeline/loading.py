@@ -17,7 +17,7 @@ from .recognizer import ClinicalNer
 from .saving import UNFINISHED, check_own, save_pipeline
 
 #: Key of meta.json for what the card of a packaged model says, until the model is changed.
-CARD = "card"
+CARD = "model_card"
 
 
 def load_pipeline(model: str | Path) -> Language:

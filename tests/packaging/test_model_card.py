@@ -41,7 +41,7 @@ def make_nlp(
     ruler.add_patterns([{"label": label, "pattern": label.lower()} for label in labels])
     nlp.meta["sources"] = [{"name": "notes", "license": "CC0-1.0", "url": "", "author": ""}]
     nlp.meta["training_notes"] = {"searched": True, "membership": membership}
-    nlp.meta["card"] = {
+    nlp.meta["model_card"] = {
         "scores": scores,
         "scored_on": "2 documents that took no part in training",
         "definitions": definitions or {},
