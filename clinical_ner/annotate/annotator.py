@@ -83,6 +83,7 @@ class TextAnnotator:
         nlp: the pipeline.
         name: as it is installed, such as "en_clinical_ner".
         version: of the model.
+        labels: those that its components may give.
 
     Raises:
         ClinicalNerError: the pipeline cannot be loaded, lacks a label, or cannot do what is asked.
@@ -94,6 +95,11 @@ class TextAnnotator:
         self.version = str(self.nlp.meta["version"])
         self._settings = settings
         self._recognizers = [of for _, of in self.nlp.pipeline if isinstance(of, ClinicalNer)]
+        self.labels = {of for _, pipe in self.nlp.pipeline for of in getattr(pipe, "labels", ())}
+        for label in settings.labels:
+            if label not in self.labels:
+                known = close_matches(label, self.labels)
+                raise ConfigError(f"{model}: has no label {label!r}. {known}")
         _configure(self.nlp, model, settings, self._recognizers)
 
     def annotate(self, texts: Sequence[object]) -> list[Annotated]:
@@ -166,10 +172,6 @@ def _without_pipeline(text: object) -> Annotated | None:
 def _configure(
     nlp: Language, model: str | Path, settings: Settings, recognizers: Sequence[ClinicalNer]
 ) -> None:
-    labels = {label for _, of in nlp.pipeline for label in getattr(of, "labels", ())}
-    for label in settings.labels:
-        if label not in labels:
-            raise ConfigError(f"{model}: has no label {label!r}. {close_matches(label, labels)}")
     if settings.prior_strength is not None or settings.thresholds is not None:
         _, component = only_recognizer(nlp, model)
         if settings.prior_strength is not None:

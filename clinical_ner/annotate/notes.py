@@ -9,12 +9,12 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import InputError, cannot_be_read, close_matches
+from ..errors import ClinicalNerError, InputError, cannot_be_read, close_matches
 from ..files import corpus_files
 
 #: The input that stands for stdin, one JSON object a line.
@@ -77,16 +77,20 @@ def read_notes(source: str | Path, *, id: str = "id", text: str = "text") -> Ite
 
 
 def count_notes(source: str | Path) -> int | None:
-    """How many notes there are, where that is known without reading them."""
-    path = Path(source)
-    if str(source) != STDIN and path.is_dir():
-        return len(corpus_files(path, (".txt",)))
-    if path.suffix.lower() == ".parquet" and path.is_file():
-        try:
+    """How many notes there are; None if that cannot be told, as of a damaged file."""
+    path, suffix = Path(source), Path(source).suffix.lower()
+    try:
+        if path.is_dir():
+            return len(corpus_files(path, (".txt",)))
+        if suffix == ".parquet":
             return int(pq.read_metadata(path).num_rows)
-        except (OSError, pa.ArrowException):
-            return None
-    return None
+        if suffix == ".csv":
+            with _csv_file(path) as file:
+                return sum(1 for row in csv.reader(file) if row) - 1
+        with path.open("rb") as file:
+            return sum(1 for line in file if line.strip())
+    except (OSError, ClinicalNerError, pa.ArrowException, csv.Error):
+        return None
 
 
 def digest(source: str | Path) -> str:
@@ -140,8 +144,7 @@ def _json_lines(file: BinaryIO, name: str, id: str, text: str) -> Iterator[Note]
 
 
 def _csv(path: Path, id: str, text: str) -> Iterator[Note]:
-    csv.field_size_limit(2**31 - 1)
-    with path.open(encoding="utf-8-sig", errors=_NOT_UTF8, newline="") as file:
+    with _csv_file(path) as file:
         rows = csv.DictReader(file, strict=True)
         try:
             _check_columns(str(path), set(rows.fieldnames or ()), id, text)
@@ -157,6 +160,11 @@ def _csv(path: Path, id: str, text: str) -> Iterator[Note]:
                 f"{path}, line {rows.line_num}: not CSV ({error}). Quote fields that hold quotes "
                 "or line breaks, and double the quotes in them."
             ) from error
+
+
+def _csv_file(path: Path) -> TextIO:
+    csv.field_size_limit(2**31 - 1)
+    return path.open(encoding="utf-8-sig", errors=_NOT_UTF8, newline="")
 
 
 def _is_undecoded(value: str | None) -> bool:

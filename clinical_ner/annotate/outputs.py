@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import InputError
 from ..files import replacing
 
 #: Columns of NOTE_NLP in the OMOP common data model, version 5.4, in its order.
@@ -69,30 +68,21 @@ NOTE_NLP_SCHEMA = pa.schema(
 )
 
 
-def note_nlp(tables: Iterable[pa.Table], *, now: datetime | None = None) -> Iterator[pa.Table]:
+def note_nlp(tables: Iterable[pa.Table], *, now: datetime) -> Iterator[pa.Table]:
     """Entities with their text as rows of OMOP's NOTE_NLP.
 
     Concepts are 0, "no matching concept", in OMOP's words: nothing is mapped to a vocabulary. The
     label and the probability are in ``term_modifiers``.
 
     Args:
-        tables: of ENTITIES and TEXT.
+        tables: of ENTITIES and TEXT; ids are whole numbers.
         now: the time of the run.
-
-    Raises:
-        InputError: an id is not a whole number, as OMOP's are.
     """
-    moment = now or datetime.now(timezone.utc)
     number = 0
     for table in tables:
         rows = []
         for of in table.to_pylist():
             number += 1
-            if not of["id"].isascii() or not of["id"].isdecimal():
-                raise InputError(
-                    "--to omop: the id of a note is not a whole number, as note_id of OMOP is. "
-                    "Name the column of note_id with --id."
-                )
             modifiers = f"label={of['label']}"
             if of["probability"] is not None:
                 modifiers += f",probability={of['probability']:.6f}"
@@ -107,8 +97,8 @@ def note_nlp(tables: Iterable[pa.Table], *, now: datetime | None = None) -> Iter
                     "note_nlp_concept_id": 0,
                     "note_nlp_source_concept_id": 0,
                     "nlp_system": f"{of['model']} {of['model_version']}"[:250],
-                    "nlp_date": f"{moment:%Y-%m-%d}",
-                    "nlp_datetime": f"{moment:%Y-%m-%d %H:%M:%S}",
+                    "nlp_date": f"{now:%Y-%m-%d}",
+                    "nlp_datetime": f"{now:%Y-%m-%d %H:%M:%S}",
                     "term_exists": None,
                     "term_temporal": None,
                     "term_modifiers": modifiers[:2000],

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import shutil
+import os
+import signal
+import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
 from itertools import chain, islice
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,12 +33,12 @@ from ..data.formats.docbin import DOCUMENT_ID, write_entities
 from ..data.mentions import AnnotatedText, Mention
 from ..decoding.decision import flat_choice
 from ..errors import ConfigError, InputError, check_choice, check_number
-from ..files import check_not_read, replacing, sha256, write_text
+from ..files import check_not_read, held, replacing, sha256, tidy, write_text
 from ..pipeline.manifest import digests_of
 from .annotator import ERROR, Settings, TextAnnotator, text_annotator
 from .notes import STDIN, Note, digest, read_notes
 from .outputs import NOTE_NLP_SCHEMA, TABLES, note_nlp, write_table
-from .table import ENTITIES, STATUS, TEXT, tables_of
+from .table import ENTITIES, STATUS, TEXT, name_of, tables_of
 
 MANIFEST = "manifest.json"
 #: Notes of a shard: what is done again at most after a kill, by each process.
@@ -57,6 +60,22 @@ class _Job(NamedTuple):
     shard: int
     include_text: bool
     keeps_notes: bool
+
+
+class _Run(NamedTuple):
+    """A run from its first beginning to its end, whatever stopped it in between.
+
+    Attributes:
+        started: time in ISO's format.
+        overwrite: whether it may replace an output that was there when it began.
+        finishing: whether it has begun to write the output, or had when it was stopped.
+        stored: what its manifest says of input, model and settings; None of a run that begins.
+    """
+
+    started: str
+    overwrite: bool = False
+    finishing: bool = False
+    stored: Mapping[str, Any] | None = None
 
 
 def predict(
@@ -111,12 +130,18 @@ def predict(
     output, settings = Path(output), settings or Settings()
     kind = _kind(output, to, include_text=include_text)
     status_file = _status_file(output)
-    parts = output.with_name(f"{output.name}.parts")
+    parts = parts_of(output)
     for path in (output, status_file):
         check_not_read(path, Path(source), Path(model))
-    _check_free(output, status_file, overwrite=overwrite)
+    run = _begun(parts, resume=resume, overwrite=overwrite)
+    _check_free(output, status_file, run)
     annotator = text_annotator(str(model), settings)
-    manifest = {
+    if kind == "brat" and any(label.split() != [label] for label in annotator.labels):
+        raise ConfigError(
+            f"{model}: has labels with spaces, which brat's files cannot hold. Name a "
+            ".jsonl, .csv, .parquet or .spacy file."
+        )
+    wanted = {
         "input": None if str(source) == STDIN else digest(source),
         "model": _model_digest(annotator),
         "settings": json.loads(json.dumps(settings.__dict__)),
@@ -128,18 +153,30 @@ def predict(
     notes = read_notes(source, id=id, text=text)
     # What is wrong with the whole input shows at its first note, before anything is written.
     notes = chain(list(islice(notes, 1)), notes)
-    started = _begin(parts, manifest, resume=resume, overwrite=overwrite)
     job = _Job(str(model), settings, parts, shard, include_text, kind in ("brat", "spacy"))
-    shards = _shards(notes, shard, names_files=kind == "brat")
-    paths = []
-    for number in _done(job, shards, n_process=n_process):
-        table = pq.read_table(_part(parts, "status", number))
-        paths.append(number)
-        _stop_at_error(table, errors)
-        tell(len(table), sum(table["words"].to_pylist()))
-    report = _finish(job, paths, kind, output, status_file, started)
-    shutil.rmtree(parts, ignore_errors=True)
+    shards = _shards(notes, shard, kind)
+    with held(parts):
+        run = _begin(parts, run, wanted)
+        numbers = []
+        with closing(_done(job, shards, n_process=n_process)) as done:
+            for number in done:
+                table = pq.read_table(_part(parts, "status", number))
+                numbers.append(number)
+                _stop_at_error(table, errors)
+                tell(len(table), sum(table["words"].to_pylist()))
+        _check_free(output, status_file, run)
+        # From here on, what is at the place of the output is of this run.
+        _write_manifest(parts, wanted, run._replace(finishing=True))
+        report = _finish(job, numbers, kind, output, status_file, run)
+        _clear(parts)
+        with suppress(OSError):
+            parts.rmdir()
     return report
+
+
+def parts_of(output: Path) -> Path:
+    """The folder of a run that has not written its output yet."""
+    return output.with_name(f"{output.name}.parts")
 
 
 def _kind(output: Path, to: str | None, *, include_text: bool) -> str:
@@ -172,9 +209,11 @@ def _status_file(output: Path) -> Path:
     return output.with_name(f"{output.name}.status.jsonl")
 
 
-def _check_free(output: Path, status_file: Path, *, overwrite: bool) -> None:
+def _check_free(output: Path, status_file: Path, run: _Run) -> None:
+    if run.finishing:
+        return
     for path in (output, status_file):
-        if path.exists() and not overwrite:
+        if path.exists() and not run.overwrite:
             raise InputError(f"{path}: exists. Name another output, or give --overwrite.")
         if path.is_dir() and any(path.iterdir()):
             raise InputError(
@@ -186,38 +225,59 @@ def _model_digest(annotator: TextAnnotator) -> str:
     return sha256(json.dumps(digests_of(Path(annotator.nlp.path))).encode())
 
 
-def _begin(parts: Path, manifest: Mapping[str, Any], *, resume: bool, overwrite: bool) -> datetime:
-    """Make the folder of the parts, or check that it is of the same run; give when that began."""
-    if overwrite and (parts / MANIFEST).is_file():
-        shutil.rmtree(parts, ignore_errors=True)
-    if not parts.exists():
-        started = datetime.now(timezone.utc)
-        stored = {**manifest, "started": started.isoformat()}
-        write_text(parts / MANIFEST, json.dumps(stored, indent=2) + "\n")
-        return started
-    if overwrite:
+def _begun(parts: Path, *, resume: bool, overwrite: bool) -> _Run:
+    """The run that the folder of the parts is of, or a new one."""
+    new = _Run(datetime.now(timezone.utc).isoformat(), overwrite=overwrite)
+    tidy(parts)
+    # A folder without anything is of a run that was killed as it began.
+    if not parts.exists() or (parts.is_dir() and not any(parts.iterdir())):
+        return new
+    if not (parts / MANIFEST).is_file():
         raise InputError(f"{parts}: is not of a run of this command. Name another output.")
+    if overwrite:
+        return new
     if not resume:
         raise InputError(
             f"{parts}: is of a run that was not finished. Go on with it by --resume, or drop it by "
             "--overwrite."
         )
-    if manifest["input"] is None:
-        raise InputError("stdin cannot be read again from its beginning: --resume needs a file.")
     try:
         stored = json.loads((parts / MANIFEST).read_text(encoding="utf-8"))
-        started = datetime.fromisoformat(stored.pop("started"))
-        differing = [name for name in manifest if stored[name] != manifest[name]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        run = _Run(**stored.pop("run"), stored=stored)
+        datetime.fromisoformat(run.started)
+        return run
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{parts}: has no readable {MANIFEST}. Drop it by --overwrite without --resume."
         ) from error
+
+
+def _begin(parts: Path, run: _Run, wanted: Mapping[str, Any]) -> _Run:
+    """Make the manifest of a new run, or check that one that goes on is the one wanted."""
+    if run.stored is None:
+        _clear(parts)
+        _write_manifest(parts, wanted, run)
+        return run
+    if wanted["input"] is None:
+        raise InputError("stdin cannot be read again from its beginning: --resume needs a file.")
+    differing = [name for name in wanted if run.stored.get(name) != wanted[name]]
     if differing:
         raise InputError(
             f"{parts}: is of a run with another {', '.join(differing)}, and results of two runs "
             "are not mixed. Call it as before, or drop it by --overwrite without --resume."
         )
-    return started
+    return run
+
+
+def _clear(parts: Path) -> None:
+    # The manifest last: without it nobody would know whose the others are.
+    for path in [*parts.glob("*-*.parquet"), parts / MANIFEST]:
+        path.unlink(missing_ok=True)
+
+
+def _write_manifest(parts: Path, wanted: Mapping[str, Any], run: _Run) -> None:
+    own = {name: of for name, of in run._asdict().items() if name != "stored"}
+    write_text(parts / MANIFEST, json.dumps({**wanted, "run": own}, indent=2) + "\n")
 
 
 class DuplicateIdError(ValueError):
@@ -228,57 +288,97 @@ class FileNameError(ValueError):
     """A note whose id is not a file name."""
 
 
-def _shards(
-    notes: Iterable[Note], size: int, *, names_files: bool
-) -> Iterator[tuple[int, list[Note]]]:
+class NoteIdError(ValueError):
+    """A note whose id is not a whole number of 64 bits, as those of OMOP are."""
+
+
+def _shards(notes: Iterable[Note], size: int, kind: str) -> Iterator[tuple[int, list[Note]]]:
     """The notes by shard, and its number."""
     remaining, seen, number = iter(notes), set[str](), 0
     while chunk := list(islice(remaining, size)):
-        if names_files:
-            chunk = [_with_file(note, seen) for note in chunk]
+        if kind in ("brat", "omop"):
+            chunk = [_with_usable_id(note, kind, seen) for note in chunk]
         yield number, chunk
         number += 1
 
 
-def _with_file(note: Note, seen: set[str]) -> Note:
-    name = str(note.id)
-    if note.fault is None and (
+def _with_usable_id(note: Note, kind: str, seen: set[str]) -> Note:
+    """The note; with a fault if the output cannot have its id."""
+    name = name_of(note.id)
+    if note.fault is not None or isinstance(name, Exception):
+        return note
+    if kind == "omop":
+        is_number = name.isascii() and name.isdecimal() and int(name) < 2**63
+        return note if is_number else note._replace(fault=NoteIdError.__name__)
+    if (
         not name.isprintable()
         or "/" in name
         or "\\" in name
         or name.startswith(".")
-        or not 0 < len(name.encode("utf-8", "surrogatepass")) <= 200
+        or not 0 < len(name.encode()) <= 200
     ):
         return note._replace(fault=FileNameError.__name__)
-    if note.fault is None and name in seen:
+    if name in seen:
         return note._replace(fault=DuplicateIdError.__name__)
     seen.add(name)
     return note
 
 
-def _done(job: _Job, shards: Iterator[tuple[int, list[Note]]], *, n_process: int) -> Iterator[int]:
+def _done(
+    job: _Job, shards: Iterator[tuple[int, list[Note]]], *, n_process: int
+) -> Generator[int, None, None]:
     """Do the shards that are not done yet, and give the number of each in their order."""
     if n_process == 1:
         for number, notes in shards:
             yield _do(job, number, notes)
         return
-    with ExitStack() as stack:
-        pool = ProcessPoolExecutor(n_process, mp_context=multiprocessing.get_context("spawn"))
-        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        waiting: deque[Future[int]] = deque()
-        try:
-            for number, notes in shards:
-                # Not more notes in memory than the processes have to do.
-                if len(waiting) >= 2 * n_process:
-                    yield waiting.popleft().result()
-                waiting.append(pool.submit(_do, job, number, notes))
-            while waiting:
+    context = multiprocessing.get_context("spawn")
+    theirs, ours = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(
+        n_process, mp_context=context, initializer=_end_with_parent, initargs=(theirs,)
+    )
+    waiting: deque[Future[int]] = deque()
+    try:
+        for number, notes in shards:
+            # Not more notes in memory than the processes have to do.
+            if len(waiting) >= 2 * n_process:
                 yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise InputError(
-                "A process that annotates was killed, maybe for want of memory. Go on with "
-                "--resume, and with fewer processes or a smaller --batch-size."
-            ) from error
+            with _no_interrupts():
+                waiting.append(pool.submit(_do, job, number, notes))
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            "A process that annotates was killed, maybe for want of memory. Go on with --resume, "
+            "and with fewer processes or a smaller --batch-size."
+        ) from error
+    finally:
+        # The processes end now, also in the middle of a shard, of which nothing is kept then.
+        ours.close()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent(pipe: Connection) -> None:
+    """Let a worker end when its parent closes a pipe, or ends, in whatever way."""
+
+    def wait() -> None:
+        pipe.poll(None)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Let processes that are started in the block not hear Ctrl-C: this one ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows.
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _do(job: _Job, number: int, notes: Sequence[Note]) -> int:
@@ -325,7 +425,7 @@ def _finish(
     kind: str,
     output: Path,
     status_file: Path,
-    started: datetime,
+    run: _Run,
 ) -> dict[str, Any]:
     """Put the shards together, and count what became of the notes."""
 
@@ -341,12 +441,15 @@ def _finish(
         entities += sum(table["entities"].to_pylist())
     schema = ENTITIES.append(TEXT) if job.include_text else ENTITIES
     if kind == "brat":
-        write_brat(_texts(tables("status"), tables("entities")), output)
+        # A folder with files is that of this run: it was written whole before a kill.
+        if not output.is_dir() or not any(output.iterdir()):
+            write_brat(_texts(tables("status"), tables("entities")), output)
     elif kind == "spacy":
         nlp = text_annotator(job.model, job.settings).nlp
         write_entities(_docs(tables("status"), tables("entities"), nlp), output)
     elif kind == "omop":
-        write_table(note_nlp(tables("entities"), now=started), NOTE_NLP_SCHEMA, output)
+        rows = note_nlp(tables("entities"), now=datetime.fromisoformat(run.started))
+        write_table(rows, NOTE_NLP_SCHEMA, output)
     else:
         write_table(tables("entities"), schema, output)
     write_table((of.select(STATUS.names) for of in tables("status")), STATUS, status_file)

@@ -135,7 +135,7 @@ def tables_of(
         first_row: place of the first note in its table.
         include_text: see `annotate_table`.
     """
-    names, faults = [_name(value) for value in ids], dict(faults or {})
+    names, faults = [name_of(value) for value in ids], dict(faults or {})
     for place, name in enumerate(names):
         if isinstance(name, Exception):
             faults.setdefault(place, type(name).__name__)
@@ -155,7 +155,7 @@ def tables_of(
     return _table(entities, schema), _table(status, STATUS)
 
 
-def _name(value: object) -> str | Exception:
+def name_of(value: object) -> str | Exception:
     """An id as a string, or the exception that tells why it is none."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         # A column of whole numbers, one of which is missing, is one of floats.

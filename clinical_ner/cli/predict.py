@@ -111,7 +111,7 @@ def predict_cli(
     try:
         from ..annotate.annotator import Settings
         from ..annotate.notes import STDIN, count_notes
-        from ..annotate.predict import predict
+        from ..annotate.predict import parts_of, predict
     except ModuleNotFoundError as error:
         if error.name != "pyarrow":
             raise
@@ -123,39 +123,37 @@ def predict_cli(
         thresholds=None if thresholds is None else _thresholds(thresholds),
         batch_size=batch_size,
     )
-    if engine == "spark":
-        from ..annotate.spark import predict_with_spark
+    columns: dict[str, Any] = {"id": id, "text": text, "include_text": include_text}
+    try:
+        if engine == "spark":
+            from ..annotate.spark import predict_with_spark
 
-        report = predict_with_spark(
-            *(model, Path(source), output, settings),
-            id=id,
-            text=text,
-            include_text=include_text,
-            overwrite=overwrite,
-            master=master,
-            partitions=partitions,
-        )
-        _end(report, as_json=as_json)
-        return
-    total = None if source == STDIN or not sys.stderr.isatty() else count_notes(source)
-    with _Meter(total) as meter:
-        try:
-            report = predict(
-                *(model, source, output),
-                to=to,
-                id=id,
-                text=text,
-                include_text=include_text,
-                settings=settings,
-                n_process=n_process,
-                errors=errors,
-                resume=resume,
+            report = predict_with_spark(
+                *(model, Path(source), output, settings),
+                **columns,
                 overwrite=overwrite,
-                tell=meter.add,
+                master=master,
+                partitions=partitions,
             )
-        except KeyboardInterrupt:
-            say(f"clinical-ner: stopped; what is done is in {output}.parts: --resume goes on.")
-            raise typer.Exit(INTERRUPTED) from None
+        else:
+            total = count_notes(source) if source != STDIN and sys.stderr.isatty() else None
+            with _Meter(total) as meter:
+                report = predict(
+                    *(model, source, output),
+                    **columns,
+                    to=to,
+                    settings=settings,
+                    n_process=n_process,
+                    errors=errors,
+                    resume=resume,
+                    overwrite=overwrite,
+                    tell=meter.add,
+                )
+    except KeyboardInterrupt:
+        parts = parts_of(output)
+        kept = f"what is done is in {parts}: --resume goes on" if parts.exists() else "none is done"
+        say(f"clinical-ner: stopped; {kept}.")
+        raise typer.Exit(INTERRUPTED) from None
     _end(report, as_json=as_json)
 
 

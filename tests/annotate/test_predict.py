@@ -5,14 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -20,32 +15,12 @@ import pytest
 import spacy
 
 from clinical_ner import annotate_table, predict
-from clinical_ner.annotate.annotator import Settings
 from clinical_ner.annotate.notes import Note, read_notes
 from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin
 from clinical_ner.errors import ClinicalNerError
 
-from ..fitting.stores import make_document
-
-COUNT = 45
-
-
-def texts() -> list[str]:
-    nlp = spacy.blank("en")
-    return [make_document(nlp, number).text for number in range(COUNT)]
-
-
-@pytest.fixture(scope="module")
-def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("notes") / "notes.jsonl"
-    rows = [{"id": f"n{number}", "text": text} for number, text in enumerate(texts())]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+from .conftest import COUNT, lines, texts
 
 
 def run(*args: object) -> int:
@@ -154,78 +129,12 @@ def test_rows_of_omop_are_those_of_note_nlp(
     assert row["lexical_variant"] == text[entity["start"] : entity["end"]]
     modifiers = f"label={entity['label']},probability={entity['probability']:.6f}"
     assert row["term_modifiers"] == modifiers and row["nlp_system"] == "en_small 1.2.3"
-    (tmp_path / "n.jsonl").write_text(json.dumps({"id": "x-1", "text": text}))
-    other = tmp_path / "p.csv"
-    assert run(model, source, "-o", other, "--to", "omop", "--include-text") == 1
-    assert "is not a whole number" in capsys.readouterr().err
-    assert not other.exists()
-
-
-def test_a_killed_run_goes_on_and_gives_the_same(model: Path, notes: Path, tmp_path: Path) -> None:
-    predict(model, notes, tmp_path / "whole.jsonl", shard=5)
-    output = tmp_path / "out.jsonl"
-    code = (
-        "import sys, time; from clinical_ner import predict\n"
-        f"predict({str(model)!r}, {str(notes)!r}, {str(output)!r}, shard=5, resume=True,"
-        " tell=lambda *of: time.sleep(0.5))"
-    )
-    parts = tmp_path / "out.jsonl.parts"
-    for shards in (1, 4, 6):
-        process = subprocess.Popen([sys.executable, "-c", code])
-        while len(list(parts.glob("status-*"))) < shards and process.poll() is None:
-            time.sleep(0.01)
-        assert process.poll() is None, "ended before it was killed"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not output.exists()
-    with pytest.raises(ClinicalNerError, match="not finished. Go on with it by --resume"):
-        predict(model, notes, output, shard=5)
-    for changed, what in (
-        ({"settings": Settings(min_probability=0.5)}, "settings"),
-        ({"include_text": True}, "include_text"),
-    ):
-        with pytest.raises(ClinicalNerError, match=f"with another {what}"):
-            predict(model, notes, output, shard=5, resume=True, **changed)
-    other = tmp_path / "other.jsonl"
-    other.write_text(notes.read_text() + json.dumps({"id": "more", "text": "x"}))
-    with pytest.raises(ClinicalNerError, match="with another input"):
-        predict(model, other, output, shard=5, resume=True)
-    changed_model = tmp_path / "model"
-    nlp = spacy.load(model)
-    nlp.get_pipe("ner").threshold = 0.1
-    nlp.to_disk(changed_model)
-    with pytest.raises(ClinicalNerError, match="with another model"):
-        predict(changed_model, notes, output, shard=5, resume=True)
-    predict(model, notes, output, shard=5, resume=True)
-    assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
-    status = tmp_path / "out.status.jsonl"
-    assert status.read_bytes() == (tmp_path / "whole.status.jsonl").read_bytes()
-    assert not parts.exists()
-
-
-def test_ctrl_c_is_a_stop_that_goes_on(model: Path, notes: Path, tmp_path: Path) -> None:
-    output = tmp_path / "out.jsonl"
-    code = (
-        "import time, clinical_ner.annotate.predict as module\n"
-        "from clinical_ner.cli import main\n"
-        "do, module.SHARD = module._do, 5\n"
-        "module.predict.__kwdefaults__['shard'] = 5\n"
-        "def slow(*args):\n    time.sleep(1)\n    return do(*args)\n"
-        "module._do = slow\n"
-        f"main(['predict', {str(model)!r}, {str(notes)!r}, '-o', {str(output)!r}])"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env={**os.environ}
-    )
-    while not list((tmp_path / "out.jsonl.parts").glob("status-*")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate()
-    assert process.returncode == 130
-    assert "--resume goes on" in told and "Traceback" not in told
-    predict(model, notes, output, shard=5, resume=True)
-    assert len(lines(tmp_path / "out.status.jsonl")) == COUNT
+    ids = ["x-1", 18.0, str(2**63), "-3"]
+    source.write_text("\n".join(json.dumps({"id": of, "text": text}) for of in ids))
+    report = predict(model, source, tmp_path / "p.csv", to="omop", include_text=True)
+    assert report["status"] == {"error": 3, "ok": 1} and report["errors"] == {"NoteIdError": 3}
+    with (tmp_path / "p.csv").open() as file:
+        assert [of["note_id"] for of in csv.DictReader(file)] == ["18"]
 
 
 def test_records_that_cannot_be_read_are_accounted_for(model: Path, tmp_path: Path) -> None:
