@@ -308,7 +308,9 @@ def scratch_folder(target: Path) -> Iterator[Path]:
 
 def reason_of(error: OSError) -> str:
     """What the operating system says of a failure."""
-    return error.strerror or type(error).__name__
+    # pyarrow puts its own words around it.
+    known = os.strerror(error.errno) if error.errno else error.strerror
+    return known or type(error).__name__
 
 
 @contextmanager

@@ -41,8 +41,9 @@ from .outputs import NOTE_NLP_SCHEMA, TABLES, note_nlp, write_table
 from .table import ENTITIES, STATUS, TEXT, name_of, tables_of
 
 MANIFEST = "manifest.json"
-#: Notes of a shard: what is done again at most after a kill, by each process.
-SHARD = 500
+#: Notes of a shard: what is done again at most after a kill, by each process. A multiple of the
+#: batch sizes in use, so that no batch is cut.
+SHARD = 512
 #: The whole text of a note, in the status of the shards of outputs that hold it.
 NOTE_TEXT = pa.field("note_text", pa.string())
 #: What an output can be; the first three are tables, and omop is one of them with other columns.

@@ -85,7 +85,7 @@ def predict_cli(
     count code points), and beside it NAME.status, with a row for each note: ok, empty, or error and
     the type of the exception. Ends with exit code 3 if a note failed.
 
-    Notes are done in shards of 500. If the command is stopped in whatever way, call it again with
+    Notes are done in shards of 512. If the command is stopped in whatever way, call it again with
     --resume: no note is lost, and none is done twice but those of the shard that was interrupted.
 
     \b

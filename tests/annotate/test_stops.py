@@ -47,6 +47,7 @@ def wait_for(true: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_gives_the_same(
     model: Path, notes: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -146,6 +147,7 @@ def alive(group: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_shard_is_a_stop_that_goes_on(
     model: Path, notes: Path, whole: Path, tmp_path: Path
 ) -> None:
