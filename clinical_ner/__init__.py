@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .annotate.predict import predict
+    from .annotate.review import review
     from .annotate.table import annotate_table
     from .checks.check import check
     from .data.convert import convert
@@ -34,6 +35,7 @@ __all__ = [
     "folds",
     "package",
     "predict",
+    "review",
     "split",
     "train",
     "tune",
@@ -52,6 +54,7 @@ _MODULES = {
     "folds": "fitting.folds",
     "package": "packaging.package",
     "predict": "annotate.predict",
+    "review": "annotate.review",
     "split": "data.split.split",
     "train": "training.train",
     "tune": "fitting.tune",

@@ -135,7 +135,8 @@ def predict(
     for path in (output, status_file):
         check_not_read(path, Path(source), Path(model))
     run = _begun(parts, resume=resume, overwrite=overwrite)
-    _check_free(output, status_file, run)
+    if not run.finishing:
+        check_free(output, status_file, overwrite=run.overwrite)
     annotator = text_annotator(str(model), settings)
     if kind == "brat" and any(label.split() != [label] for label in annotator.labels):
         raise ConfigError(
@@ -165,7 +166,8 @@ def predict(
                 numbers.append(number)
                 _stop_at_error(table, errors)
                 tell(len(table), sum(table["words"].to_pylist()))
-        _check_free(output, status_file, run)
+        if not run.finishing:
+            check_free(output, status_file, overwrite=run.overwrite)
         # From here on, what is at the place of the output is of this run.
         _write_manifest(parts, wanted, run._replace(finishing=True))
         report = _finish(job, numbers, kind, output, status_file, run)
@@ -210,11 +212,10 @@ def _status_file(output: Path) -> Path:
     return output.with_name(f"{output.name}.status.jsonl")
 
 
-def _check_free(output: Path, status_file: Path, run: _Run) -> None:
-    if run.finishing:
-        return
-    for path in (output, status_file):
-        if path.exists() and not run.overwrite:
+def check_free(*outputs: Path, overwrite: bool) -> None:
+    """Raise InputError if an output exists, or, with `overwrite`, is a folder of files."""
+    for path in outputs:
+        if path.exists() and not overwrite:
             raise InputError(f"{path}: exists. Name another output, or give --overwrite.")
         if path.is_dir() and any(path.iterdir()):
             raise InputError(
@@ -298,20 +299,26 @@ def _shards(notes: Iterable[Note], size: int, kind: str) -> Iterator[tuple[int, 
     remaining, seen, number = iter(notes), set[str](), 0
     while chunk := list(islice(remaining, size)):
         if kind in ("brat", "omop"):
-            chunk = [_with_usable_id(note, kind, seen) for note in chunk]
+            chunk = [with_usable_id(note, kind, seen) for note in chunk]
         yield number, chunk
         number += 1
 
 
-def _with_usable_id(note: Note, kind: str, seen: set[str]) -> Note:
-    """The note; with a fault if the output cannot have its id."""
+def with_usable_id(note: Note, kind: str, seen: set[str]) -> Note:
+    """The note; with a fault if the output cannot have its id.
+
+    Args:
+        note: the next one.
+        kind: of the output.
+        seen: ids of those before it, each of which has one of its own; this one is added.
+    """
     name = name_of(note.id)
     if note.fault is not None or isinstance(name, Exception):
         return note
     if kind == "omop":
         is_number = name.isascii() and name.isdecimal() and int(name) < 2**63
         return note if is_number else note._replace(fault=NoteIdError.__name__)
-    if (
+    if kind == "brat" and (
         not name.isprintable()
         or "/" in name
         or "\\" in name

@@ -70,16 +70,12 @@ class Reviewer(TextAnnotator):
         )
         candidates = lattice.candidates(MIN_PROBABILITY)
         flat = log_softmax(log_probs) if component.overlaps else log_probs
-        classes = class_index(flat.shape[1])
-        of_classes = np.add.reduceat(
-            np.exp(flat[carries_tag]), np.flatnonzero(np.diff(classes, prepend=-1)), axis=1
-        )
         measured = Measured(
             uncertainty=span_entropy(np.array([of.probability for of in candidates])),
             expected=lattice.expected_entities(),
             vector=component.model.ops.to_numpy(vectors)[carries_tag].mean(axis=0),
             tokens=tuple((of.idx, of.idx + len(of)) for of in doc),
-            classes=of_classes,
+            classes=class_probabilities(flat[carries_tag]),
         )
         return super().read(doc)._replace(measured=measured)
 
@@ -87,3 +83,9 @@ class Reviewer(TextAnnotator):
         """Expected number of entities of each rare type."""
         expected = dict(zip(self.component.labels, measured.expected.tolist(), strict=True))
         return {label: expected[label] for label in self.rare}
+
+
+def class_probabilities(log_probs: NDArray[np.floating]) -> NDArray[np.float32]:
+    """P(O) and p(type): of B and I together. *Shape:* ``(n, K)`` to ``(n, 1 + types)``."""
+    first = np.flatnonzero(np.diff(class_index(log_probs.shape[1]), prepend=-1))
+    return np.add.reduceat(np.exp(log_probs), first, axis=1, dtype=np.float32)

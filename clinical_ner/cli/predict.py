@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..errors import ConfigError, missing_extra
 from ._app import app
+from ._meter import Meter
 from ._shared import AsJson, Model, say
 
 #: Exit codes beside those of every command.
@@ -110,7 +108,6 @@ def predict_cli(
         raise typer.BadParameter("not with --overwrite", param_hint="'--resume'")
     try:
         from ..annotate.annotator import Settings
-        from ..annotate.notes import STDIN, count_notes
         from ..annotate.predict import parts_of, predict
     except ModuleNotFoundError as error:
         if error.name != "pyarrow":
@@ -136,8 +133,7 @@ def predict_cli(
                 partitions=partitions,
             )
         else:
-            total = count_notes(source) if source != STDIN and sys.stderr.isatty() else None
-            with _Meter(total) as meter:
+            with Meter(source) as meter:
                 report = predict(
                     *(model, source, output),
                     **columns,
@@ -176,38 +172,6 @@ def _thresholds(path: Path) -> tuple[tuple[str, float], ...]:
         raise ConfigError(
             f'{path}: is not a JSON object of labels and numbers, as {{"Drug": 0.8}}.'
         ) from error
-
-
-class _Meter:
-    """Notes and words per second, and the time left, on a terminal; nothing in a pipe."""
-
-    def __init__(self, total: int | None) -> None:
-        self._words = 0
-        self._shown = Progress(
-            TextColumn("{task.completed:.0f} notes"),
-            BarColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        )
-        self._task = self._shown.add_task("", total=total, rate="")
-
-    def __enter__(self) -> _Meter:
-        self._shown.start()
-        return self
-
-    def __exit__(self, *args: Any) -> None:
-        self._shown.stop()
-
-    def add(self, notes: int, words: int) -> None:
-        self._words += words
-        task = self._shown.tasks[self._task]
-        seconds = max(task.elapsed or 0.0, 1e-9)
-        done = task.completed + notes
-        rate = f"{done / seconds:.1f} notes/s, {self._words / seconds:.0f} words/s"
-        self._shown.update(self._task, advance=notes, rate=rate)
 
 
 def _print(report: dict[str, Any]) -> None:

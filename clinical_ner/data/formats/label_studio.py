@@ -55,7 +55,10 @@ def read_task(record: Mapping[str, Any], *, place: Place, default_id: str) -> li
         ClinicalNerError: a task without text, and a mention without label or offsets, in HTML, or
             over another text than the rest.
     """
-    id = document_id(record, default_id, place)
+    # What was imported with a task; its own id is the number that Label Studio gave it.
+    meta = record.get("meta")
+    named = meta if isinstance(meta, dict) and meta.get("id") is not None else record
+    id = document_id({"id": named.get("id")}, default_id, place)
     key = next(key for key in _ANNOTATIONS if key in record)
     annotations = objects(record[key], f"{key} are", place)
     finished = [item for item in annotations if not item.get("was_cancelled")]
