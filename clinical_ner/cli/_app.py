@@ -44,7 +44,9 @@ COMMANDS = {
     "audit": "Search a model for words of its training notes; exit code 1 if it holds any.",
     "card": "Write the card of a model: use, data, labels, scores, limits and privacy.",
     "predict": "Annotate notes, and account for each of them.",
-    "review": "Order notes by what annotating them tells a model, for an annotation tool.",
+    "review": (
+        "Order notes by what annotating them tells MODEL, and hand them to an annotation tool."
+    ),
     "package": "Build the wheel of a model and that of clinical_ner, which it needs.",
     "info": "Show what a model is, and with --verify whether it is what was saved.",
     "recipes": "List the recipes that train and compare take by name.",

@@ -139,9 +139,8 @@ def _shift(shift: Mapping[str, Any]) -> Iterator[RenderableType]:
         values = (test.get(key) for key in ("reference", "notes", "distance", "p"))
         table.add_row(TESTS[name], *map(number, values))
     yield table
-    table = columns(
-        "Type", right=("training", "counted", "estimated"), title="Shares of the tokens"
-    )
+    title = "Shares of the tokens; estimated: if notes differ in nothing else"
+    table = columns("Type", right=("training", "counted", "estimated"), title=title)
     by_change = sorted(
         shift["types"].items(), key=lambda of: -abs(of[1]["estimated"] - of[1]["training"])
     )
