@@ -89,7 +89,7 @@ def write_notes(folder: Path) -> Path:
     return folder
 
 
-def write_faults(folder: Path, notes: Path, good: Path) -> dict[str, list[object]]:
+def write_faults(folder: Path, notes: Path, good: Path, model: Path) -> dict[str, list[object]]:
     """Commands that must fail, or do their work, without a word of the notes."""
     person, record = CANARIES[0]
     moved = shutil.copytree(notes, folder / "moved")
@@ -100,6 +100,9 @@ def write_faults(folder: Path, notes: Path, good: Path) -> dict[str, list[object
         "ragged.conll": f"{person.split()[0]} B-Person\n{record}\n",
         "bare.txt": f"{person} {record}\n",
         "map.csv": f"{person},{record},x\n",
+        "keys.jsonl": json.dumps({person: record}) + "\n",
+        "bad.jsonl": f'{{"id": 1, "text": "{person} had fever."}}\n{{"id": 2, "text": {record}}}\n'
+        f'{{"id": 3, "text": "{person}\n["{record}"]\n{{"id": [4], "text": "{person}"}}\n',
         "config.cfg": f"[nlp]\nlang = {person}\n{record}\n",
     }
     for name, text in files.items():
@@ -118,6 +121,12 @@ def write_faults(folder: Path, notes: Path, good: Path) -> dict[str, list[object
         "no tokens": ["train", ROOT / "configs" / "tok2vec.cfg", out, "--train", cut, "--dev", cut],
         "no model": ["evaluate", folder, good],
         "metrics": ["package", folder, out, "--metrics", folder / "map.csv", "--corpus", notes],
+        "predict map.csv": ["predict", model, folder / "map.csv", "-o", out / "o.jsonl"],
+        "predict keys.jsonl": ["predict", model, folder / "keys.jsonl", "-o", out / "o.jsonl"],
+        # Stopped at its third record, which leaves its parts and their manifest.
+        "predict stops": ["predict", model, folder / "bad.jsonl", "-o", folder / "run" / "s.jsonl"]
+        + ["--errors", "stop"],
+        "predict records": ["predict", model, folder / "bad.jsonl", "-o", folder / "run" / "r.csv"],
     }
 
 
@@ -177,15 +186,18 @@ def work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         + ["--audit", metrics / "audit.json", "--output", metrics / "card.md"],
         ["package", models[3], folder / "packages", "--metrics", metrics / "test.json"]
         + ["--corpus", notes, "--library", library.parent, "--audit", metrics / "audit.json"],
+        ["predict", models[3], notes, "--output", folder / "predicted" / "entities.jsonl"],
+        ["predict", models[3], notes, "--output", folder / "predicted" / "entities.parquet"],
     ]
     for step in steps:
         assert run(log, *step) == 0, f"{step[0]}: {log.getvalue()}"
     (folder / "faults").mkdir()
     codes = {
         name: run(log, *command)
-        for name, command in write_faults(folder / "faults", notes, train).items()
+        for name, command in write_faults(folder / "faults", notes, train, models[3]).items()
     }
-    assert {name for name, code in codes.items() if code != 1} == {"recorded"}
+    done = {name: code for name, code in codes.items() if code != 1}
+    assert done == {"recorded": 0, "predict records": 3}
     (folder / "log").write_text(log.getvalue(), encoding="utf-8")
     return folder
 
@@ -200,7 +212,10 @@ def test_the_strings_are_in_five_training_notes_or_more(work: Path) -> None:
 def test_nothing_that_is_written_holds_them(work: Path) -> None:
     written = [*(work / "training").rglob("*"), *(work / "metrics").rglob("*"), work / "log"]
     written += [*(work / "packages").rglob("*"), work / "corpus" / "report.jsonl"]
-    written += [work / "corpus" / "split.json"]
+    written += [work / "corpus" / "split.json", *(work / "predicted").rglob("*")]
+    runs = [*(work / "faults" / "run").rglob("*")]
+    assert {of.name for of in runs} >= {"manifest.json", "r.csv", "r.status.csv"}
+    written += runs
     assert len([path for path in written if path.is_file()]) > 20
     assert holding(written, WORDS) == {}
 

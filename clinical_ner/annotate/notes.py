@@ -204,7 +204,9 @@ def _value(scalar: pa.Scalar) -> Any:
 def _check_columns(name: str, columns: set[str], id: str, text: str) -> None:
     for column, option in ((id, "--id"), (text, "--text")):
         if column not in columns:
-            raise InputError(
-                f"{name}: has no column {column!r}. {close_matches(column, sorted(columns))} Name "
-                f"it with {option}."
+            # Without a line of names the first note would be quoted here.
+            are_names = all(of.isidentifier() for of in columns)
+            known = (
+                close_matches(column, sorted(columns)) if are_names else "Its first row has none."
             )
+            raise InputError(f"{name}: has no column {column!r}. {known} Name it with {option}.")

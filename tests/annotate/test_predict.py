@@ -15,7 +15,7 @@ import pytest
 import spacy
 
 from clinical_ner import annotate_table, predict
-from clinical_ner.annotate.notes import Note, read_notes
+from clinical_ner.annotate.notes import Note, count_notes, read_notes
 from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin
 from clinical_ner.errors import ClinicalNerError
@@ -197,6 +197,28 @@ def test_a_note_of_two_million_characters_is_one_note(model: Path, tmp_path: Pat
     assert report["status"] == {"error": 1, "ok": 1} and report["errors"] == {"ValueError": 1}
 
 
+def test_files_of_a_folder_that_are_no_text_lose_one_note(tmp_path: Path) -> None:
+    for name, data in (("b", "caf\xe9".encode()), ("a", b"caf\xe9"), ("c", b"")):
+        (tmp_path / f"{name}.txt").write_bytes(data)
+    assert list(read_notes(tmp_path)) == [
+        Note("a", None, "UnicodeDecodeError"),
+        Note("b", "caf\xe9"),
+        Note("c", ""),
+    ]
+
+
+def test_notes_are_counted_before_they_are_read(notes: Path, tmp_path: Path) -> None:
+    frame = pd.read_json(notes, lines=True)
+    frame["text"] += '\n\nsecond, "third"'
+    frame.to_csv(tmp_path / "n.csv", index=False)
+    frame.to_parquet(tmp_path / "n.parquet")
+    for path in (notes, tmp_path / "n.csv", tmp_path / "n.parquet"):
+        assert count_notes(path) == COUNT == sum(1 for _ in read_notes(path))
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "n.parquet").read_bytes()[:99])
+    assert count_notes(tmp_path / "cut.parquet") is None
+    assert count_notes(tmp_path / "none.jsonl") is None
+
+
 def _damaged_parquet(path: Path) -> Path:
     frame = pd.DataFrame({"id": range(5000), "text": [f"fever {i} " * 9 for i in range(5000)]})
     frame.to_parquet(path, row_group_size=500)
@@ -227,6 +249,12 @@ def _cases(tmp_path: Path) -> Iterator[tuple[list[str], str, int]]:
     yield [str(tmp_path / "none.jsonl"), "-o", out], "No such file", 1
     yield [str(tmp_path / "notes.docx"), "-o", out], "not a folder of .txt files nor", 1
     yield [str(tmp_path / "other.jsonl"), "-o", out], "has no column 'id'", 1
+    (tmp_path / "bare.csv").write_text("17,Smith had fever\n")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "folder").mkdir()
+    yield [str(tmp_path / "bare.csv"), "-o", out], "Its first row has none. Name it with --id", 1
+    yield [str(tmp_path / "empty.csv"), "-o", out], "has no column 'id'", 1
+    yield [str(tmp_path / "folder"), "-o", out], "holds no .txt file", 1
     yield [str(good), "-o", str(tmp_path / "there.jsonl")], "exists", 1
     yield [str(good), "-o", str(tmp_path / "out.xlsx")], "ending does not tell a format", 1
     yield [str(good), "-o", str(good / "out.jsonl")], "cannot be written", 1

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -20,9 +21,11 @@ from pyspark.resource import ResourceInformation
 from clinical_ner import annotate_table
 from clinical_ner.annotate import spark
 from clinical_ner.annotate.annotator import Settings
+from clinical_ner.cli import main
 from clinical_ner.errors import ClinicalNerError
 
 from ..fitting.stores import make_document
+from ..test_canary import CANARIES, WORDS, holding
 
 pytestmark = pytest.mark.slow
 NO_JAVA = "Spark needs Java 17, which is not here"
@@ -34,44 +37,60 @@ COUNT = 60
 def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("spark") / "notes.jsonl"
     nlp = spacy.blank("en")
-    rows = [
-        {"id": f"n{number}", "text": make_document(nlp, number).text} for number in range(COUNT)
+    texts = [make_document(nlp, number).text for number in range(COUNT)]
+    rows: list[dict[str, Any]] = [
+        {"id": f"n{number}", "text": of} for number, of in enumerate(texts)
     ]
     rows += [
         {"id": "none", "text": None},
         {"id": None, "text": "lost"},
         {"id": "n1", "text": "x ."},
+        {"id": "named", "text": " ".join(map(" ".join, CANARIES))},
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
 
-@pytest.fixture(scope="module")
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
+#: The command, of whose workers the one that has done note n7 is killed before it says so.
+DYING = """
+import os, signal, sys
+import clinical_ner.annotate.spark as module
+from clinical_ner.cli import main
+
+whole, mark = module.annotate_table, sys.argv[1]
+
+def dying_once(part, *args, **settings):
+    found = whole(part, *args, **settings)
+    if "n7" in set(part["id"]) and not os.path.exists(mark):
+        open(mark, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return found
+
+module.annotate_table = dying_once
+main(["predict", *sys.argv[2:]])
+"""
 
 
-def run(environment: dict[str, str], *args: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "clinical_ner", "predict", *map(str, args), "--engine", "spark"],
-        env=environment,
+@needs_java
+def test_spark_gives_what_the_function_gives_although_a_worker_is_killed(
+    model: Path, notes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mark, output = tmp_path / "killed", tmp_path / "out.parquet"
+    args = ["predict", model, notes, "-o", output, "--engine", "spark", "--partitions", 4]
+    # Tried again only where Spark is told how often a task may fail: local[cores, failures].
+    args += ["--master", "local[2, 3]", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", DYING, mark, *map(str, args[1:])],
+        env={**os.environ, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"},
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-@needs_java
-def test_spark_gives_what_the_function_gives_and_accounts_for_every_note(
-    model: Path, notes: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
-    output = tmp_path / "out.parquet"
-    args = (model, notes, "-o", output, "--master", "local[2]", "--partitions", 4)
-    done = run(environment, *args, "--json")
     assert done.returncode == 3, done.stderr
+    assert mark.exists()
     report = json.loads(done.stdout)
-    assert report["notes"] == COUNT + 3
-    assert report["status"] == {"ok": COUNT + 1, "empty": 1, "error": 1}
+    assert report["notes"] == COUNT + 4
+    assert report["status"] == {"ok": COUNT + 2, "empty": 1, "error": 1}
     assert report["errors"] == {"MissingIdError": 1}
     records = [json.loads(line) for line in notes.read_text().splitlines()]
     frame = pd.DataFrame(records, dtype=object)
@@ -88,50 +107,13 @@ def test_spark_gives_what_the_function_gives_and_accounts_for_every_note(
     assert sorted(states.itertuples(index=False, name=None)) == sorted(
         expected.itertuples(index=False, name=None)
     )
-    # What Spark prints names no text.
+    # What Spark prints, of the worker that was lost, too, names no text; nor do its files.
+    (tmp_path / "log").write_text(done.stderr)
     assert "fever" not in done.stderr
-    again = run(environment, *args)
-    assert again.returncode == 1 and "give --overwrite" in again.stderr
-
-
-@needs_java
-def test_a_worker_that_is_killed_loses_and_repeats_nothing(
-    model: Path, notes: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
-    mark, output = tmp_path / "killed", tmp_path / "found.parquet"
-    code = f"""
-import os, signal
-from pyspark.sql import SparkSession
-import clinical_ner.annotate.spark as module
-whole = module.annotate_table
-
-def dying_once(part, *args, **settings):
-    found = whole(part, *args, **settings)
-    if "n7" in set(part["id"]) and not os.path.exists({str(mark)!r}):
-        open({str(mark)!r}, "w").close()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return found
-
-module.annotate_table = dying_once
-# Tried again only where Spark is told how often a task may fail: local[cores, failures].
-session = SparkSession.builder.master("local[2, 3]").getOrCreate()
-found = module.annotate(session.read.json({str(notes)!r}), {str(model)!r}, partitions=4)
-found.toPandas().to_parquet({str(output)!r})
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert mark.exists()
-    found = pd.read_parquet(output)
-    frame = pd.DataFrame([json.loads(of) for of in notes.read_text().splitlines()], dtype=object)
-    entities, status = annotate_table(frame, model)
-    ids = found[found["status"].notna()]["id"].fillna("-")
-    assert sorted(ids) == sorted(status["id"].fillna("-"))
-    columns = ["id", "start", "end", "label"]
-    assert sorted(found[found["status"].isna()][columns].itertuples(index=False)) == sorted(
-        entities[columns].itertuples(index=False)
-    )
+    assert holding([tmp_path / "log", *output.rglob("*")], WORDS) == {}
+    with pytest.raises(SystemExit, match="1"):
+        main([*map(str, args)])
+    assert "give --overwrite" in capsys.readouterr().err
 
 
 def test_a_task_takes_its_cores_and_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
