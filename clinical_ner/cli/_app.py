@@ -41,6 +41,7 @@ COMMANDS = {
     "evaluate": (
         "Score a pipeline's entities against gold, with 95 % bootstrap intervals over documents."
     ),
+    "report": "Show a pipeline's scores on annotated documents as a page that decides again.",
     "audit": "Search a model for words of its training notes; exit code 1 if it holds any.",
     "card": "Write the card of a model: use, data, labels, scores, limits and privacy.",
     "predict": "Annotate notes, and account for each of them.",

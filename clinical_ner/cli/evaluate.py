@@ -12,42 +12,11 @@ from rich.text import Text
 
 from ..errors import shown_label
 from ..evaluation.evaluate import evaluate
+from ..evaluation.headline import headline, remarks
 from ..evaluation.plots import missing
 from ..scoring.bootstrap import RESAMPLES
-from ..scoring.evaluation import RARE_MENTIONS
 from ._app import app
 from ._shared import AsJson, GpuId, Model, Overwrite, columns, number, print_report, track, warn
-
-TITLES = {
-    "ents_p": "precision, micro",
-    "ents_r": "recall, micro",
-    "ents_f": "F1, micro",
-    "ents_macro_f": "F1, macro",
-    "token_unweighted_accuracy": "unweighted accuracy of tokens",
-    "token_unweighted_accuracy_no_o": "the same without O",
-    "ents_macro_f_rare": f"F1, macro, under {RARE_MENTIONS} training mentions",
-    "ents_micro_ap": "average precision, micro",
-    "ents_macro_ap": "average precision, macro",
-    "token_ece": "ECE of tokens",
-    "token_classwise_ece": "ECE of tokens, classwise",
-    "token_nll": "-log p of gold tags",
-    "ents_ece": "ECE of entities",
-    "ents_brier": "Brier score of entities",
-    "ents_missed_probability": "probability of missed entities",
-    "ents_missed_brier": "Brier score of missed entities",
-    "ents_missed_ece": "ECE of missed entities",
-    "mass_ratio_rarest_third": "mass ratio, rarest third of types",
-}
-#: Scores that every pipeline has; others are left out of the table where they are undefined.
-ALWAYS = tuple(TITLES)[:6]
-#: Those that a pipeline with overlaps has besides, and what its other titles say of spans.
-SPAN_TITLES = {
-    "spans_p": "all mentions: precision, micro",
-    "spans_r": "all mentions: recall, micro",
-    "spans_f": "all mentions: F1, micro",
-    "spans_macro_f": "all mentions: F1, macro",
-    "recall_beyond_flat": "recall of mentions that flat entities leave out",
-}
 
 
 @app.command("evaluate")
@@ -118,8 +87,7 @@ def metrics_content(metrics: Mapping[str, Any]) -> Iterator[Table | str]:
     """The tables of scores, overall and by type, and what must be known of them."""
     yield _overall_table(metrics)
     yield _type_table(metrics)
-    yield from _mention_lines(metrics)
-    yield from _notes(metrics)
+    yield from remarks(metrics)
 
 
 def _overall_table(metrics: Mapping[str, Any]) -> Table:
@@ -133,32 +101,15 @@ def _overall_table(metrics: Mapping[str, Any]) -> Table:
         f"{metrics['words_per_second']:.0f} tokens per second"
     )
     table = columns("Score", right=right, title=title)
-    for name, score in _titles(metrics).items():
-        if name not in ALWAYS and metrics[name] is None:
-            continue
-        interval = metrics["intervals"][name]
-        ends = "n/a" if interval is None else " to ".join(number(end, 3) for end in interval)
-        if name in ("ents_macro_f", "spans_macro_f"):
-            score = f"{score} ({metrics[name.replace('_f', '_types')]} types)"
-        if name == "recall_beyond_flat":
-            score = f"{score} ({metrics['beyond_flat_mentions']})"
-        if name == "ents_macro_f_rare":
-            score = f"{score} ({metrics['ents_macro_rare_types']} types)"
-        row = [score, number(metrics[name], 3), ends]
+    for score in headline(metrics):
+        ends = score.interval
+        row = [score.title, number(score.value, 3)]
+        row.append("n/a" if ends is None else " to ".join(number(end, 3) for end in ends))
         if before is not None:
-            row.append(number(before[name], 3) if name in before else "")
-        row += [] if spread is None else [_sd(spread.get(name))]
+            row.append(number(before[score.name], 3) if score.name in before else "")
+        row += [] if spread is None else [_sd(spread.get(score.name))]
         table.add_row(*row)
     return table
-
-
-def _titles(metrics: Mapping[str, Any]) -> Mapping[str, str]:
-    if "spans_f" not in metrics:
-        return TITLES
-    flat = {name: f"doc.ents: {TITLES[name]}" for name in TITLES if name.startswith("ents_macro_f")}
-    flat |= {name: f"doc.ents: {TITLES[name]}" for name in ALWAYS[:3]}
-    others = {name: title.replace("entities", "spans") for name, title in TITLES.items()}
-    return {**SPAN_TITLES, **others, **flat}
 
 
 def _type_table(metrics: Mapping[str, Any]) -> Table:
@@ -189,37 +140,3 @@ def _type_table(metrics: Mapping[str, Any]) -> Table:
 def _sd(of: Mapping[str, float] | None) -> str:
     """A cell for the standard deviation between folds."""
     return number(None if of is None else of["sd"], 3)
-
-
-def _mention_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """What recall is out of reach of what is found, and what it is over all mentions, if known."""
-    mentions = metrics["gold_mentions"]
-    if not mentions:
-        return []
-    what = "spans that may overlap" if "spans_f" in metrics else "flat entities"
-    return [
-        f"Recall ceiling: {100 * metrics['recall_ceiling']:.1f} % ({what} state "
-        f"{metrics['stated_mentions']:,} of {mentions:,} annotated mentions).",
-        f"Recall over all annotated mentions: {100 * metrics['recall_all_mentions']:.1f} % "
-        f"({metrics['found_mentions']:,} of {mentions:,}).",
-    ]
-
-
-def _notes(metrics: Mapping[str, Any]) -> list[str]:
-    """What must be known of the probabilities, a line each; nothing without probabilities."""
-    if metrics["calibrated"] is None:
-        return []
-    lines = []
-    if "spans_f" in metrics:
-        lines.append(
-            "Spans are held against all mentions. Tokens are scored by the softmax over all tags, "
-            "against the tags of the flat entities."
-        )
-    if not metrics["calibrated"] and "folds" not in metrics:
-        lines.append("Probabilities are not calibrated: run clinical-ner calibrate.")
-    if left_out := metrics["token_nll_left_out"]:
-        lines.append(
-            f"-log p leaves out {left_out} tokens whose gold tag has probability 0, since training "
-            "had none of it."
-        )
-    return lines

@@ -80,6 +80,35 @@ def decode_all(
             yield _scored(entities, document, decision, entity_step)
 
 
+def decode_choices(
+    log_probs: LogProbs,
+    tokens: TokenMask,
+    labels: Sequence[str],
+    decision: Decision,
+    strengths: Sequence[float],
+) -> dict[EntityOffsets, int]:
+    """All entities of a document that any of several prior strengths makes, without thresholds.
+
+    Args:
+        log_probs: see ``decode_all``.
+        tokens: see ``decode_all``.
+        labels: see ``decode_all``.
+        decision: its prior strength and its thresholds are ignored.
+        strengths: the prior strengths.
+
+    Returns:
+        For each entity, in the order of the text, the strengths that make it: bit i is set for the
+        i-th one.
+    """
+    made: dict[EntityOffsets, int] = {}
+    for number, strength in enumerate(strengths):
+        at = decision.at(strength)
+        (decoded,) = decode_all([log_probs], [tokens], labels, at, scored=False)
+        for span in decoded.spans:
+            made[span] = made.get(span, 0) | 1 << number
+    return dict(sorted(made.items()))
+
+
 def _entities(
     tagged: Sequence[LogProbs],
     masks: Sequence[TokenMask],

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from spacy.language import Language
+from spacy.tokens import Doc
 
 from ..data.gold import read_gold_for
 from ..errors import InputError, check_number, not_a_folder
@@ -74,7 +76,7 @@ def evaluate(
             raise not_a_folder(plots)
     drawn = [Path(plots) / f"{name}.{end}" for name in FIGURES for end in KINDS] if plots else []
     for path in [Path(output), *drawn] if output else drawn:
-        check_not_read(path, Path(data), *_files_of(Path(model)))
+        check_not_read(path, Path(data), *files_of(Path(model)))
         own = is_written_by(path, "" if path in drawn else "evaluate")
         check_replaceable(path, own=own, overwrite=overwrite)
     evaluation = predict(
@@ -95,7 +97,7 @@ def evaluate(
     return metrics
 
 
-def _files_of(model: Path) -> Iterator[Path]:
+def files_of(model: Path) -> Iterator[Path]:
     """The files of a pipeline's folder, without what else lies in it."""
     for name in ("config.cfg", "meta.json", "tokenizer"):
         yield model / name
@@ -128,9 +130,7 @@ def predict(
             decided at other prior strengths, the GPU cannot be used, or the data are missing,
             unreadable, or without entities.
     """
-    use_gpu(gpu_id)
-    nlp = load_pipeline(model)
-    references = read_gold_for(Path(data), nlp)
+    nlp, references = opened(model, data, gpu_id=gpu_id)
     strengths = list(prior_strengths)
     found = recognizer_of(nlp)
     if strengths and found is not None and (later := sets_entities_later(nlp, found[0])):
@@ -145,6 +145,19 @@ def predict(
         training_mentions=training_mentions,
         track=lambda documents: track(documents, "Predicting", len(references)),
     )
+    check_found(model, nlp, evaluation)
+    return evaluation
+
+
+def opened(model: str | Path, data: str | Path, *, gpu_id: int) -> tuple[Language, list[Doc]]:
+    """A pipeline, loaded for the device, and its gold documents; see `predict`."""
+    use_gpu(gpu_id)
+    nlp = load_pipeline(model)
+    return nlp, read_gold_for(Path(data), nlp)
+
+
+def check_found(model: str | Path, nlp: Language, evaluation: Evaluation) -> None:
+    """Raise InputError if a pipeline found no entity and has nothing that could."""
     declared = any("doc.ents" in nlp.get_pipe_meta(name).assigns for name in nlp.pipe_names)
     if not evaluation.entities and not declared:
         components = ", ".join(nlp.pipe_names) or "none"
@@ -152,7 +165,6 @@ def predict(
             f"{model}: has no entity recognizer: no component declares doc.ents (components: "
             f"{components}), and no entity was predicted. Name a pipeline that sets doc.ents."
         )
-    return evaluation
 
 
 def metrics_of(

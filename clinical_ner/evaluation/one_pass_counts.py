@@ -56,6 +56,7 @@ def evaluate_pipeline(
     *,
     prior_strengths: Iterable[float] = (),
     training_mentions: Mapping[str, int] | None = None,
+    watch: Callable[[Doc, Doc, Recognized | None], None] | None = None,
     track: Callable[[Iterable[Doc]], Iterable[Doc]] = iter,
 ) -> Evaluation:
     """Run a pipeline over the texts of annotated documents and count.
@@ -69,17 +70,28 @@ def evaluate_pipeline(
             no component after the recognizer may set entities (see `sets_entities_later`).
         training_mentions: mentions by type in the training data; by default those that the
             recognizer was trained on, if the pipeline has probabilities.
+        watch: is given what `Runner.run` yields of each document, before it is counted.
         track: wraps the references, to show progress.
     """
     runner = Runner(nlp)
+    predictions = runner.run(references, track=track)
     evaluation = count_predictions(
-        runner.run(references, track=track),
+        predictions if watch is None else _watched(predictions, watch),
         references,
         runner.component,
         prior_strengths=prior_strengths,
         training_mentions=training_mentions,
     )
     return replace(evaluation, seconds=runner.seconds)
+
+
+def _watched(
+    predictions: Iterable[tuple[Doc, Doc, Recognized | None]],
+    watch: Callable[[Doc, Doc, Recognized | None], None],
+) -> Iterator[tuple[Doc, Doc, Recognized | None]]:
+    for prediction in predictions:
+        watch(*prediction)
+        yield prediction
 
 
 def count_predictions(

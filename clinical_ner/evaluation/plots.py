@@ -72,9 +72,9 @@ def missing(metrics: Mapping[str, Any]) -> dict[str, str]:
             reasons["precision_recall"] = "gold has no entity"
         if not metrics["risk_coverage"]:
             reasons["risk_coverage"] = "gold has no entity, or none is predicted"
-    if not _types(metrics):
+    if not types_of_gold(metrics):
         reasons["types"] = "gold has no entity"
-    if metrics["calibrated"] is not None and not _ratios(metrics):
+    if metrics["calibrated"] is not None and not ratios_of_gold(metrics):
         reasons["prior_ratios"] = "gold has no entity of a type that the pipeline knows"
     return reasons
 
@@ -103,7 +103,7 @@ def _reliability(figure: Any, metrics: Mapping[str, Any]) -> None:
     own = "calibrated" if metrics["calibrated"] else NOT_CALIBRATED
     panels = (
         ("tokens", "token_ece", "Tokens: the most probable tag"),
-        ("entities", "ents_ece", f"{_what(metrics).capitalize()} that were predicted"),
+        ("entities", "ents_ece", f"{what_is_found(metrics).capitalize()} that were predicted"),
     )
     for axes, (what, score, title) in zip(figure.subplots(1, 2), panels, strict=True):
         axes.plot([0, 1], [0, 1], color="0.6", lw=0.8, ls=(0, (4, 3)), zorder=1)
@@ -155,7 +155,7 @@ def _precision_recall(figure: Any, metrics: Mapping[str, Any]) -> None:
             markevery=max(1, n_points // 8),
             clip_on=False,
             label=f"{curve['group']}\n"
-            f"({types}, {curve['gold']} {_what(metrics)}, AP {curve['ap']:.2f})",
+            f"({types}, {curve['gold']} {what_is_found(metrics)}, AP {curve['ap']:.2f})",
         )
     axes.set_xlabel("Recall")
     axes.set_ylabel("Precision")
@@ -186,7 +186,9 @@ def _risk_coverage(figure: Any, metrics: Mapping[str, Any]) -> None:
                 clip_on=False,
                 label=f"{score}, {curve['group']} ({curve['made']} predicted)",
             )
-    axes.set_xlabel(f"Share of the predicted {_what(metrics)} kept, the most probable first")
+    axes.set_xlabel(
+        f"Share of the predicted {what_is_found(metrics)} kept, the most probable first"
+    )
     axes.set_ylabel("Precision, recall")
     _unit_square(axes)
     title = "What a threshold keeps"
@@ -201,7 +203,7 @@ def _type_bars(figure: Any, metrics: Mapping[str, Any]) -> None:
 
     Of a pipeline with overlaps it is over all mentions, with that of the flat entities beside it.
     """
-    types = _types(metrics)
+    types = types_of_gold(metrics)
     axes = _rows(figure, [f"{label} ({of['support']})" for label, of in types])
     bars = axes.barh(
         range(len(types)),
@@ -235,14 +237,14 @@ def _type_bars(figure: Any, metrics: Mapping[str, Any]) -> None:
         ncols = len(handles)
         figure.legend(handles=handles, loc="outside lower center", ncols=ncols, frameon=False)
     axes.set_xlim(0, 1)
-    axes.set_title(f"F1 by type (gold {_what(metrics)})", fontsize=10, loc="left")
+    axes.set_title(f"F1 by type (gold {what_is_found(metrics)})", fontsize=10, loc="left")
 
 
 def _prior_ratios(figure: Any, metrics: Mapping[str, Any]) -> None:
     """Mass ratio of every type with its interval, the type with most gold tokens on top."""
     from matplotlib.lines import Line2D
 
-    types = _ratios(metrics)
+    types = ratios_of_gold(metrics)
     axes = _rows(figure, [f"{label} ({of['tokens']})" for label, of in types])
     least, most = MASS_AXIS
     axes.set_xscale("log")
@@ -294,7 +296,7 @@ FIGURES: dict[str, Callable[[Any, Mapping[str, Any]], None]] = {
 }
 
 
-def _types(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+def types_of_gold(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Types of gold, the commonest first."""
     key = "spans_per_type" if "spans_f" in metrics else "ents_per_type"
     per_type: Mapping[str, Any] = metrics[key] or {}
@@ -302,12 +304,12 @@ def _types(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return sorted(in_gold, key=lambda item: (-item[1]["support"], item[0]))
 
 
-def _what(metrics: Mapping[str, Any]) -> str:
+def what_is_found(metrics: Mapping[str, Any]) -> str:
     """What is found and scored: the spans of a pipeline with overlaps are all its mentions."""
     return "mentions" if "spans_f" in metrics else "entities"
 
 
-def _ratios(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+def ratios_of_gold(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Types with gold tokens, the commonest first."""
     per_type: Mapping[str, Any] = metrics["prior_ratios_per_type"] or {}
     in_gold = [(label, of) for label, of in per_type.items() if of["mass"] is not None]

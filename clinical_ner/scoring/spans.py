@@ -53,6 +53,19 @@ class GoldSpans:
         """Number of gold spans by label."""
         return Counter(label for _, _, label in self.spans)
 
+    def in_gold(self, span: EntityOffsets) -> EntityOffsets | None:
+        """A span of the predicted tokens in the tokens of gold; it is right if it is in `spans`.
+
+        Returns:
+            None for one that counts as neither right nor wrong, since it touches a gold token of
+            unknown entity status or aligns with no gold token.
+        """
+        start, end, label = span
+        aligned = _aligned(self._to_gold, start, end)
+        if aligned is None or self._unknown[aligned[1]] > self._unknown[aligned[0]]:
+            return None
+        return (*aligned, label)
+
     def match(self, spans: Iterable[EntityOffsets]) -> tuple[list[bool | None], set[EntityOffsets]]:
         """Hold spans against gold; a gold span is found by the first one that agrees with it.
 
@@ -61,20 +74,14 @@ class GoldSpans:
                 is to stand first.
 
         Returns:
-            Whether each span is right, None for one that counts as neither, since it touches a
-            gold token of unknown entity status or aligns with no gold token. And the gold spans
-            that none of them finds, in the tokens of gold.
+            Whether each span is right, None for one that counts as neither (see `in_gold`). And
+            the gold spans that none of them finds, in the tokens of gold.
         """
         left = set(self.spans)
         verdicts: list[bool | None] = []
-        for start, end, label in spans:
-            aligned = _aligned(self._to_gold, start, end)
-            if aligned is None or self._unknown[aligned[1]] > self._unknown[aligned[0]]:
-                verdicts.append(None)
-                continue
-            key = (*aligned, label)
-            verdicts.append(key in left)
-            left.discard(key)
+        for key in map(self.in_gold, spans):
+            verdicts.append(None if key is None else key in left)
+            left.discard(key)  # type: ignore[arg-type]
         return verdicts, left
 
     def judge_scored(

@@ -5,6 +5,8 @@ Unweighted accuracy is the mean recall over tags: every tag counts alike, howeve
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 from spacy.training import Example
@@ -37,6 +39,25 @@ def count_tokens(example: Example) -> dict[str, list[int]]:
         of_tag[SUPPORT] += 1
         of_tag[FOUND] += gold == predicted
     return counts
+
+
+def count_confusions(example: Example) -> Counter[tuple[str, str]]:
+    """Count the tokens of one document per type in gold and predicted type, where these differ.
+
+    Args:
+        example: see `count_tokens`.
+
+    Returns:
+        Tokens by (gold, predicted), each a type or "O". Masked tokens count nowhere, and B and I
+        of one type are not told apart.
+    """
+    pairs = zip(gold_tags(example), predicted_tags(example.predicted), strict=True)
+    found = Counter((_type(gold), _type(predicted)) for gold, predicted in pairs if gold)
+    return Counter({pair: count for pair, count in found.items() if pair[0] != pair[1]})
+
+
+def _type(tag: str | None) -> str:
+    return OUTSIDE if tag is None else tag[2:] or OUTSIDE
 
 
 def unweighted_accuracy(totals: NDArray[np.float64]) -> NDArray[np.float64]:
