@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from clinical_ner.decoding import decode as module
 from clinical_ner.decoding.decision import Decision
-from clinical_ner.decoding.decode import decode, decode_all
+from clinical_ner.decoding.decode import decode, decode_all, decode_choices
 
 from .brute_force import LABELS, K, best_path, brute_force, spans_of, text
 
@@ -129,3 +129,14 @@ def test_the_most_probable_comes_first() -> None:
     spans, scores = decoded.most_probable_first()
     assert spans == [(1, 2, "a"), (2, 3, "a"), (0, 1, "a")]
     assert scores == sorted(decoded.scores or [], reverse=True)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_choices_are_what_each_strength_makes(seed: int) -> None:
+    note, decision = random_note(seed), random_decision(seed)
+    strengths = [0.0, 0.3, 1.0]
+    made = decode_choices(note.log_probs, note.tokens, LABELS, decision, strengths)
+    assert list(made) == sorted(made)
+    for number, strength in enumerate(strengths):
+        spans = decode(note.log_probs, note.tokens, LABELS, decision.at(strength)).spans
+        assert spans == [span for span, bits in made.items() if bits >> number & 1]

@@ -11,6 +11,7 @@ from spacy.vocab import Vocab
 from clinical_ner.scoring.counts import DocumentCounts
 from clinical_ner.scoring.tokens import (
     KINDS,
+    count_confusions,
     count_tokens,
     unweighted_accuracy,
 )
@@ -32,6 +33,19 @@ def test_wrong_tag_counts_for_gold_only() -> None:
     gold = make_doc(vocab, words, [(0, 2, "Age")])
     predicted = make_doc(vocab, words, [(0, 1, "Age"), (1, 2, "Sex")])
     assert count_tokens(Example(predicted, gold)) == {"B-Age": [1, 1], "I-Age": [1, 0], "O": [1, 1]}
+
+
+def test_confusions_are_of_types_and_o_where_they_differ() -> None:
+    vocab = Vocab()
+    words = list("abcdef")
+    gold = make_doc(vocab, words, [(0, 2, "Age"), (2, 3, "Sex"), (5, 6, "Age")])
+    gold.set_ents(list(gold.ents), missing=[gold[4:5]], default="outside")
+    predicted = make_doc(vocab, words, [(0, 1, "Age"), (1, 3, "Sex"), (3, 6, "Sex")])
+    # b, of Age, is one of Sex, and so is f; d is none; what e is nobody knows.
+    assert count_confusions(Example(predicted, gold)) == {("Age", "Sex"): 2, ("O", "Sex"): 1}
+    assert count_confusions(Example(make_doc(vocab, words, []), gold)) == {
+        **{("Age", "O"): 3, ("Sex", "O"): 1}
+    }
 
 
 @given(seed=st.sampled_from(range(10)))
