@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from .conftest import CORPUS, NO_INDEX, ROOT
 
-STEPS = ["convert", "split", "train", "neighbours", "calibrate", "evaluate", "package"]
+STEPS = ["convert", "split", "train", "neighbours", "calibrate", "evaluate", "report", "package"]
 PROJECT: dict[str, Any] = srsly.read_yaml(ROOT / "project.yml")
 COMMANDS: dict[str, dict[str, Any]] = {command["name"]: command for command in PROJECT["commands"]}
 #: What the library's wheel is made of beside the modules, and what the model's is made of.

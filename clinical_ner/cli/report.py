@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from ..evaluation.report.make_report import make_report
+from ..files import check_not_read, read_text
+from ..packaging.model_card import as_html
 from ..scoring.bootstrap import RESAMPLES
 from ._app import app
 from ._shared import GpuId, Model, Overwrite, say, track
@@ -24,6 +26,9 @@ def report_cli(
     ),
     show_text: bool = typer.Option(
         False, "--show-text", help="Put the notes into the page, with gold against predicted."
+    ),
+    card: Path | None = typer.Option(
+        None, metavar="CARD.md", help="Put this card into the page, as clinical-ner card writes it."
     ),
     resamples: int = typer.Option(
         RESAMPLES, min=1, help="Bootstrap resamples behind the intervals."
@@ -46,11 +51,14 @@ def report_cli(
     Example:
       clinical-ner report training/model-final corpus/test.spacy --output report.html
     """
+    if card is not None:
+        check_not_read(output, card)
     make_report(
         model,
         data,
         output,
         show_text=show_text,
+        card=None if card is None else as_html(read_text(card)),
         overwrite=overwrite,
         resamples=resamples,
         seed=seed,

@@ -64,9 +64,12 @@ def failed(capsys: pytest.CaptureFixture[str], *args: object) -> str:
 
 @pytest.fixture(scope="module")
 def pages(example: tuple[Path, Path]) -> dict[str, Path]:
-    """Without the notes, the same again over the first, and with them."""
+    """Without the notes, the same again over the first, and with them and a card."""
     folder = example[0].parent
-    for name, flags in (("without", []), ("again", []), ("with", ["--show-text"])):
+    card = folder / "card.md"
+    card.write_text("# The model\n\n<script>alert(1)</script>\n\n| label |\n|---|\n| Drug |\n")
+    added: list[object] = ["--show-text", "--card", card]
+    for name, flags in (("without", []), ("again", []), ("with", added)):
         output = folder / f"{name}.html"
         if name == "again":
             output.write_bytes((folder / "without.html").read_bytes())
@@ -94,6 +97,11 @@ def test_notes_are_in_it_if_they_are_asked_for(pages: dict[str, Path]) -> None:
         assert word == "and" or word not in held
 
 
+def test_a_card_is_in_it_and_runs_nothing(pages: dict[str, Path]) -> None:
+    text = Elements(pages["with"]).text
+    assert "The model" in text and "<script>alert(1)</script>" in text and "| Drug" not in text
+
+
 def test_the_same_input_gives_the_same_page(pages: dict[str, Path]) -> None:
     assert pages["without"].read_bytes() == pages["again"].read_bytes()
 
@@ -117,6 +125,10 @@ def test_nothing_of_others_is_replaced(
     data = example[1].with_suffix(".html")
     data.write_bytes(example[1].read_bytes())
     assert "which is read" in failed(capsys, example[0], data, "-o", data)
+    card = tmp_path / "card.html"
+    card.write_text("# Card")
+    assert "which is read" in failed(capsys, *example, "-o", card, "--card", card)
+    assert "none.md" in failed(capsys, *example, "-o", card, "--card", tmp_path / "none.md")
     assert "ends in .html" in failed(capsys, *example, "-o", tmp_path / "report.pdf")
     assert run(*example, "-o", other, "--overwrite", "--resamples", 5) == 0
 

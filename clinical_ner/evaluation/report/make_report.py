@@ -22,6 +22,7 @@ def make_report(
     output: str | Path,
     *,
     show_text: bool = False,
+    card: str | None = None,
     overwrite: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -35,6 +36,7 @@ def make_report(
         data: a .spacy file with gold entities.
         output: HTML file; that of an earlier call is replaced.
         show_text: whether the page holds the notes.
+        card: of the model, as HTML, to stand in the page.
         overwrite: replace another existing file, too.
         resamples: of the bootstrap over documents.
         seed: of the bootstrap.
@@ -67,5 +69,5 @@ def make_report(
     )
     check_found(model, nlp, evaluation)
     metrics = metrics_of(evaluation, model=model, data=data, resamples=resamples, seed=seed)
-    write_text(output, page(metrics, candidates, show_text=show_text))
+    write_text(output, page(metrics, candidates, show_text=show_text, card=card))
     return metrics

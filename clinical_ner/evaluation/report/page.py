@@ -34,7 +34,13 @@ CAPTIONS = {
 }
 
 
-def page(metrics: Mapping[str, Any], candidates: Candidates, *, show_text: bool) -> str:
+def page(
+    metrics: Mapping[str, Any],
+    candidates: Candidates,
+    *,
+    show_text: bool,
+    card: str | None = None,
+) -> str:
     """The page, as a text.
 
     Names in it are shown as everywhere; a label that does not look like one has no threshold, since
@@ -44,6 +50,7 @@ def page(metrics: Mapping[str, Any], candidates: Candidates, *, show_text: bool)
         metrics: what ``metrics_of`` gives.
         candidates: of the same pass.
         show_text: whether the page holds the notes; if not, it holds no id and no offset either.
+        card: of the model, as HTML.
     """
     import vl_convert
     from altair import SCHEMA_VERSION
@@ -74,6 +81,7 @@ def page(metrics: Mapping[str, Any], candidates: Candidates, *, show_text: bool)
         captions={name: text for name, text in CAPTIONS.items() if name in specs},
         why_not=candidates.why_not,
         show_text=show_text,
+        card=card,
         style=(FOLDER / "page.css").read_text(encoding="utf-8"),
         scripts=scripts,
         hashes=[_hash(script) for script in scripts],

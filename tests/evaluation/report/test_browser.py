@@ -22,7 +22,8 @@ from .examples import HOSTILE, ID, NOTE, make_gold, write_example
 playwright = pytest.importorskip("playwright.sync_api", reason="a browser is driven by playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is missing")
 pytest.importorskip("altair", reason="the extra report is missing")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 
 pytestmark = [
     pytest.mark.browser,
@@ -46,9 +47,10 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def report(example: tuple[Path, Path]) -> Path:
-    """The page of the example, with its notes."""
+    """The page of the example, with its notes and a card."""
     output = example[0].with_name("report.html")
-    make_report(*example, output, show_text=True, resamples=20)
+    card = "<h1>The model</h1><p>Its use.</p>"
+    make_report(*example, output, show_text=True, card=card, resamples=20)
     return output
 
 
@@ -226,8 +228,8 @@ def test_the_keyboard_alone_reaches_every_control(visit: Callable[..., Any], rep
         reached.add(page.evaluate("document.activeElement.outerHTML"))
     there = controls.evaluate_all("all => all.map(of => of.outerHTML)")
     assert [control for control in there if control not in reached] == []
-    press(page, "summary >> nth=1", "Enter")
-    assert page.locator("details").nth(1).get_attribute("open") is not None
+    press(page, "#notes summary >> nth=1", "Enter")
+    assert page.locator("#notes details").nth(1).get_attribute("open") is not None
     page.get_by_role("button", name="Copy").press("Enter")
     page.wait_for_function("document.getElementById('copied').textContent")
 
@@ -250,7 +252,7 @@ def test_notes_show_gold_against_predicted_in_their_places(
 ) -> None:
     page = visit(report)
     page.locator("#order").select_option("file")
-    note = page.locator("details").nth(4)
+    note = page.locator("#notes details").nth(4)
     note.locator("summary").click()
     assert note.locator("summary").inner_text().startswith(f"{ID}4: ")
     # Without the names behind the marks it is the note as it was.
