@@ -79,8 +79,9 @@ def model_card(nlp: Language, loaded_as: str, *, packaged: bool = True) -> str:
     user gave. Of no note it has text or id.
 
     Args:
-        nlp: the pipeline. Its meta has "sources", "training_notes", and in "model_card" the ``scores``
-            (`figures.figures`), what they are ``scored_on``, and the ``definitions`` of labels.
+        nlp: the pipeline. Its meta has "sources", "training_notes", and in "model_card" the
+            ``scores`` (`figures.figures`), what they are ``scored_on``, and the ``definitions`` of
+            labels.
         loaded_as: what `spacy.load` takes.
         packaged: whether the pipeline keeps what is said of it.
 

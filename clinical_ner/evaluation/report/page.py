@@ -7,11 +7,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
+from importlib.metadata import version
 from math import inf, log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import __version__
 from ...errors import shown, shown_label
 from ...files import mark
 from ...pipeline.recognizer import ClinicalNer
@@ -70,7 +70,7 @@ def page(
     template = environment.get_template("page.html.jinja")
     return template.render(
         mark=mark("report"),
-        version=__version__,
+        version=version("clinical-ner"),
         model=shown(Path(metrics["model"]).name),
         data=shown(Path(metrics["data"]).name),
         metrics=metrics,
