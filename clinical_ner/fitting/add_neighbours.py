@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,24 @@ from spacy.language import Language
 from spacy.tokens import Doc
 
 from ..data.gold import read_gold_for
-from ..errors import ClinicalNerError, ConfigError, InputError, check_number, one_tag_per_token
+from ..errors import (
+    ClinicalNerError,
+    ClinicalNerWarning,
+    ConfigError,
+    InputError,
+    check_number,
+    one_tag_per_token,
+    shown_label,
+)
 from ..evaluation.one_pass_counts import evaluate_pipeline
 from ..neighbours.datastore import Datastore, half_precision
 from ..pipeline.ensemble import ENSEMBLE
 from ..pipeline.loading import load_to_fit, write_pipeline
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring.evaluation import evaluation_scores
-from ..tags.scheme import OUTSIDE
+from ..tags.scheme import OUTSIDE, tag_names
 from ..training.recipes import asks_for_neighbours
-from ..types import Track, untracked
+from ..types import TagIds, Track, untracked
 from .fit_neighbours import NeighboursFit, fit_neighbours
 from .labelled_tokens import LabelledTokens, labelled_tokens
 
@@ -50,7 +59,9 @@ def add_neighbours(
 
     Args:
         model: a pipeline's folder, or the name of an installed package.
-        train: gold documents whose tokens fill the datastore, as a rule those of training.
+        train: gold documents whose tokens fill the datastore, as a rule those of training. Of
+            labels that they lack and the model has learned (``keep_labels``), tags are drawn from
+            its probabilities.
         dev: gold documents to fit on, none of which should be in ``train``.
         output: folder of the new pipeline; an existing pipeline is replaced. If neighbours do not
             help, it is written without them.
@@ -112,10 +123,25 @@ def add_neighbours(
             # A component that refuses documents does not know the file.
             raise type(error)(f"{error} (In {path}.)") from error
 
+    absent = _absent(component, train_docs)
+    absent_tags = [component.statistics.tags.index(tag) for tag in tag_names(absent)[1:]]
+    generator = np.random.default_rng(seed)
     # In the datastore's precision, and without probabilities: a large corpus must fit in memory.
     vectors, gold = _joined(
-        ((half_precision(of.vectors), of.gold) for of in tokens_of(train, train_docs)), train
+        (
+            (half_precision(of.vectors), _drawn(of, absent_tags, generator))
+            for of in tokens_of(train, train_docs)
+        ),
+        train,
     )
+    if absent:
+        warnings.warn(
+            f"{train}: has no entity of {', '.join(map(shown_label, absent))}, which the model has "
+            "learned. Tokens outside entities may be some: their tags in the datastore are drawn "
+            "from the model's probabilities.",
+            ClinicalNerWarning,
+            stacklevel=2,
+        )
     datastore = Datastore.build(
         vectors,
         gold,
@@ -158,6 +184,34 @@ def add_neighbours(
         "outside_ratio": outside_ratio,
         "seed": seed,
     }
+
+
+def _absent(component: ClinicalNer, docs: Sequence[Doc]) -> list[str]:
+    """Labels that the model has learned, and of which the documents have no entity."""
+    held = {entity.label_ for doc in docs for entity in doc.ents}
+    return [of for of, n in component.statistics.mentions.items() if n and of not in held]
+
+
+def _drawn(tokens: LabelledTokens, absent: list[int], generator: np.random.Generator) -> TagIds:
+    """Gold tags, where those of O may be of labels that gold lacks.
+
+    Each is drawn, so that the votes of a tag are in the mean its probability: the best tag would
+    make rare ones rarer still.
+
+    Args:
+        tokens: of a document.
+        absent: the tags that gold lacks.
+        generator: of the draw.
+
+    Returns:
+        *Shape:* ``(n,)``.
+    """
+    gold = tokens.gold.copy()
+    outside = np.flatnonzero(gold == OUTSIDE)
+    ends = np.exp(tokens.log_probs[outside][:, absent].astype(np.float64)).cumsum(axis=1)
+    beyond = (generator.random((len(outside), 1)) >= ends).sum(axis=1)
+    gold[outside] = np.array([*absent, OUTSIDE])[beyond]
+    return gold
 
 
 def _shared_documents(train: Sequence[Doc], dev: Sequence[Doc]) -> int:

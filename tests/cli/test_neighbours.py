@@ -16,7 +16,7 @@ from thinc.api import fix_random_seed
 
 from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import read_docbin, write_docbin
-from clinical_ner.errors import ClinicalNerError
+from clinical_ner.errors import ClinicalNerError, ClinicalNerWarning
 from clinical_ner.fitting.add_neighbours import add_neighbours
 
 from ..conftest import own
@@ -106,6 +106,30 @@ def test_the_datastore_holds_every_entity_token_and_as_many_of_o(
     datastore = spacy.load(output).get_pipe("finder").neighbours.datastore
     assert len(datastore) == 80
     assert datastore.outside_votes == report["outside_tokens"] / 40
+
+
+def test_labels_that_the_documents_lack_are_not_stored_as_outside(
+    inputs: Path, tmp_path: Path
+) -> None:
+    model = train_model(tmp_path / "model", steps=80)
+    train = tmp_path / "train.spacy"
+    docs = make_docs(1, 20)
+    for doc in docs:
+        doc.set_ents([ent for ent in doc.ents if ent.label_ == "Drug"], default="outside")
+    write_docbin(docs, train)
+    with pytest.warns(ClinicalNerWarning, match="has no entity of Sign, which the model has"):
+        report = add_neighbours(model, train, inputs / "dev.spacy", tmp_path / "out", max_k=8)
+    component = spacy.load(model).get_pipe("finder")
+    signs = component.statistics.tags.index("B-Sign")
+    probabilities = [
+        np.exp(of)
+        for of in component.predict([Doc(doc.vocab, words=[t.text for t in doc]) for doc in docs])
+    ]
+    # As many in the mean; the model is nearly sure of each.
+    expected = sum(float(of[:, signs].sum()) for of in probabilities)
+    assert expected == pytest.approx(20, abs=2)
+    assert report["entity_vectors"] == pytest.approx(20 + expected, abs=3)
+    assert report["outside_tokens"] == sum(map(len, docs)) - report["entity_vectors"]
 
 
 def test_neighbours_help_a_model_that_has_learned_little(
