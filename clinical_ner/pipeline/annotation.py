@@ -160,20 +160,30 @@ class ProbabilityAttribute:
     name: str
 
     def get(self, span: Span) -> float | None:
-        """The probability, None if no component found such an entity or its loss has none."""
+        """The probability, None if no component found such an entity or its loss has none.
+
+        Of components that share the attribute and found the same one, it is that of the component
+        which put it into ``doc.ents``, or else of the first; each group has its own scores.
+        """
         wanted = (span.start_char, span.end_char, span.label_)
         user_data: dict[Any, Any] = span.doc.user_data
         of_labels: dict[str, float] = user_data.get(("._.", self.name, *wanted[:2]), {})
         if wanted[2] in of_labels:
             return of_labels[wanted[2]]
-        # A DocBin leaves user_data out as a rule, but not the groups.
+        # A DocBin leaves user_data out as a rule, but not the groups. The last to put it into
+        # doc.ents replaced those before it.
+        in_group = in_ents = None
         for group in span.doc.spans.values():
             scores = group.attrs.get("scores", ())
             if group.attrs.get(MADE_BY) == FACTORY and len(scores) == len(group):
                 offsets = char_offsets(group)
                 if wanted in offsets:
-                    return float(scores[offsets.index(wanted)])
-        return None
+                    at = offsets.index(wanted)
+                    if group.attrs.get(IN_ENTS, [True] * len(offsets))[at]:
+                        in_ents = float(scores[at])
+                    elif in_group is None:
+                        in_group = float(scores[at])
+        return in_group if in_ents is None else in_ents
 
     def set(self, span: Span, value: dict[str, float]) -> None:
         """Keep probabilities by label, as ``Doc.from_json`` does with what ``to_json`` gave."""

@@ -119,6 +119,21 @@ class TestTwoComponents:
         other.get_pipe("other").overwrite = True
         assert [of[:2] for of in found(other(signs(TEXT)))] == [("back pain", "Other")]
 
+    @pytest.mark.parametrize("overwrite", [False, True])
+    def test_so_it_is_in_a_doc_bin_that_keeps_the_groups_alone(
+        self, signs: Language, overwrite: bool
+    ) -> None:
+        same = trained("same", "Sign", SIGNS, ["cough"])
+        alone = [nlp(TEXT).ents[0]._.probability for nlp in (signs, same)]
+        same.get_pipe("same").overwrite = overwrite
+        doc = same(signs(TEXT))
+        (loaded,) = DocBin(docs=[doc]).get_docs(signs.vocab)
+        for of in (doc, loaded):
+            assert of.ents[0]._.probability == pytest.approx(alone[overwrite])
+            assert [of.spans[key].attrs["scores"] for key in ("ner", "same")] == [
+                [pytest.approx(probability)] for probability in alone
+            ]
+
     def test_the_probability_is_of_the_component_that_made_the_entity(
         self, signs: Language
     ) -> None:
