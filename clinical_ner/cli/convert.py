@@ -131,6 +131,11 @@ def convert_cli(
         "percentage of them (1%) or a number (5). Those that --label-map drops, or whose document "
         "was rejected, do not count; --report is written all the same.",
     ),
+    overlaps: bool = typer.Option(
+        False, "--overlaps",
+        help="For the recipe overlaps: --max-dropped does not count mentions that are no entity "
+        "only since they overlap others; .spacy holds them too.",
+    ),
     docs_per_file: int | None = typer.Option(
         None, metavar="N", min=1,
         help="Write .spacy files of N documents each into the folder OUTPUT. No more than N are "
@@ -172,6 +177,10 @@ def convert_cli(
     }  # fmt: skip
     if format_to not in FLAT:
         _refuse(format_to, **rule_options, lang=lang, tokenizer=tokenizer)
+    if overlaps and (max_dropped is None or format_to != "docbin"):
+        raise typer.BadParameter(
+            "has a meaning for --max-dropped and .spacy only", param_hint="--overlaps"
+        )
     rules = _flat_rules(**rule_options)
     nlp = None
     if format_to in FLAT:
@@ -193,6 +202,7 @@ def convert_cli(
                 label_map=names,
                 errors=errors,  # type: ignore[arg-type]
                 max_dropped=max_dropped,
+                overlaps=overlaps,
                 docs_per_file=docs_per_file,
                 report=report,
                 overwrite=overwrite,

@@ -15,6 +15,7 @@ from ..data.split.split import FOLD, TEST, compiled, split, split_folds
 from ..data.split.split_report import UNMET
 from ..data.split.stratify import PARTS, split_shares
 from ..errors import shown_label
+from ..training.recipes import has_overlaps, read_recipe
 from ._app import app
 from ._shared import Overwrite, columns, print_content, usage
 
@@ -47,6 +48,9 @@ def split_cli(
     overlaps: bool = typer.Option(
         False, "--overlaps", help="Count all mentions, not the flat entities chosen from them."
     ),
+    config: str | None = typer.Option(
+        None, "--config", metavar="RECIPE", help="--overlaps if this recipe of train has overlaps."
+    ),
     overwrite: Overwrite = False,
 ) -> None:
     """Divide annotated documents into train, dev and test.
@@ -71,6 +75,8 @@ def split_cli(
         split_shares(dev=dev, test=share)
     with usage("'--group-by'"):
         pattern = None if group_by is None else compiled(group_by)
+    if config is not None:
+        overlaps = overlaps or has_overlaps(read_recipe(config).config)
     if folds is None:
         report = split(
             *(source, out_dir),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ from ..errors import (
 from ..files import check_replaceable, is_written_by, leaving_no_empty_folder, replacing
 from .conversion import (
     EMPTY_DOCUMENT,
+    OVERLAPPING,
     ConversionCounts,
     ConversionRow,
     dropped_row,
@@ -74,6 +76,7 @@ def convert(
     label_map: Mapping[str, str | None] | None = None,
     errors: Errors = "stop",
     max_dropped: str | None = None,
+    overlaps: bool = False,
     docs_per_file: int | None = None,
     report: str | Path | None = None,
     overwrite: bool = False,
@@ -98,6 +101,8 @@ def convert(
             out, warn of it and count it; see `read_texts`.
         max_dropped: The most mentions that may be dropped: a share as "1%" or a number as "5". What
             is at fault counts.
+        overlaps: Mentions that are no entity only since they overlap others do not count as
+            dropped: a .spacy file holds them all the same, for a pipeline with ``overlaps``.
         docs_per_file: Write a folder of .spacy files of so many documents.
         report: A file for one JSON object per document (``"kind": "document"``), followed by one
             per mention of it (``"kind": "mention"``, the fields of `ConversionRow`) and one per
@@ -133,6 +138,8 @@ def convert(
         raise ConfigError(f"docs_per_file has no meaning for {to}, only for docbin. Omit it.")
     if max_dropped is not None:
         parse_limit(max_dropped)
+    if overlaps and (max_dropped is None or to != "docbin"):
+        raise ConfigError("overlaps has a meaning for max_dropped and docbin only. Omit it.")
     found = detect_format(source) if format == "auto" else format
     check_apart(source, found, *files)
     if report is not None and output.resolve() == Path(report).resolve():
@@ -150,7 +157,7 @@ def convert(
         stack.enter_context(leaving_no_empty_folder(*files))
         # Renamed last, so that neither file is left if one of them cannot be written.
         write = None if report is None else stack.enter_context(_writing_report(Path(report)))
-        conversion = _Conversion(source, label_map or {}, max_dropped, write, advance)
+        conversion = _Conversion(source, label_map or {}, max_dropped, overlaps, write, advance)
         try:
             if to in FLAT:
                 tokenizer = blank() if nlp is None else nlp
@@ -212,12 +219,12 @@ def parse_limit(text: str) -> Fraction | int:
     raise ConfigError(f"{text!r} is neither a percentage as 1% nor a number as 5")
 
 
-def keeps_to(limit: str | None, counts: ConversionCounts) -> bool:
+def keeps_to(limit: str | None, lost: int, wanted: int) -> bool:
     """Whether no more is dropped than a limit allows, of the mentions that somebody wanted."""
     if limit is None:
         return True
     most = parse_limit(limit)
-    return counts.lost.total() <= (most * counts.wanted if isinstance(most, Fraction) else most)
+    return lost <= (most * wanted if isinstance(most, Fraction) else most)
 
 
 @dataclass
@@ -237,6 +244,7 @@ class _Conversion:
     source: Path
     names: Names
     max_dropped: str | None
+    overlaps: bool
     report: Callable[[dict[str, Any]], None] | None
     advance: Callable[[], object]
     counts: ConversionCounts = field(default_factory=ConversionCounts)
@@ -338,9 +346,11 @@ class _Conversion:
             self.report({"kind": "fault", "document": id_, "message": str(fault)})
 
     def _check_limit(self) -> None:
-        if keeps_to(self.max_dropped, self.counts):
-            return
         lost, wanted = self.counts.lost, self.counts.wanted
+        if self.overlaps:
+            lost = Counter({code: n for code, n in lost.items() if code not in OVERLAPPING})
+        if keeps_to(self.max_dropped, lost.total(), wanted):
+            return
         reasons = ", ".join(f"{code} {number}" for code, number in lost.most_common(3))
         message = (
             f"{self.source}: {lost.total()} of {wanted} mentions are dropped "

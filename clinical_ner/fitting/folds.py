@@ -35,6 +35,7 @@ from ..evaluation.one_pass_counts import count_predictions, evaluate_pipeline
 from ..evaluation.runner import Recognized, Runner, recognizer_of
 from ..files import held, new_folder, sha256, write_text
 from ..model.gpu import use_gpu
+from ..pipeline.annotation import FACTORY
 from ..pipeline.loading import load_pipeline
 from ..pipeline.saving import save_pipeline
 from ..scoring.counts import DocumentCounts
@@ -42,7 +43,7 @@ from ..scoring.evaluation import EvaluationCounts, evaluation_statistics
 from ..scoring.scorers import EntityCounts, entity_scores
 from ..scoring.spans import label_f
 from ..training.identity import check_identity
-from ..training.recipes import BASE, Recipe, asks_for_neighbours, read_recipe
+from ..training.recipes import BASE, Recipe, asks_for_neighbours, has_overlaps, read_recipe
 from ..training.train import initialize, train, training_settings
 from ..training.training_run import RECORD, logged
 from ..types import LogProbs
@@ -60,7 +61,6 @@ from .out_of_fold import (
     write_manifest,
 )
 
-FACTORY = "clinical_ner"
 #: The model after an epoch, and the counts on the inner dev documents, until one is chosen.
 EPOCH, EPOCH_COUNTS = "epoch-{}", "dev-{}.json"
 #: Told of every step: what is done, how many epochs were trained, and how many there are.
@@ -170,7 +170,7 @@ def _begin(
         )
     components = recipe.config.get("components", {})
     named = [name for name, block in components.items() if block.get("factory") == FACTORY]
-    overlaps = any(components[name].get("overlaps") for name in named)
+    overlaps = has_overlaps(recipe.config)
     gold = [
         Counter(span.label_ for span in (overlapping_gold(doc) if overlaps else doc.ents))
         for doc in documents

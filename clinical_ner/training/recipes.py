@@ -23,6 +23,7 @@ from spacy.language import DEFAULT_CONFIG, Language
 from spacy.util import registry
 
 from ..errors import ConfigError, cannot_be_read, close_matches
+from ..pipeline.annotation import FACTORY
 
 #: Complete config that overlays are merged over; names of recipes are looked up beside it.
 BASE = Path("configs/minilm.cfg")
@@ -99,6 +100,12 @@ def read_recipes(names: list[str], base: Path = BASE) -> list[Recipe]:
             )
         recipes[recipe.name] = recipe
     return list(recipes.values())
+
+
+def has_overlaps(config: Mapping[str, Any]) -> bool:
+    """Whether a recognizer of a recipe is to find mentions that overlap."""
+    components = config.get("components", {}).values()
+    return any(of.get("factory") == FACTORY and of.get("overlaps") for of in components)
 
 
 def asks_for_neighbours(config: Mapping[str, Any]) -> bool:

@@ -287,6 +287,8 @@ def test_output_that_cannot_be_written_leaves_no_report(
         (["all.spacy", "--max-dropped", "0.01"], "--max-dropped"),
         (["all.spacy", "--max-dropped", "101%"], "--max-dropped"),
         (["all.spacy", "--max-dropped", "-1"], "--max-dropped"),
+        (["all.spacy", "--overlaps"], "--overlaps"),
+        (["all.jsonl", "--overlaps", "--max-dropped", "1"], "--overlaps"),
         (["all", "--docs-per-file", "0"], "--docs-per-file"),
         (["all.spacy", "--docs-per-file", "5"], "OUTPUT"),
         (["all.jsonl", "--to", "jsonl", "--docs-per-file", "5"], "--docs-per-file"),

@@ -244,6 +244,18 @@ def test_as_many_dropped_as_allowed(source: Path, tmp_path: Path, limit: str) ->
     assert _run(source, tmp_path / "a.spacy", *options) == 0
 
 
+def test_mentions_that_overlap_count_unless_they_are_learned(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--max-dropped", "1", "--discontinuous", "drop"]
+    assert _run(source, tmp_path / "a.spacy", *options) == 1
+    assert "3 of 5 mentions are dropped (60%), more than 1: overlap 2" in capsys.readouterr().err
+    assert _run(source, tmp_path / "a.spacy", *options, "--overlaps") == 0
+    options[1] = "0"
+    assert _run(source, tmp_path / "b.spacy", *options, "--overlaps") == 1
+    assert "1 of 5 mentions are dropped (20%), more than 0: frag" in capsys.readouterr().err
+
+
 def test_labels_that_the_map_drops_do_not_count(
     source: Path, tmp_path: Path, label_map: Path
 ) -> None:

@@ -17,6 +17,8 @@ from clinical_ner.data.split.split import split, split_folds
 from clinical_ner.data.split.stratify import PARTS
 from clinical_ner.errors import ClinicalNerError, ConfigError
 
+from ..conftest import ROOT
+
 FILES = ["dev.spacy", "split.json", "test.spacy", "train.spacy"]
 
 
@@ -418,6 +420,18 @@ def test_with_overlaps_types_that_are_only_nested_have_their_share(
     # Otherwise only entities count.
     report = split(source, tmp_path / "flat", seed=seed)
     assert list(report["entities"]) == ["Subject"] and "overlaps" not in report
+
+
+@pytest.mark.parametrize("recipe", ["overlaps", "tok2vec"])
+def test_a_recipe_says_whether_all_mentions_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: str
+) -> None:
+    source = write(tmp_path / "all.spacy", [nested(f"n{i}", race=True) for i in range(10)])
+    monkeypatch.chdir(ROOT)
+    assert run("split", source, tmp_path / "out", "--config", recipe) == 0
+    report = json.loads((tmp_path / "out" / "split.json").read_text())
+    assert report.get("overlaps", False) is (recipe == "overlaps")
+    assert ("Race" in report["entities"]) is (recipe == "overlaps")
 
 
 def test_with_overlaps_a_corpus_without_is_divided_alike(tmp_path: Path) -> None:

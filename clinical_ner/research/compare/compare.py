@@ -22,7 +22,7 @@ from ...files import (
 from ...model.gpu import use_gpu
 from ...scoring.bootstrap import RESAMPLES
 from ...scoring.evaluation import RARE_MENTIONS, EvaluationCounts, evaluation_scores
-from ...training.recipes import BASE, read_recipes
+from ...training.recipes import BASE, has_overlaps, read_recipes
 from .comparison import Entry, compare_entries
 from .comparison_report import csv_text, draw_types, markdown
 from .documents import count_mentions, divide, keep
@@ -101,6 +101,7 @@ def compare(
             dev=dev,
             test=test,
             seed=split_seed,
+            overlaps=any(has_overlaps(recipe.config) for recipe in read),
         )
         mentions = count_mentions(files["train"])
         for part in ("dev", score_on):

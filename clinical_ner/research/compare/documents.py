@@ -28,6 +28,7 @@ def divide(
     dev: float | None,
     test: float | None,
     seed: int | None,
+    overlaps: bool,
 ) -> tuple[dict[str, Path], dict[str, Any] | None]:
     """Find train, dev and test, or make them.
 
@@ -38,6 +39,7 @@ def divide(
         dev: of that division.
         test: see `dev`.
         seed: see `dev`.
+        overlaps: see `split`.
 
     Returns:
         The three files by name, and the settings of the division, None if it was there.
@@ -67,7 +69,7 @@ def divide(
             "Name a folder with annotated notes, or one that clinical-ner split wrote."
         )
     else:
-        division = {**DIVISION, **given}
+        division = {**DIVISION, **given, **({"overlaps": True} if overlaps else {})}
         convert(corpus, folder / "all.spacy", nlp=blank(lang))
         split(folder / "all.spacy", folder, **division)
         files = {part: folder / path.name for part, path in files.items()}
