@@ -26,13 +26,13 @@ from spacy.training.loop import train as train_loop
 from spacy.vocab import Vocab
 
 from ..data.formats.docbin import DOCUMENT_ID, LANGUAGE, read_docbin
-from ..data.gold import check_entities, check_lengths
+from ..data.gold import GOLD_ALL, check_entities, check_lengths
 from ..errors import ClinicalNerError, ClinicalNerWarning, ConfigError, InputError, not_a_folder
 from ..files import held, write_text
 from ..model.gpu import use_gpu
 from ..pipeline.saving import check_own
 from ..types import Track, untracked
-from .recipes import BASE, Recipe, problems, read_recipe
+from .recipes import BASE, Recipe, has_overlaps, problems, read_recipe
 from .schedules import STEPS_SCHEDULE, document_lengths
 from .training_run import RECORD, AtEpoch, TrainingRun
 
@@ -40,6 +40,8 @@ from .training_run import RECORD, AtEpoch, TrainingRun
 VARIABLES = ("paths", "variables", "system")
 #: Setting of a learning rate that is planned in steps.
 STEPS = "training.optimizer.learn_rate.total_steps"
+#: spaCy's reader of .spacy files.
+READER = "spacy.Corpus.v1"
 #: Settings of a training without evaluations, none of which is better than the first.
 NOT_EVALUATED = {"training.patience": 0}
 #: Errors of a config, whatever they say.
@@ -192,6 +194,7 @@ def initialize(
             )
         _check_frozen_are_sourced(config.interpolate())
         _check_epochs_reach_the_rate(config, settings)
+        _check_readers(config.interpolate())
         nlp = init_nlp(config, use_gpu=gpu_id)
         _check_frozen_annotate(nlp)
         _check_scores(nlp)
@@ -206,6 +209,37 @@ def _check_gold(path: Path) -> tuple[int, int]:
     files = [Path(file) for file in walk_corpus(path, FILE_TYPE)]
     check_entities(path, (doc for file in files for doc in read_docbin(file, Vocab())))
     return sum(lengths), len(lengths)
+
+
+def _check_readers(config: Config) -> None:
+    """Say which documents a reader cuts or leaves out, which spaCy's does without a word.
+
+    Raises:
+        ConfigError: the sentences would lack the mentions that a component with overlaps learns.
+    """
+    for corpus in ("train_corpus", "dev_corpus"):
+        place = config.get("training", {}).get(corpus, "")
+        section, _, name = place.partition(".")
+        reader = config.get(section, {}).get(name, {})
+        if reader.get("@readers") != READER:
+            continue
+        limit = reader.get("max_length", 0)
+        lengths = document_lengths(Path(reader["path"]))
+        long = sum(length >= limit for length in lengths) if limit else 0
+        if has_overlaps(config) and (long or reader.get("gold_preproc")):
+            setting = "max_length" if long else "gold_preproc"
+            raise ConfigError(
+                f"{place}.{setting} makes documents of sentences, which lack the mentions in "
+                f"doc.spans['{GOLD_ALL}'] that overlaps = true needs: leave it unset."
+            )
+        if long:
+            warnings.warn(
+                f"{reader['path']}: {long} of {len(lengths)} documents have {limit} tokens or "
+                f"more, which {place}.max_length cuts into sentences; where they have none, and "
+                "of sentences as long, they are left out.",
+                ClinicalNerWarning,
+                stacklevel=2,
+            )
 
 
 def _check_frozen_are_sourced(config: Config) -> None:

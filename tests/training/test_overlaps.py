@@ -80,3 +80,25 @@ def test_a_weight_of_a_score_that_no_component_gives_is_an_error(
     recipe = read_recipe(written(tmp_path, "false"), BASE)
     with pytest.raises(ClinicalNerError, match="weighs spans_f, which only.*or weigh ents_f"):
         initialize(recipe, training_settings(corpus_file, corpus_file))
+
+
+@pytest.mark.parametrize(
+    "setting, value", [("corpora.train.max_length", 4), ("corpora.dev.gold_preproc", True)]
+)
+def test_a_reader_that_loses_the_mentions_is_refused(
+    nested_file: Path, tmp_path: Path, setting: str, value: object
+) -> None:
+    settings = training_settings(nested_file, nested_file) | {setting: value}
+    with pytest.raises(ClinicalNerError, match=f"{setting} makes documents of sentences, which"):
+        initialize(read_recipe(written(tmp_path, "true"), BASE), settings)
+
+
+@pytest.mark.parametrize("limit", [0, 4, 5])
+def test_documents_that_a_reader_leaves_out_are_counted(
+    nested_file: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder, limit: int
+) -> None:
+    settings = training_settings(nested_file, nested_file) | {"corpora.dev.max_length": limit}
+    initialize(read_recipe(BASE), settings)
+    said = [str(of.message) for of in recwarn if "max_length cuts" in str(of.message)]
+    expected = "6 of 6 documents have 4 tokens or more, which corpora.dev.max_length cuts"
+    assert len(said) == (limit == 4) and all(expected in of for of in said)
