@@ -34,9 +34,11 @@ from clinical_ner.checks.check import check
 from clinical_ner.data.convert import blank, convert
 from clinical_ner.data.label_map import read_label_map
 from clinical_ner.errors import ClinicalNerError
+from clinical_ner.files import write_text
 
 EXAMPLE = """example:
-  python benchmarks/fuzz.py --minutes 10 --model training/model-best --crashers crashers
+  python benchmarks/fuzz.py --minutes 60 --model training/model-final \\
+    --crashers crashers --output benchmarks/results/fuzz.json
 """
 #: Of the notes; no message may hold it, wherever it was put.
 SECRET = "Erna Quandt has had zosteric neuralgia"
@@ -113,6 +115,7 @@ TEXTS += [
 ]
 
 
+READERS, OF_MODELS = (*RECORDS, *FILES, "brat", "docbin"), ("model", "text")
 NLP = blank()
 
 
@@ -122,37 +125,44 @@ def main() -> None:
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--minutes", type=float, default=1, help="for all targets together")
-    parser.add_argument("--model", type=Path, help="a pipeline, for the targets model and text")
+    parser.add_argument(
+        "--model", type=Path, action="append", default=[], help="a pipeline, to damage and to use"
+    )
     parser.add_argument("--targets", default="", help="comma-separated; by default all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--crashers", type=Path, default=Path("crashers"), help="for what failed")
+    parser.add_argument("--output", type=Path, help="JSON file for the counts")
     args = parser.parse_args()
-    names = [*RECORDS, *FILES, "brat", "docbin", *(["model", "text"] if args.model else [])]
-    names = args.targets.split(",") if args.targets else names
-    failed = False
+    chosen = args.targets.split(",") if args.targets else [*READERS, *OF_MODELS]
+    targets: list[tuple[str, Path | None]] = [(name, None) for name in chosen if name in READERS]
+    targets += [(name, model) for model in args.model for name in chosen if name in OF_MODELS]
+    results: dict[str, dict[str, Any]] = {}
     warnings.simplefilter("ignore")
     # What takes long to import, before the processes part.
     make, use = target("jsonl", None)
     with tempfile.TemporaryDirectory() as scratch, suppress(ClinicalNerError):
         use(make(random.Random(0), Path(scratch)))
-    for name in names:
-        folder = args.crashers / name
-        count, seed, crashes, end = 0, args.seed, 0, time.time() + 60 * args.minutes / len(names)
+    for name, model in targets:
+        title = f"{name} {model.name}" if model else name
+        folder = args.crashers / title
+        start = time.time()
+        count, seed, crashes, end = 0, args.seed, 0, start + 60 * args.minutes / len(targets)
         while time.time() < end:
-            code = _in_child(name, seed, end, args.model, args.crashers)
+            code = _in_child(name, seed, end, model, folder)
             count += int((folder / "count").read_text()) if (folder / "count").exists() else 0
             if code == 0:
                 break
             crashes, seed = crashes + 1, seed + 10**6
             (folder / "input").rename(folder / f"crash-{-code}-{seed}")
         found = sorted(path.name for path in folder.glob("*.txt"))
-        print(
-            f"{name}: {count} inputs, {len(found)} failures, {crashes} crashes",
-            *found,
-            flush=True,
-        )
-        failed = failed or bool(found or crashes)
-    sys.exit(int(failed))
+        print(f"{title}: {count} inputs, {len(found)} failures, {crashes} crashes", *found)
+        sys.stdout.flush()
+        results[title] = {"inputs": count, "failures": len(found), "crashes": crashes}
+        results[title]["seconds"] = round(time.time() - start)
+    if args.output:
+        report = {"command": " ".join(["python", *sys.argv]), "targets": results}
+        write_text(args.output, json.dumps(report, indent=2) + "\n")
+    sys.exit(int(any(of["failures"] or of["crashes"] for of in results.values())))
 
 
 def _in_child(*arguments: Any) -> int:
@@ -168,11 +178,11 @@ def _in_child(*arguments: Any) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def run_target(name: str, seed: int, end: float, model: Path | None, crashers: Path) -> None:
+def run_target(name: str, seed: int, end: float, model: Path | None, kept: Path) -> None:
     """Try inputs until the time is over; count them, and keep those that fail."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     signal.signal(signal.SIGALRM, _too_long)
-    kept, number = crashers / name, 0
+    number = 0
     kept.mkdir(parents=True, exist_ok=True)
     make, use = target(name, model)
     with tempfile.TemporaryDirectory() as folder:

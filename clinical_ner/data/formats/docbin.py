@@ -10,11 +10,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from spacy.attrs import ENT_IOB, IDS, SENT_START, SPACY
 from spacy.tokens import Doc, DocBin
 from spacy.tokens._dict_proxies import SpanGroups
 from spacy.vocab import Vocab
+from srsly import msgpack_loads
 from srsly.msgpack import Packer
 
 from ...errors import ClinicalNerError, InputError, cannot_be_read
@@ -27,6 +30,8 @@ LANGUAGE = "clinical_ner.lang"
 _ENTITY_ATTRS = ("NORM", "ENT_IOB", "ENT_TYPE", "SENT_START")
 #: As spaCy packs a span: its id, knowledge base id and label, tokens and characters.
 _SPAN = struct.Struct(">QQQllll")
+#: What a file holds one of for each document.
+_LISTS = ("cats", "flags", "span_groups", "user_data")
 #: Bytes that a file may unpack to, and how many for each of its own; notes have about 10.
 _MOST_BYTES, _MOST_TIMES = 2**28, 64
 
@@ -190,22 +195,39 @@ def read_bin(path: Path) -> DocBin:
         raise cannot_be_read(path, error.strerror) from error
     most = max(_MOST_BYTES, _MOST_TIMES * len(data))
     with _damage(path):
-        unpacker, size, rest = zlib.decompressobj(), 0, data
+        unpacker, content, rest = zlib.decompressobj(), bytearray(), data
         # Behind the end of what is packed may be the mark of the command that wrote it.
-        while rest and size <= most and not unpacker.eof:
-            size += len(unpacker.decompress(rest, 2**20))
+        while rest and len(content) <= most and not unpacker.eof:
+            content += unpacker.decompress(rest, 2**20)
             rest = unpacker.unconsumed_tail
-        if size > most:
+        if len(content) > most:
             raise InputError(
                 f"{path}: {len(data)} bytes unpack to more than {most}, which is no corpus but a "
                 "compression bomb. Do not open it; of a corpus, write several files with "
                 "clinical-ner convert --docs-per-file."
             )
+        _check_lengths(msgpack_loads(content))
         found = DocBin(store_user_data=True).from_bytes(data)
-        words, spaces = ([len(of) for of in part] for part in (found.tokens, found.spaces))
-        if words != spaces or not {*found.attrs} <= {*IDS.values()}:
+        if not {*found.attrs} <= {*IDS.values()}:
             raise ValueError
     return found
+
+
+def _check_lengths(content: dict[str, Any]) -> None:
+    """Raise ValueError unless the lengths of the documents add up to what the file holds.
+
+    spaCy leaves out tokens, and documents, that they do not name, and says nothing.
+    """
+    lengths = np.frombuffer(content["lengths"], dtype="int32")
+    words = int(lengths.sum(dtype="int64"))
+    parts = [content[key] for key in _LISTS if key in content]
+    if (
+        (lengths < 0).any()
+        or len(content["spaces"]) != words
+        or len(content["tokens"]) != 8 * words * len(content["attrs"])
+        or any(len(part) != len(lengths) for part in parts)
+    ):
+        raise ValueError
 
 
 @contextmanager

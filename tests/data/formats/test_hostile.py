@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import spacy
 import srsly
@@ -41,6 +42,10 @@ def _groups(words: int, start: int, label: str) -> list[bytes]:
         {"attrs": []},
         {"attrs": [65, 66, 67, 2**40]},
         {"lengths": (-5).to_bytes(4, "little", signed=True)},
+        # Fewer words than there are, more, and less than nothing; a document without its words.
+        *({"lengths": np.array(of, "int32").tobytes()} for of in ([1], [3], [-1, 3], [0, 2], [])),
+        {"cats": [{}, {}]},
+        {"spaces": b"\x01\x01\x01"},
         {"strings": []},
         {"tokens": b""},
         {"spaces": b"1"},
