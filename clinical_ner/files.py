@@ -37,7 +37,8 @@ def corpus_files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     Args:
         path: the file or folder.
         suffixes: endings, with their dots, in lower case, of the files that count in a folder;
-            others, hidden files and subfolders are ignored.
+            others, hidden files and subfolders are ignored. Pipes, and links to nothing, count:
+            reading them is an error.
 
     Raises:
         ClinicalNerError: there is nothing at `path`, or no such file in the folder.
@@ -50,7 +51,7 @@ def corpus_files(path: Path, suffixes: Iterable[str]) -> list[Path]:
     files = sorted(
         file
         for file in path.iterdir()
-        if file.is_file() and file.suffix.lower() in endings and not file.name.startswith(".")
+        if file.suffix.lower() in endings and not file.name.startswith(".") and not file.is_dir()
     )
     if not files:
         raise InputError(

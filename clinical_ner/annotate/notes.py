@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import ClinicalNerError, InputError, cannot_be_read, close_matches
-from ..files import corpus_files
+from ..files import corpus_files, regular
 
 #: The input that stands for stdin, one JSON object a line.
 STDIN = "-"
@@ -104,7 +104,7 @@ def digest(source: str | Path) -> str:
         if path.is_dir():
             found.update(os.fsencode(file.name) + b"\0")
         try:
-            with file.open("rb") as opened:
+            with regular(file).open("rb") as opened:
                 of_file = hashlib.sha256()
                 while block := opened.read(2**20):
                     of_file.update(block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,10 +11,14 @@ from itertools import groupby
 from ..data.flattening import joined, trimmed
 from ..data.gold import GOLD_ALL
 from ..data.mentions import AnnotatedText
+from ..errors import ClinicalNerWarning, shown
 from .corpus import Part, all_documents
 from .findings import Finding, Place, document_place, found, mention_place
 
 Span = tuple[tuple[int, int], ...]
+#: Pieces of mentions that are compared in one document. Where thousands of mentions in pieces lie
+#: in each other, the time would grow with the square of their number.
+MOST_PIECES = 1_000_000
 
 
 def find_overlaps(parts: Sequence[Part]) -> list[Finding]:
@@ -94,14 +99,25 @@ def overlaps(document: AnnotatedText) -> list[tuple[str, int, str]]:
         labels[span].append(label)
     # What is empty shares no text.
     filled = [span for span in labels if any(start < end for start, end in span)]
-    nested, crossing = _related(filled)
+    nested, crossing, complete = _related(filled)
+    if not complete:
+        warnings.warn(
+            f"Document {shown(document.id)}: its mentions in pieces share text with so many others "
+            "that not all were compared. C062 and C063 may be more than are counted.",
+            ClinicalNerWarning,
+            stacklevel=2,
+        )
     chosen += [("C062", index, "") for index, span in enumerate(spans) if span in nested]
     chosen += [("C063", index, "") for index, span in enumerate(spans) if span in crossing]
     return sorted(chosen)
 
 
-def _related(spans: Sequence[Span]) -> tuple[set[Span], set[Span]]:
-    """Spans that are nested in another, and those that cross another; all are different."""
+def _related(spans: Sequence[Span]) -> tuple[set[Span], set[Span], bool]:
+    """Spans that are nested in another, and those that cross another; all are different.
+
+    Returns:
+        Both, and whether all that share text were compared; see `_sharing`.
+    """
     whole: dict[tuple[int, int], Span] = {span[0]: span for span in spans if len(span) == 1}
     nested: set[Span] = set()
     furthest = 0
@@ -112,17 +128,46 @@ def _related(spans: Sequence[Span]) -> tuple[set[Span], set[Span]]:
     crossing: set[Span] = {whole[edges] for edges in _cutting(whole)}
     mirrored = _cutting((-end, -start) for start, end in whole)
     crossing |= {whole[-end, -start] for start, end in mirrored}
-    for span in (of for of in spans if len(of) > 1):
-        for other in spans:
-            if other is span:
-                continue
-            if _lies_in(span, other):
-                nested.add(span)
-            elif _lies_in(other, span):
-                nested.add(other)
-            elif _share(span, other):
-                crossing |= {span, other}
-    return nested, crossing
+    pairs, complete = _sharing(spans)
+    for first, second in ((spans[i], spans[j]) for i, j in pairs):
+        if _lies_in(first, second):
+            nested.add(first)
+        elif _lies_in(second, first):
+            nested.add(second)
+        else:
+            crossing |= {first, second}
+    return nested, crossing, complete
+
+
+def _sharing(spans: Sequence[Span]) -> tuple[set[tuple[int, int]], bool]:
+    """The pairs of spans that share text, of which one or both are in pieces.
+
+    Returns:
+        Indices of the pairs, and whether these are all: their pieces are no more than MOST_PIECES.
+    """
+    pairs: set[tuple[int, int]] = set()
+    pieces = 0
+    # Ends of the pieces before, those of spans in pieces by themselves too; some ended since.
+    before: list[tuple[int, int]] = []
+    before_in_pieces: list[tuple[int, int]] = []
+    edges = ((*piece, index) for index, span in enumerate(spans) for piece in span)
+    for start, end, index in sorted(edges):
+        if start == end:
+            continue
+        is_in_pieces = len(spans[index]) > 1
+        among = before if is_in_pieces else before_in_pieces
+        among[:] = [of for of in among if of[0] > start]
+        for _, other in among:
+            pair = min(index, other), max(index, other)
+            if other != index and pair not in pairs:
+                pairs.add(pair)
+                pieces += len(spans[index]) + len(spans[other])
+                if pieces > MOST_PIECES:
+                    return pairs, False
+        before.append((end, index))
+        if is_in_pieces:
+            before_in_pieces.append((end, index))
+    return pairs, True
 
 
 def _cutting(edges: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
@@ -140,8 +185,7 @@ def _cutting(edges: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
 
 
 def _lies_in(inner: Span, outer: Span) -> bool:
-    return all(any(a <= start and end <= b for a, b in outer) for start, end in inner)
-
-
-def _share(first: Span, second: Span) -> bool:
-    return any(a < end and start < b for a, b in first for start, end in second)
+    """Whether each piece lies in one of another span; a span's pieces share nothing."""
+    starts = [start for start, _ in outer]
+    places = ((bisect_right(starts, start) - 1, end) for start, end in inner)
+    return all(place >= 0 and end <= outer[place][1] for place, end in places)

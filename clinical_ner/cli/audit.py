@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ..packaging.audit import audit
 from ._app import app
-from ._shared import AsJson, GpuId, columns, number, print_report, track
+from ._shared import AsJson, GpuId, Overwrite, columns, number, print_report, track
 
 #: What of a note the membership attack knows.
 ATTACKS = {"most_probable_tag": "its text", "gold_tag": "its text and annotation"}
@@ -46,6 +46,7 @@ def audit_cli(
         False, "--show-text", help="Report the words themselves, which are text of notes."
     ),
     gpu_id: GpuId = -1,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Search a model for words of its training notes; exit code 1 if it holds any.
@@ -64,6 +65,7 @@ def audit_cli(
         corpus,
         held_out=held_out,
         output=output,
+        overwrite=overwrite,
         show_text=show_text,
         gpu_id=gpu_id,
         track=track,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import gc
 import statistics
+import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from ..data.gold import read_gold_for
 from ..errors import ClinicalNerError, InputError
 from ..evaluation.one_pass_counts import evaluate_pipeline
 from ..evaluation.runner import unannotated
+from ..files import leaving_no_empty_folder, scratch_folder
 from ..pipeline.loading import check_output, load_pipeline, write_pipeline
 from ..scoring.evaluation import evaluation_scores
 from ..types import Track, untracked
@@ -82,7 +85,8 @@ def optimize(
     references = read_gold_for(dev, nlp)
     check_output(output, "optimize", inputs=[nlp.path])
     name = transformer_to_optimize(nlp)
-    optimized = optimize_encoder(nlp, name, precision)
+    with _temporary_files_beside(output):
+        optimized = optimize_encoder(nlp, name, precision)
     pipelines = {"before": nlp, "after": optimized}
 
     def scores_of(pipeline: Language, title: str) -> dict[str, Any]:
@@ -118,6 +122,18 @@ def optimize(
         report[key]["encoder_bytes"] = _size(folder / name)
     paths = {"model": str(model), "dev": str(dev), "output": str(output)}
     return {**report, **bounds, "rounds": rounds, **paths}
+
+
+@contextmanager
+def _temporary_files_beside(output: Path) -> Iterator[None]:
+    """Let libraries write their temporary files beside the output: weights come from notes."""
+    before = tempfile.tempdir
+    with leaving_no_empty_folder(output), scratch_folder(output) as folder:
+        tempfile.tempdir = str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def transformer_to_optimize(nlp: Language) -> str:

@@ -55,6 +55,7 @@ def audit(
     *,
     held_out: str | Path | None = None,
     output: str | Path | None = None,
+    overwrite: bool = False,
     show_text: bool = False,
     gpu_id: int = -1,
     track: Track = untracked,
@@ -67,6 +68,7 @@ def audit(
         held_out: a .spacy file of notes that had no part in training, for `membership`; then the
             corpus is one, too.
         output: JSON file for the report; that of an earlier call is replaced.
+        overwrite: whether another file there is replaced, too.
         show_text: whether the report holds the words, which are text of notes.
         gpu_id: the GPU to use, -1 for the CPU.
         track: shows progress.
@@ -81,7 +83,8 @@ def audit(
     model, corpus = str(model), Path(corpus)
     if output is not None:
         check_not_read(Path(output), corpus, *([Path(held_out)] if held_out else []))
-        check_replaceable(Path(output), own=is_written_by(Path(output), "audit"))
+        own = is_written_by(Path(output), "audit")
+        check_replaceable(Path(output), own=own, overwrite=overwrite)
     documents = read_texts(corpus)
     # The config of a model names the file that it was trained on.
     report = search(_place(model), documents, known=str(corpus), show_text=show_text)

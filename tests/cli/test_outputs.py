@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -68,6 +70,68 @@ def test_only_what_the_command_wrote_is_replaced(
         assert out.read_bytes() == foreign
     assert run(*command, "--overwrite") == 0
     assert out.read_bytes() == written
+
+
+def content(of: Path) -> dict[str, bytes]:
+    files = (file for file in of.rglob("*") if file.is_file())
+    return {str(file.relative_to(of)): file.read_bytes() for file in files}
+
+
+def killed_at_rename(number: int, command: list[object]) -> None:
+    """Run a command in a process that is killed when it is about to rename a file or folder."""
+    if (child := os.fork()) == 0:
+        done, rename = 0, os.replace
+
+        def replace(source: str, target: str) -> None:
+            nonlocal done
+            if done == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            done += 1
+            rename(source, target)
+
+        os.replace = replace  # type: ignore[assignment]
+        with contextlib.suppress(BaseException):
+            main([*map(str, command)])
+        os._exit(1)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+@pytest.mark.parametrize(
+    ("name", "existing"),
+    [("new.spacy", False), ("new.spacy", True), ("new.jsonl", True), ("brat", False)],
+)
+def test_after_a_kill_of_convert_the_next_run_completes(
+    tmp_path: Path, corpus: Path, name: str, existing: bool, renames: int
+) -> None:
+    def command(into: Path) -> list[object]:
+        overwrite = ["--overwrite"] if name == "new.jsonl" else []
+        report = ["--report", into / "report.jsonl", *overwrite]
+        return ["convert", tmp_path / "notes", into / name, *report]
+
+    here, undisturbed = tmp_path / "here", tmp_path / "undisturbed"
+    assert run(*command(undisturbed)) == 0
+    whole = content(undisturbed)
+    if existing:
+        # Of other settings, so that what was there differs from what is to come.
+        names = tmp_path / "names.yml"
+        names.write_text("Sign: Finding")
+        assert run("convert", tmp_path / "notes", here / name, "--label-map", names) == 0
+    before = content(here)
+    killed_at_rename(renames, command(here))
+    left = content(here)
+    hidden = {path for path in left if path.startswith(".clinical-ner-")}
+    data = {path for path in whole if path != "report.jsonl"}
+    assert hidden
+    # First the data, then its report: what has its name is whole.
+    expected = before if renames == 0 else {path: whole[path] for path in data}
+    assert {path: left[path] for path in left.keys() - hidden} == expected
+    if name == "brat" and renames == 1:
+        # A folder that holds something is not written, killed or not.
+        assert run(*command(here)) == 1
+        shutil.rmtree(here / name)
+    assert run(*command(here)) == 0
+    assert content(here) == whole
 
 
 def test_a_label_map_is_not_replaced(tmp_path: Path, corpus: Path) -> None:

@@ -80,6 +80,29 @@ def test_a_map_that_is_not_there(tmp_path: Path) -> None:
         read_label_map(tmp_path / "absent.yml")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        # Ten of the one before, twenty times over.
+        "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 10}]\n" for n in range(1, 20)),
+        "A: !!python/object/apply:os.system [echo]",
+        "A: &a {B: C}\n<<: *a",
+        "&a\nA: *a",
+        "[" * 20_000,
+        "A: " + "{A: " * 5000,
+    ],
+)
+def test_a_map_that_grows_or_calls_something_is_one_line(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ClinicalNerError, match=r"labels\.yml, line [12]:") as caught:
+        _read(tmp_path, content)
+    assert str(caught.value).isprintable()
+
+
+def test_tags_of_yaml_call_nothing_and_anchors_name_labels(tmp_path: Path) -> None:
+    content = "A: !!python/name:os.system x\nB: &a C\nD: *a\n"
+    assert _read(tmp_path, content) == {"A": "x", "B": "C", "D": "C"}
+
+
 def _mentions(*labels: str) -> list[Mention]:
     return [
         Mention(f"T{number}", label, ((number, number + 1),))

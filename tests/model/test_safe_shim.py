@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import tempfile
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import srsly
 import torch
 from spacy_transformers.layers.hf_shim import HFShim
+from transformers import AutoTokenizer
 
 from clinical_ner.errors import ConfigError, InputError
 from clinical_ner.model.safe_shim import SafeShim
@@ -96,6 +98,21 @@ def test_a_tokenizer_is_unpacked_under_plain_names_only(
 
 
 @pytest.mark.filterwarnings("ignore:The weights of the encoder are a torch pickle")
+def test_what_is_unpacked_is_gone_when_the_process_is_asked_to_end(
+    shim: SafeShim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(folder: str, **settings: Any) -> None:
+        assert Path(folder).parent == tmp_path and any(Path(folder).iterdir())
+        raise SystemExit(143)
+
+    message = safe(shim)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", stopped)
+    with pytest.raises(SystemExit):
+        load(shim, message)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_code_in_the_weights_does_not_run(shim: SafeShim, tmp_path: Path) -> None:
     state = BytesIO()
     torch.save({"embeddings": _Touch(tmp_path / "ran")}, state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,25 @@ def test_scores_over_all_mentions_have_the_same_bounds(
     monkeypatch.setattr("clinical_ner.onnx.optimize.evaluation_scores", lambda _: next(scores))
     with pytest.raises(ClinicalNerError, match=r"macro-F1 over all mentions 50.00 -> 40.00 \(at"):
         optimized(inputs / "model", inputs / "dev.spacy", tmp_path / "out", **BOUNDS)
+
+
+def test_temporary_files_lie_beside_the_output_and_do_not_stay(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path] = []
+
+    def stopped(file: bytes) -> bytes:
+        # As when the process is asked to end.
+        seen.append(Path(tempfile.mkdtemp()))
+        raise SystemExit(143)
+
+    monkeypatch.setattr("clinical_ner.onnx.optimize.quantize", stopped)
+    before = tempfile.gettempdir()
+    with pytest.raises(SystemExit):
+        optimized(inputs / "model", inputs / "dev.spacy", tmp_path / "deep" / "model")
+    assert seen[0].parents[1] == tmp_path / "deep"
+    assert tempfile.gettempdir() == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_optimized_already(

@@ -152,6 +152,16 @@ def test_the_command_tells_a_stock_model_from_ours(
     assert NAME.lower() not in (printed.out + printed.err).lower()
     assert run(tmp_path / "stock", "--corpus", corpus, "--show-text") == 1
     assert f"{NAME.lower()}a" in capsys.readouterr().out
+    report = tmp_path / "audit.json"
+    command = [tmp_path / "ours", "--corpus", corpus, "--output", report]
+    assert run(*command) == run(*command) == 0
+    written = report.read_bytes()
+    report.write_bytes(b"mine")
+    assert run(*command) == 1
+    assert "this command did not write it" in capsys.readouterr().err
+    assert report.read_bytes() == b"mine"
+    assert run(*command, "--overwrite") == 0
+    assert report.read_bytes() == written
 
 
 def test_membership_is_told_where_notes_are_known_by_heart(

@@ -16,6 +16,7 @@ from typing import Any
 from ...errors import ClinicalNerError, InputError
 from ...files import BOM, read_text
 from ..mentions import FAULTY, AnnotatedText, Mention, Place
+from ..offsets import is_unicode
 from .column_tags import (
     Scheme,
     TagFaultError,
@@ -146,6 +147,8 @@ def _tag(tag: Any, names: list[str] | None, label: str | None, place: Place) -> 
         tag = names[tag]
     if not isinstance(tag, str):
         raise place.fault(f"a tag is {kind(tag)}")
+    if not is_unicode(tag):
+        raise place.fault("a tag holds half of a UTF-16 pair", "Write the file as UTF-8")
     parsed = parse_tag(tag, label)
     if parsed is None and is_bare(tag):
         raise place.fault("a tag has no type", "Name the type with --label")

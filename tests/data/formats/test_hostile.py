@@ -36,6 +36,14 @@ def _groups(words: int, start: int, label: str) -> list[bytes]:
     return [doc.spans.to_bytes()]
 
 
+def _bioc(offset: int, length: int, text: str = "pain", label: str = "S") -> dict[str, Any]:
+    location = {"offset": offset, "length": length}
+    annotation = {"id": "1", "infons": {"type": label}, "text": "pain", "locations": [location]}
+    passage = {"offset": offset, "infons": {}, "text": text, "sentences": [], "relations": []}
+    passage["annotations"] = [annotation]
+    return {"id": str(offset), "infons": {}, "passages": [passage], "relations": []}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -89,23 +97,125 @@ def test_a_compression_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         read_docbin(tmp_path / "a.spacy", Vocab())
 
 
-@pytest.mark.parametrize("format", ["brat", "conll", "jsonl", "docbin", "bioc", "auto"])
-def test_a_pipe_is_refused(tmp_path: Path, format: Any) -> None:
+@pytest.mark.parametrize("kind", [b"\xdd", b"\xdf", b"\xdb", b"\xc6", b"\xc9"])
+def test_lengths_that_no_file_holds(tmp_path: Path, kind: bytes) -> None:
+    # An array, a table, a string, bytes and an extension of 4 GiB.
+    (tmp_path / "a.spacy").write_bytes(zlib.compress(b"\x81\xa6tokens" + kind + b"\xff" * 4 + b"x"))
+    with pytest.raises(InputError, match="not a readable .spacy file"):
+        read_docbin(tmp_path / "a.spacy", Vocab())
+
+
+#: Ten of the one before, nine times over.
+LAUGHS = "<!ENTITY a0 'haha'>" + "".join(
+    f"<!ENTITY a{n} '{f'&a{n - 1};' * 10}'>" for n in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("entities", "text"),
+    [
+        (LAUGHS, "&a9;"),
+        (f"<!ENTITY a '{'x' * 20_000}'>", "&a;" * 20_000),
+        ("<!ENTITY a '&b;'><!ENTITY b '&a;'>", "&a;"),
+        ("<!ENTITY % a '%b;'><!ENTITY % b '%a;'> %a;", "x"),
+        ("<!ENTITY % a SYSTEM 'file:///dev/zero'> %a;", "x"),
+    ],
+)
+def test_entities_of_xml_do_not_grow(tmp_path: Path, entities: str, text: str) -> None:
+    pytest.importorskip("bioc")
+    passage = f"<passage><offset>0</offset><text>{text}</text></passage>"
+    collection = f"<collection><document><id>1</id>{passage}</document></collection>"
+    (tmp_path / "a.xml").write_text(f"<!DOCTYPE collection [{entities}]>{collection}")
+    with pytest.raises(InputError, match="not well-formed XML"):
+        list(read_texts(tmp_path / "a.xml"))
+
+
+#: Names of files in a folder, by format.
+NAMES = {"brat": "x.txt", "conll": "x.conll", "jsonl": "x.jsonl", "huggingface": "x.jsonl"}
+NAMES |= {"webanno": "x.tsv", "pubtator": "x.pubtator", "bioc": "x.xml", "docbin": "x.spacy"}
+
+
+@pytest.mark.parametrize("target", ["x", "absent", "/dev/zero"])
+@pytest.mark.parametrize("format", [*NAMES, "auto"])
+def test_a_link_to_itself_to_nothing_or_without_end(
+    tmp_path: Path, format: Any, target: str
+) -> None:
     folder = tmp_path / "notes"
     folder.mkdir()
-    os.mkfifo(folder / "x.txt")
-    (folder / "x.ann").write_text("")
-    path = folder if format == "brat" else folder / "x.txt"
-    with pytest.raises(InputError, match=r"x\.txt: cannot be read \(it is a pipe or a device\)"):
+    file = folder / NAMES.get(format, "x.jsonl")
+    file.symlink_to(file.name if target == "x" else target)
+    if format == "brat":
+        (folder / "x.ann").write_text("")
+    with pytest.raises(InputError, match=rf"{file.name}: (cannot be read|no such file)"):
+        list(read_texts(folder, format=format))
+
+
+def test_links_to_files_are_read_and_links_to_folders_are_not_entered(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text(json.dumps({"id": "1", "text": "pain", "label": []}))
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "a.jsonl").symlink_to(tmp_path / "elsewhere")
+    (folder / "b.jsonl").symlink_to(folder, target_is_directory=True)
+    assert [document.id for document in read_texts(folder)] == ["1"]
+
+
+#: Half of a pair in each place of a record that holds a string, by reader.
+HALF = "\ud83d"
+HALVES: dict[str, tuple[str, list[dict[str, Any]]]] = {
+    "jsonl": ("a.jsonl", [
+        {"id": "1", "text": f"pain {HALF}", "label": []},
+        {"id": HALF, "text": "pain", "label": []},
+        {"id": "1", "text": "pain", "label": [[0, 4, HALF]]},
+    ]),
+    "huggingface": ("a.jsonl", [
+        {"id": "1", "tokens": [HALF], "ner_tags": ["O"]},
+        {"id": HALF, "tokens": ["pain"], "ner_tags": ["O"]},
+        {"id": "1", "tokens": ["pain"], "ner_tags": [f"B-{HALF}"]},
+    ]),
+    "bioc": ("a.json", [
+        {"documents": [{**_bioc(0, 4), "id": HALF}]},
+        {"documents": [_bioc(0, 4, text=f"pain{HALF}")]},
+        {"documents": [_bioc(0, 4, label=HALF)]},
+    ]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("format", "number"), [(format, n) for format in HALVES for n in range(3)])
+def test_half_of_a_pair_in_json(tmp_path: Path, format: Any, number: int) -> None:
+    name, records = HALVES[format]
+    (tmp_path / name).write_text(json.dumps(records[number]))
+    try:
+        [document] = read_texts(tmp_path / name, format=format)
+    except InputError as error:
+        assert str(error).isprintable() and "pain" not in str(error)
+        return
+    # What is read can be written: an id or a label is taken as it is only if it is text.
+    labels = [mention.label for mention in document.mentions]
+    "".join([document.id, document.text, *labels]).encode()
+
+
+@pytest.mark.parametrize("format", ["brat", "conll", "jsonl", "webanno", "pubtator", "bioc"])
+def test_half_of_a_pair_in_utf8(tmp_path: Path, format: Any) -> None:
+    path = tmp_path / "notes" / NAMES[format]
+    path.parent.mkdir()
+    path.write_bytes(b"pain \xed\xa0\xbd\n")
+    path.with_suffix(".ann").write_text("")
+    with pytest.raises(InputError, match="not UTF-8"):
+        list(read_texts(path.parent if format == "brat" else path, format=format))
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+@pytest.mark.parametrize("format", ["brat", "conll", "jsonl", "docbin", "bioc", "auto"])
+def test_a_pipe_is_refused(tmp_path: Path, format: Any, is_folder: bool) -> None:
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    name = NAMES.get(format, "x.txt")
+    os.mkfifo(folder / name)
+    if format == "brat":
+        (folder / "x.ann").write_text("")
+    path = folder if is_folder or format == "brat" else folder / name
+    with pytest.raises(InputError, match=rf"{name}: cannot be read \(it is a pipe or a device\)"):
         list(read_texts(path, format=format))
-
-
-def _bioc(offset: int, length: int) -> dict[str, Any]:
-    location = {"offset": offset, "length": length}
-    annotation = {"id": "1", "infons": {"type": "S"}, "text": "pain", "locations": [location]}
-    passage = {"offset": offset, "infons": {}, "text": "pain", "sentences": [], "relations": []}
-    passage["annotations"] = [annotation]
-    return {"id": str(offset), "infons": {}, "passages": [passage], "relations": []}
 
 
 @pytest.mark.parametrize("offset", [99_999_999, 10**30])
