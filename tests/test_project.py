@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import spacy.cli
 import srsly
+from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
 from .conftest import CORPUS, NO_INDEX, ROOT
@@ -38,6 +39,19 @@ def test_a_step_that_runs_the_package_depends_on_its_requirements() -> None:
     for command in COMMANDS.values():
         if "clinical_ner" in command["script"][0]:
             assert "requirements.txt" in command["deps"]
+
+
+def test_every_pin_but_that_of_torch_has_its_sums() -> None:
+    def pins(file: str) -> dict[str, str]:
+        lines = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / file).read_text(), re.MULTILINE)
+        return {canonicalize_name(name): version for name, version in lines}
+
+    pinned, locked = pins("requirements.txt"), pins("requirements.lock")
+    assert pinned.pop("torch") and locked == pinned
+    # Each line goes on but for the last of a package: nothing is there without a sum.
+    _, *packages = re.split(r"^(?=\w)", (ROOT / "requirements.lock").read_text(), flags=re.M)
+    sums = r" \\\n    --hash=sha256:[0-9a-f]{64}"
+    assert all(re.fullmatch(rf"\S+==\S+({sums})+\n", package) for package in packages)
 
 
 def test_the_project_reads_as_documentation() -> None:
