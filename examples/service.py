@@ -17,7 +17,7 @@ from clinical_ner.annotate.annotator import Annotated, Settings, TextAnnotator
 
 MODEL = os.environ.get("CLINICAL_NER_MODEL", "en_clinical_ner")
 MAX_BYTES, MAX_TEXTS, BATCH = 10_000_000, 1_000, 64
-waiting: asyncio.Queue[tuple[str, asyncio.Future[Annotated]]] = asyncio.Queue(10 * MAX_TEXTS)
+waiting: asyncio.Queue[tuple[Any, asyncio.Future[Annotated]]] = asyncio.Queue(10 * MAX_TEXTS)
 
 
 async def annotate_together(annotator: TextAnnotator) -> None:
@@ -57,7 +57,8 @@ async def limit_body(request: Request, call_next: Any) -> Response:
 
 
 @app.post("/entities")
-async def entities(texts: list[str] = Body(embed=True, max_length=MAX_TEXTS)) -> list[Any]:
+async def entities(texts: list[Any] = Body(embed=True, max_length=MAX_TEXTS)) -> list[Any]:
+    # Any: a text that is none, or that no UTF-8 can hold, is an error of its own.
     if waiting.qsize() + len(texts) > waiting.maxsize:
         raise HTTPException(503, "Too many texts wait. Try again.")
     answers = [asyncio.get_running_loop().create_future() for _ in texts]

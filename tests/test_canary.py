@@ -20,7 +20,10 @@ from typing import Any
 import pytest
 import spacy
 import srsly
+from spacy.language import Language
+from spacy.tokens import Doc, DocBin, Span
 from spacy.training import Example
+from spacy.vocab import Vocab
 
 from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import read_docbin
@@ -107,8 +110,11 @@ def write_faults(folder: Path, notes: Path, good: Path, model: Path) -> dict[str
     }
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    cut = folder / "cut.spacy"
+    cut, edged = folder / "cut.spacy", folder / "edged.spacy"
     cut.write_bytes(good.read_bytes()[:-40])
+    doc = spacy.blank("en")(f"{person}\n had fever")
+    doc.set_ents([Span(doc, 0, 3, "Person")], default="outside")
+    DocBin(docs=[doc]).to_disk(edged)
     split, out = ["--train", good, "--dev", good], folder / "out"
     return {
         **{f"convert {name}": ["convert", folder / name, folder / "o.spacy"] for name in files},
@@ -128,6 +134,18 @@ def write_faults(folder: Path, notes: Path, good: Path, model: Path) -> dict[str
         + ["--errors", "stop"],
         "predict records": ["predict", model, folder / "bad.jsonl", "-o", folder / "run" / "r.csv"],
     }
+
+
+def misaligned(*args: Any, **settings: Any) -> None:
+    """What spaCy does with gold that does not fit: a warning and an error, which quote the note."""
+    person = CANARIES[0][0]
+    Example.from_dict(Doc(Vocab(), words=person.split()), {"entities": [(1, 3, "Person")]})
+    raise ValueError(f"[E949] Unable to align tokens: {person}")
+
+
+def unlearnable(*args: Any, **settings: Any) -> None:
+    """As spaCy's ner may say of entities with whitespace at their edges."""
+    raise ValueError(f"[E024] Could not find an optimal move: {CANARIES[0][0]}")
 
 
 def run(log: io.StringIO, *args: object) -> int:
@@ -196,6 +214,13 @@ def work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         name: run(log, *command)
         for name, command in write_faults(folder / "faults", notes, train, models[3]).items()
     }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("clinical_ner.checks.check.read_texts", misaligned)
+        codes["misaligned"] = run(log, "check", train, "--encoder", "none")
+        patch.setattr(Language, "update", unlearnable)
+        edged = folder / "faults" / "edged.spacy"
+        command = ["train", write_tiny_recipe(folder / "faults" / "tiny.cfg"), folder / "faulty"]
+        codes["edges"] = run(log, *command, "--train", edged, "--dev", edged)
     done = {name: code for name, code in codes.items() if code != 1}
     assert done == {"recorded": 0, "predict records": 3}
     (folder / "log").write_text(log.getvalue(), encoding="utf-8")
@@ -218,6 +243,13 @@ def test_nothing_that_is_written_holds_them(work: Path) -> None:
     written += runs
     assert len([path for path in written if path.is_file()]) > 20
     assert holding(written, WORDS) == {}
+
+
+@pytest.mark.slow
+def test_what_spacy_says_of_a_note_is_told_by_codes_and_places(work: Path) -> None:
+    log = (work / "log").read_text(encoding="utf-8")
+    for told in ("[W030] Of a text whose entities are [(1, 3", "ValueError [E949] in", "(E024)"):
+        assert told in log
 
 
 @pytest.mark.slow

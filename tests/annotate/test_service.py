@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -67,8 +68,15 @@ def test_the_service_answers_many_clients_at_once(model: Path, tmp_path: Path) -
         assert wrong.status_code == 422 and CANARIES[0][0] not in wrong.text
         assert client.post("/entities", content=b" " * 11_000_000).status_code == 413
         assert client.post("/entities", content=iter([b"{}"])).status_code == 411
-        (empty,) = client.post("/entities", json={"texts": ["  "]}).json()
-        assert empty["status"] == "empty"
+        body = json.dumps({"texts": ["  ", "a \ud800 b", 7, "fever"]}).encode()
+        kind = {"content-type": "application/json"}
+        mixed = client.post("/entities", content=body, headers=kind)
+        assert [(of["status"], of["error"]) for of in mixed.json()] == [
+            ("empty", None),
+            ("error", "UnicodeEncodeError"),
+            ("error", "TypeError"),
+            ("ok", None),
+        ]
         assert client.post("/entities", json={"texts": [secret]}).status_code == 200
     finally:
         service.terminate()

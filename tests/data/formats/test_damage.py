@@ -116,14 +116,14 @@ def _check(texts: Iterable[AnnotatedText]) -> None:
 CHARACTERS = st.text(st.characters(exclude_categories=()), max_size=4)
 KEYS = """id text label labels entities spans start end start_offset end_offset tokens ner_tags tags
 documents passages annotations infons type locations offset length data result value paragraphs raw
-sentences answer classes document_id""".split()
+sentences answer classes document_id"""
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.integers(0, 9) | st.floats() | CHARACTERS
 ) | st.sampled_from(["accept", "B-X", "I-X", "O", "chest pain", "1", [0, 5, "X"], 10**30])
 
 
-def _tables(keys: list[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.dictionaries(st.sampled_from(keys) | CHARACTERS, values, max_size=7)
+def _tables(keys: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.dictionaries(st.sampled_from(keys.split()) | CHARACTERS, values, max_size=7)
 
 
 VALUES = st.recursive(
@@ -134,7 +134,7 @@ JSON = st.lists(_tables(KEYS, VALUES), min_size=1, max_size=3).map(
 )
 #: Parts of a .spacy file, of any type.
 PACKED = _tables(
-    "attrs tokens spaces lengths strings cats flags span_groups user_data".split(),
+    "attrs tokens spaces lengths strings cats flags span_groups user_data",
     st.binary(max_size=16) | st.lists(st.integers(0, 90) | st.binary(max_size=4), max_size=3),
 ).map(lambda content: zlib.compress(_packed(content)))
 
