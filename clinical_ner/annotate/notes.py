@@ -117,7 +117,7 @@ def digest(source: str | Path) -> str:
 def _texts(folder: Path) -> Iterator[Note]:
     for file in corpus_files(folder, (".txt",)):
         try:
-            yield Note(file.stem, file.read_bytes().decode("utf-8"))
+            yield Note(file.stem, regular(file).read_bytes().decode("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             yield Note(file.stem, None, type(error).__name__)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,10 @@ import pytest
 import spacy
 
 from clinical_ner import annotate_table, predict
-from clinical_ner.annotate.notes import Note, count_notes, read_notes
+from clinical_ner.annotate.notes import Note, count_notes, digest, read_notes
 from clinical_ner.cli import main
 from clinical_ner.data.formats.docbin import DOCUMENT_ID, read_docbin
-from clinical_ner.errors import ClinicalNerError
+from clinical_ner.errors import ClinicalNerError, InputError
 
 from .conftest import COUNT, lines, texts
 
@@ -217,6 +218,20 @@ def test_notes_are_counted_before_they_are_read(notes: Path, tmp_path: Path) -> 
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "n.parquet").read_bytes()[:99])
     assert count_notes(tmp_path / "cut.parquet") is None
     assert count_notes(tmp_path / "none.jsonl") is None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_folder_with_something_that_is_no_note_is_one_line(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a.txt").write_text("fever")
+    if kind == "pipe":
+        os.mkfifo(tmp_path / "b.txt")
+        with pytest.raises(InputError, match="b.txt: cannot be read"):
+            list(read_notes(tmp_path))
+    else:
+        (tmp_path / "b.txt").symlink_to("absent")
+        assert [note.fault for note in read_notes(tmp_path)] == [None, "FileNotFoundError"]
+    with pytest.raises(InputError, match="b.txt: cannot be read"):
+        digest(tmp_path)
 
 
 def _damaged_parquet(path: Path) -> Path:
