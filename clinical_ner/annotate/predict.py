@@ -291,7 +291,7 @@ class FileNameError(ValueError):
 
 
 class NoteIdError(ValueError):
-    """A note whose id is not a whole number of 64 bits, as those of OMOP are."""
+    """A note whose id the output cannot hold: for OMOP, one that is no whole number of 64 bits."""
 
 
 def _shards(notes: Iterable[Note], size: int, kind: str) -> Iterator[tuple[int, list[Note]]]:

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data.formats.json_shapes import is_name
 from ..data.formats.preannotated import TOOLS, Found, PreAnnotated, write_preannotated
 from ..errors import ConfigError, InputError, check_choice, check_number
 from ..files import check_not_read, write_text
 from ..scoring.queue import expected_gain, queue
 from .annotator import ERROR, OK, Annotated
 from .notes import STDIN, Note, read_notes
-from .predict import check_free, with_usable_id
+from .predict import NoteIdError, check_free, with_usable_id
 from .reviewer import Measured, Reviewer
 from .shift import Reference
 from .table import name_of
@@ -154,16 +155,19 @@ def _annotated(
     remaining, seen = iter(notes), set[str]()
     while batch := list(islice(remaining, reviewer.nlp.batch_size)):
         # Tools, and whoever reads what they export, know a note by its id.
-        batch = [with_usable_id(_with_name(note), to or "", seen) for note in batch]
+        batch = [with_usable_id(_with_name(note, to), to or "", seen) for note in batch]
         found = reviewer.annotate([None if note.fault else note.text for note in batch])
         for note, annotated in zip(batch, found, strict=True):
             yield note, Annotated(ERROR, note.fault) if note.fault else annotated
 
 
-def _with_name(note: Note) -> Note:
+def _with_name(note: Note, to: str | None) -> Note:
     name = name_of(note.id)
     if note.fault is None and isinstance(name, Exception):
         return note._replace(fault=type(name).__name__)
+    # With other ids `convert` would refuse the whole export.
+    if note.fault is None and to not in (None, "brat") and not is_name(name):
+        return note._replace(fault=NoteIdError.__name__)
     return note
 
 

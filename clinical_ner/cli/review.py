@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ..data.formats.preannotated import TOOLS
-from ..errors import missing_extra
+from ..errors import missing_extra, shown
 from ._app import app
 from ._meter import Meter
 from ._shared import AsJson, Model, columns, number, one_of, print_report
@@ -115,7 +115,7 @@ def _content(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     )
     for row in queue[:SHOWN]:
         table.add_row(
-            *(str(row["rank"]), Text(row["id"]), number(row["score"], 2)),
+            *(str(row["rank"]), Text(shown(row["id"])), number(row["score"], 2)),
             *(number(row["uncertainty"], 1), number(sum(row["rare"].values()), 2)),
             *(number(row["similarity"], 3), str(row["words"])),
         )
@@ -123,7 +123,7 @@ def _content(report: Mapping[str, Any]) -> Iterator[RenderableType]:
     states = ", ".join(f"{count} {state}" for state, count in sorted(report["status"].items()))
     yield f"{report['notes']} notes ({states})"
     for failed in report["failed"][:SHOWN]:
-        name = "" if failed["id"] is None else f" ({failed['id']})"
+        name = "" if failed["id"] is None else f" ({shown(failed['id'])})"
         yield f"  note {failed['row'] + 1}{name}: {failed['error']}"
     if report["shift"] is not None:
         yield from _shift(report["shift"])

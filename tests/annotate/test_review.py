@@ -160,13 +160,19 @@ def test_notes_that_fail_are_named_and_the_others_are_in_the_queue(
     assert not (tmp_path / "s.jsonl").exists()
 
 
-def test_names_that_are_no_files_fail_for_brat_only(model: Path, tmp_path: Path) -> None:
+def test_ids_that_an_export_cannot_hold_fail_for_it_only(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = tmp_path / "n.jsonl"
-    given = [{"id": of, "text": "had fever ."} for of in ("ok", "../up")]
+    given = [{"id": of, "text": "had fever ."} for of in ("ok", "../up", "a\nb", " ")]
     source.write_text("\n".join(map(json.dumps, given)))
     report = review(model, source, tmp_path / "brat", to="brat")
-    assert [of["error"] for of in report["failed"]] == ["FileNameError"]
-    assert not review(model, source, tmp_path / "q.jsonl")["failed"]
+    assert [of["error"] for of in report["failed"]] == ["FileNameError"] * 2
+    report = review(model, source, tmp_path / "d.jsonl", to="doccano")
+    assert [of["error"] for of in report["failed"]] == ["NoteIdError"] * 2
+    assert [of.id for of in read_texts(tmp_path / "d.jsonl")]
+    assert run(model, source, "-o", tmp_path / "q.jsonl") == 0
+    assert "../up" in (out := capsys.readouterr().out) and "#" in out and "a\nb" not in out
 
 
 def test_outputs_that_would_destroy_something_are_refused(
