@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import configparser
 import importlib
+import importlib.util
 import re
 import shlex
 import shutil
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +21,15 @@ from typer.main import get_command
 
 from clinical_ner.cli import app
 
+from .fitting.stores import train_pipeline
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 PAGES += [*sorted((ROOT / "docs").glob("*.md"))]
 #: The name under which the pages load the packaged model.
 MODEL = "en_clinical_ner"
 #: Python blocks that are not run, by page; each says why on the line before it.
-NOT_RUN = {"deployment.md": 1, "predict.md": 2}
+NOT_RUN = {"deployment.md": 1, "predict.md": 1}
 #: What blocks may call besides the project's own commands. Their arguments are not checked.
 PROGRAMS = {".", "curl", "export", "mkdocs", "mypy", "pip", "pre-commit", "ruff"}
 PROGRAMS |= {"spark-submit", "uvicorn", "venv-pack"}
@@ -42,6 +46,7 @@ class Block:
 
     line: that of its fence, counted from 1.
     reason: why it is not run, None if it is.
+    needs: a package without which it is not run.
     """
 
     page: Path
@@ -49,6 +54,7 @@ class Block:
     language: str
     text: str
     reason: str | None
+    needs: str | None
 
     def __str__(self) -> str:
         return f"{self.page.name}:{self.line}"
@@ -67,9 +73,11 @@ def blocks(page: Path, language: str) -> list[Block]:
             continue
         before = lines[start - 1] if start else ""
         reason = re.fullmatch(r"<!-- not run: (.+) -->", before)
+        needs = re.fullmatch(r"<!-- needs: (\w+) -->", before)
         text = "\n".join(lines[start + 1 : number]) + "\n"
         name = lines[start][3:]
-        found.append(Block(page, start + 1, name, text, reason[1] if reason else None))
+        marks = [mark and mark[1] for mark in (reason, needs)]
+        found.append(Block(page, start + 1, name, text, *marks))
         start = None
     assert start is None, f"{page}: a block is not closed"
     return [block for block in found if block.language == language]
@@ -94,7 +102,19 @@ def shell_commands(block: Block) -> list[list[str]]:
     return found
 
 
-PYTHON_PAGES = [page for page in PAGES if blocks(page, "python")]
+PYTHON_BLOCKS = [block for page in PAGES for block in blocks(page, "python")]
+PYTHON_PAGES = sorted({block.page for block in PYTHON_BLOCKS if block.needs is None})
+OTHER_TOOLS = [block for block in PYTHON_BLOCKS if block.needs is not None]
+#: What a tool says of a negated entity.
+NEGATED = {"negspacy": "negex", "medspacy": "is_negated", "edsnlp": "negation"}
+#: The sentences that other tools read there, and their signs.
+SIGNS = {
+    "The patient had a fever.": "fever",
+    "No cough was found.": "cough",
+    "His mother had pain.": "pain",
+    "Le patient n'a pas de fièvre.": "fièvre",
+    "Il a une toux.": "toux",
+}
 SHELL_BLOCKS = [block for page in PAGES for block in blocks(page, "bash")]
 SPANS = [
     (page, span)
@@ -103,18 +123,24 @@ SPANS = [
 ]
 
 
+@pytest.fixture
+def installed(tok2vec_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packaged model under its name, in a folder of its own."""
+    (wheel,) = (path for path in tok2vec_model.wheels if path.name.startswith(MODEL))
+    shutil.unpack_archive(wheel, tmp_path / "site", "zip")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.delitem(sys.modules, MODEL, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def execute(block: Block, names: dict[str, Any]) -> None:
+    """Run a block, with as many empty lines before it as in the page, for a traceback's sake."""
+    exec(compile("\n" * block.line + block.text, str(block.page), "exec"), names)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=lambda page: page.name)
-def test_python_of_a_page_runs(
-    page: Path, tok2vec_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load = spacy.load
-
-    def load_small(name: Any, **settings: Any) -> Any:
-        return load(tok2vec_model.model if name == MODEL else name, **settings)
-
-    monkeypatch.setattr(spacy, "load", load_small)
-    monkeypatch.chdir(tmp_path)
+def test_python_of_a_page_runs(page: Path, installed: None, tmp_path: Path) -> None:
     # Recipes are found by name in the folder of the repository, where a reader works.
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "corpus").mkdir()
@@ -124,9 +150,52 @@ def test_python_of_a_page_runs(
         shutil.copy(text.with_suffix(".ann"), tmp_path / "my_notes")
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(page, "python"):
-        if block.reason is None:
-            # As many empty lines before it as stand before it in the page, for a traceback's sake.
-            exec(compile("\n" * block.line + block.text, str(page), "exec"), names)
+        if block.reason is None and block.needs is None:
+            execute(block, names)
+
+
+def model_of_signs(folder: Path) -> Path:
+    """A model that finds the signs of the notes in the page, however they are negated."""
+    nlp, docs = spacy.blank("en"), []
+    for text, sign in SIGNS.items():
+        doc = nlp.make_doc(text)
+        start = text.index(sign)
+        doc.set_ents([doc.char_span(start, start + len(sign), "Sign")], default="outside")
+        docs.append(doc)
+    train_pipeline(docs, steps=60).to_disk(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", OTHER_TOOLS, ids=lambda block: block.needs)
+def test_python_beside_another_tool_runs(
+    block: Block,
+    installed: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    if importlib.util.find_spec(str(block.needs)) is None:
+        pytest.skip(f"{block.needs} is not installed")
+    (tmp_path / "notes.csv").write_text("note_id,note_text\n7,The patient had a fever.\n8,\n")
+    if block.needs in NEGATED:
+        load, model = spacy.load, model_of_signs(tmp_path / "signs")
+        monkeypatch.setattr(spacy, "load", lambda name: load(model if name == MODEL else name))
+    names: dict[str, Any] = {"__name__": "__main__"}
+    execute(block, names)
+    assert "fever" not in capfd.readouterr().err
+    if block.needs not in NEGATED:
+        assert len(names["entities"]) > 0 and len(names["status"]) == 2
+        return
+    doc = names["doc"]
+    alone = spacy.load(MODEL)(doc.text)
+    assert [(e.text, e.label_, e._.probability) for e in doc.ents] == [
+        (e.text, e.label_, e._.probability) for e in alone.ents
+    ]
+    assert None not in [e._.probability for e in doc.ents]
+    found = {e.text: getattr(e._, NEGATED[block.needs]) for e in doc.ents}
+    negated, other = ("fièvre", "toux") if block.needs == "edsnlp" else ("cough", "fever")
+    assert found[negated] is True and found[other] is False
 
 
 def test_few_python_blocks_are_not_run() -> None:
