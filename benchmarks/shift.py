@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     try:
-        reviewer = Reviewer(args.model)
+        reviewer = Reviewer(args.model, keeps_classes=True)
         found = {
             "shares": shares(reviewer, args.test, draws=args.draws),
             "alarm": alarms(

@@ -191,7 +191,7 @@ class Simulation:
         drawn = np.random.default_rng(seed).permutation(rest).tolist()[:more]
         if tuple(strategies) == (RANDOM,):
             return dict.fromkeys(strategies, drawn)
-        reviewer = Reviewer(model)
+        reviewer = Reviewer(model, keeps_classes=False)
         found = reviewer.annotate([self._pool[of].text for of in rest])
         measured: list[Measured] = [of.measured for of in found]
         uncertainty = np.array([of.uncertainty for of in measured])

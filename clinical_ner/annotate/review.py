@@ -94,7 +94,7 @@ def review(
     notes = read_notes(source, id=id, text=text)
     # What is wrong with the whole input shows at its first note, before the model is loaded.
     notes = chain(list(islice(notes, 1)), notes)
-    reviewer = Reviewer(model)
+    reviewer = Reviewer(model, keeps_classes=against is not None)
     if to == "brat" and any(of.split() != [of] for of in reviewer.component.labels):
         raise ConfigError(
             f"{model}: has labels with spaces, which brat's files cannot hold. Name another tool."
@@ -201,4 +201,5 @@ def _queue(
 
 def _preannotated(note: _Reviewed, about: dict[str, Any]) -> PreAnnotated:
     entities = [Found(*entity) for entity in note.annotated.entities]
-    return PreAnnotated(note.id, note.text, entities, note.annotated.measured.tokens, about)
+    tokens = [(start, end) for start, end in note.annotated.measured.tokens.tolist()]
+    return PreAnnotated(note.id, note.text, entities, tokens, about)

@@ -27,19 +27,24 @@ class Measured(NamedTuple):
         uncertainty: see `span_entropy`; of all spans that are not improbable.
         expected: number of entities by type. *Shape:* ``(types,)``.
         vector: mean of the token vectors. *Shape:* ``(width,)``.
-        tokens: offsets of all tokens, (start, end) in code points.
-        classes: p(O) and p(type) of the tokens that carry a tag. *Shape:* ``(n, 1 + types)``.
+        tokens: where all tokens start and end, in code points. *Shape:* ``(tokens, 2)``.
+        classes: p(O) and p(type) of the tokens that carry a tag; none where the reviewer does not
+            keep them. *Shape:* ``(n, 1 + types)``.
     """
 
     uncertainty: float
     expected: NDArray[np.float64]
     vector: NDArray[np.float32]
-    tokens: tuple[tuple[int, int], ...]
+    tokens: NDArray[np.int32]
     classes: NDArray[np.float32]
 
 
 class Reviewer(TextAnnotator):
     """A pipeline with one recognizer, which gives probabilities.
+
+    Args:
+        model: its folder, or the name of an installed package.
+        keeps_classes: whether probabilities of tokens are kept, most of what there is to keep.
 
     Attributes:
         component: the recognizer.
@@ -49,13 +54,14 @@ class Reviewer(TextAnnotator):
         ClinicalNerError: the pipeline cannot be loaded, or has not one such recognizer.
     """
 
-    def __init__(self, model: str | Path) -> None:
+    def __init__(self, model: str | Path, *, keeps_classes: bool) -> None:
         super().__init__(model, Settings())
         _, self.component = only_recognizer(self.nlp, model)
         # Its vectors are asked for below.
         self.component.keep_transformer_output = True
         statistics = self.component.statistics
         seen = dict(zip(statistics.labels, statistics.class_counts[1:], strict=True))
+        self._keeps_classes = keeps_classes
         self.rare = tuple(sorted(rarest_third(seen)))
 
     def read(self, doc: Doc) -> Annotated:
@@ -74,8 +80,8 @@ class Reviewer(TextAnnotator):
             uncertainty=span_entropy(np.array([of.probability for of in candidates])),
             expected=lattice.expected_entities(),
             vector=component.model.ops.to_numpy(vectors)[carries_tag].mean(axis=0),
-            tokens=tuple((of.idx, of.idx + len(of)) for of in doc),
-            classes=class_probabilities(flat[carries_tag]),
+            tokens=np.array([(of.idx, of.idx + len(of)) for of in doc], dtype=np.int32),
+            classes=class_probabilities(flat[carries_tag] if self._keeps_classes else flat[:0]),
         )
         return super().read(doc)._replace(measured=measured)
 

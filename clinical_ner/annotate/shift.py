@@ -49,7 +49,7 @@ class Reference:
         """Read training documents, and let a model annotate those held out.
 
         Args:
-            reviewer: the model.
+            reviewer: the model; it keeps classes.
             training: the .spacy file that it was trained on.
             held_out: a .spacy file of documents of the same kind that it was not trained on.
                 Without it only words can be compared, those of each training document with all the
@@ -133,7 +133,9 @@ def _values(notes: Sequence[tuple[str, Measured]], frequency: Counter[str]) -> _
     """What is tested of notes."""
     classes = [of.classes for _, of in notes]
     return {
-        UNSEEN: _column(_unseen(_words(text, of.tokens), frequency, 1) for text, of in notes),
+        UNSEEN: _column(
+            _unseen(_words(text, of.tokens.tolist()), frequency, 1) for text, of in notes
+        ),
         UNCERTAINTY: _column(float(1.0 - of.max(axis=1).mean()) for of in classes),
         TYPES: np.array([of.mean(axis=0, dtype=np.float64) for of in classes]),
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import spacy
+from spacy.tokens import Span
 
 from clinical_ner import convert, review
 from clinical_ner.annotate.reviewer import Reviewer
@@ -63,9 +64,10 @@ def test_the_queue_is_that_of_its_numbers_and_holds_no_text(
         assert not any(word in text for word in ("fever", "aspirin", "Patient"))
     assert [of["rank"] for of in found] == list(range(1, COUNT + 1))
     # The same by hand.
-    reviewer = Reviewer(model)
+    reviewer = Reviewer(model, keeps_classes=False)
     assert reviewer.rare and set(reviewer.rare) < set(LABELS)
     measured = reviewer.annotate([of["text"] for of in rows()])
+    assert measured[0].measured.classes.shape == (0, 1 + len(LABELS))
     rare = [sum(reviewer.expected_rare(of.measured).values()) for of in measured]
     uncertainty = [of.measured.uncertainty for of in measured]
     words = np.array([float(of.words) for of in measured])
@@ -86,7 +88,7 @@ def test_what_is_measured_is_what_the_component_says(model: Path) -> None:
     nlp, text = spacy.load(model), rows()[0]["text"]
     component: Any = nlp.get_pipe("ner")
     doc = nlp(text)
-    (found,) = Reviewer(model).annotate([text])
+    (found,) = Reviewer(model, keeps_classes=True).annotate([text])
     assert [of[:3] for of in found.entities] == [
         (of.start_char, of.end_char, of.label_) for of in doc.ents
     ]
@@ -99,7 +101,7 @@ def test_what_is_measured_is_what_the_component_says(model: Path) -> None:
         sums[candidate.label] += candidate.probability
     assert found.measured.expected == pytest.approx(list(sums.values()), abs=1e-4)
     assert found.measured.vector == pytest.approx(component.token_vectors([doc])[0].mean(axis=0))
-    assert found.measured.tokens == tuple((of.idx, of.idx + len(of)) for of in doc)
+    assert found.measured.tokens.tolist() == [[of.idx, of.idx + len(of)] for of in doc]
 
 
 @pytest.mark.parametrize(
@@ -260,3 +262,27 @@ def test_words_of_one_training_document_are_unseen_by_the_others(
     words = report["shift"]["tests"]["unseen_words"]
     assert words["reference"] == pytest.approx(1 / 3)
     assert words["notes"] == pytest.approx(1 / 4)
+
+
+def test_entities_that_overlap_are_measured_and_exported(tmp_path: Path) -> None:
+    blank = spacy.blank("en")
+    documents = [make_document(blank, number) for number in range(15)]
+    for doc in documents:
+        # Inside of "severe fever" there is another one.
+        inner = [doc[ent.end - 1 : ent.end] for ent in doc.ents if ent.text == "severe fever"]
+        drugs = [Span(doc, of.start, of.end, label="Drug") for of in inner]
+        doc.spans["gold_all"] = [*doc.ents, *drugs]
+    loss = {"@losses": "clinical_ner.BinaryTokenLabels.v2", "problems": "all"}
+    nlp = train_pipeline(documents, steps=150, loss=loss, overlaps=True)
+    nlp.to_disk(tmp_path / "model")
+    (found,) = Reviewer(tmp_path / "model", keeps_classes=True).annotate([documents[0].text])
+    assert found.measured.classes.sum(axis=1) == pytest.approx(1.0)
+    spans = {(documents[0].text[of.start : of.end], of.label) for of in found.entities}
+    assert {("severe fever", "Sign"), ("fever", "Drug")} <= spans
+    source = tmp_path / "n.jsonl"
+    source.write_text(json.dumps({"id": "a", "text": documents[0].text}))
+    for tool, name in (("prodigy", "p.jsonl"), ("brat", "b")):
+        review(tmp_path / "model", source, tmp_path / name, to=tool)
+        (document,) = read_texts(tmp_path / name)
+        read = {(documents[0].text[of.start : of.end], of.label) for of in document.mentions}
+        assert read == spans
