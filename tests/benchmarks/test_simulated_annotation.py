@@ -10,15 +10,6 @@ from benchmarks.simulated_annotation import saved
 SIZES = [20, 40, 60, 80]
 
 
-@pytest.fixture(scope="module")
-def benchmark() -> Any:
-    spec = importlib.util.spec_from_file_location("simulated_annotation", PATH)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_notes_saved_are_read_off_the_mean_curve() -> None:
     at_random = np.array([[0.1, 0.3, 0.4, 0.5]] * 3)
     chosen = np.array([[0.1, 0.4, 0.6, 0.6]] * 3)
