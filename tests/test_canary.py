@@ -132,6 +132,7 @@ def write_faults(folder: Path, notes: Path, good: Path, model: Path) -> dict[str
         # Stopped at its third record, which leaves its parts and their manifest.
         "predict stops": ["predict", model, folder / "bad.jsonl", "-o", folder / "run" / "s.jsonl"]
         + ["--errors", "stop"],
+        "review map.csv": ["review", model, folder / "map.csv", "-o", out / "q.jsonl"],
         "predict records": ["predict", model, folder / "bad.jsonl", "-o", folder / "run" / "r.csv"],
     }
 
@@ -206,6 +207,8 @@ def work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         + ["--corpus", notes, "--library", library.parent, "--audit", metrics / "audit.json"],
         ["predict", models[3], notes, "--output", folder / "predicted" / "entities.jsonl"],
         ["predict", models[3], notes, "--output", folder / "predicted" / "entities.parquet"],
+        ["review", models[3], notes, "--output", folder / "predicted" / "queue.jsonl"]
+        + ["--against", train, "--held-out", dev],
     ]
     for step in steps:
         assert run(log, *step) == 0, f"{step[0]}: {log.getvalue()}"
