@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -58,6 +59,28 @@ def test_all_tables_hold_what_the_function_gives(
     by_name = sorted(found, key=lambda of: (of["id"], of["start"]))
     assert lines(tmp_path / "c.jsonl") == by_name
     assert not list(tmp_path.glob("*.parts"))
+
+
+def test_options_of_the_command_are_settings_of_the_function(
+    model: Path, notes: Path, tmp_path: Path
+) -> None:
+    thresholds = {"Sign": 0.5, "Drug": 0.2}
+    (tmp_path / "t.json").write_text(json.dumps(thresholds))
+    frame = pd.DataFrame({"id": [f"n{i}" for i in range(COUNT)], "text": texts()})
+    options: list[tuple[list[object], dict[str, Any]]] = [
+        (["--labels", "Drug, Dose"], {"labels": ["Drug", "Dose"]}),
+        (["--min-probability", 0.4], {"min_probability": 0.4}),
+        (["--prior-strength", 0.1], {"prior_strength": 0.1}),
+        (["--thresholds", tmp_path / "t.json"], {"thresholds": thresholds}),
+        (["--batch-size", 7], {"batch_size": 7}),
+    ]
+    plain = annotate_table(frame, model)[0]
+    for number, (words, settings) in enumerate(options):
+        output = tmp_path / f"{number}.jsonl"
+        assert run(model, notes, "-o", output, *words) == 0
+        expected = annotate_table(frame, model, **settings)[0]
+        assert lines(output) == expected.to_dict("records")
+        assert len(expected) > 0 and (expected.equals(plain) == ("batch_size" in settings)), words
 
 
 def test_two_processes_give_what_one_gives(model: Path, notes: Path, tmp_path: Path) -> None:
@@ -267,6 +290,14 @@ def _cases(tmp_path: Path) -> Iterator[tuple[list[str], str, int]]:
     (tmp_path / "bare.csv").write_text("17,Smith had fever\n")
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    yield [str(tmp_path / "pipe.jsonl"), "-o", out], "it is a pipe or a device", 1
+    for option in (["--resume"], ["--to", "omop"], ["--n-process", "2"], ["--errors", "stop"]):
+        spark = ["--engine", "spark", *option]
+        yield [str(good), "-o", out, *spark], "spark has no --to, --resume, --n-process", 2
+    yield [str(good), "-o", out, "--master", "local[2]"], "go with --engine spark", 2
+    yield [str(good), "-o", out, "--labels", "Drugs"], "Did you mean Drug", 1
+    yield [str(good), "-o", out, "--n-process", "0"], "greater than or equal to 1", 2
     yield [str(tmp_path / "bare.csv"), "-o", out], "Its first row has none. Name it with --id", 1
     yield [str(tmp_path / "empty.csv"), "-o", out], "has no column 'id'", 1
     yield [str(tmp_path / "folder"), "-o", out], "holds no .txt file", 1
