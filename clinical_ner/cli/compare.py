@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..data.split.stratify import split_shares
 from ..research.compare.compare import RESAMPLES, compare
-from ..research.compare.comparison_report import TITLES, notes, table_rows
+from ..research.compare.comparison_report import notes, table_rows, titles
 from ..research.compare.documents import DIVISION
 from ..training.recipes import BASE
 from ._app import app
@@ -103,8 +103,9 @@ def compare_cli(
 
 def _content(comparison: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The scores, a recipe per row, and what the columns are."""
-    table = Table(TITLES[0], show_lines=True)
-    for title in TITLES[1:]:
+    first, *others = titles(comparison)
+    table = Table(first, show_lines=True)
+    for title in others:
         table.add_column(title, justify="right")
     for row in table_rows(comparison):
         table.add_row(*(Text("\n".join(cell)) for cell in row))

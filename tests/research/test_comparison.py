@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,19 @@ def test_a_recipe_does_not_differ_from_itself() -> None:
             assert score["difference"] == 0.0
             assert score["difference_interval"] == (0.0, 0.0)
             assert score["interval"] == first["scores"][name]["interval"]
+
+
+def test_all_mentions_are_scored_of_recipes_that_overlap() -> None:
+    flat = counts(0)
+    entities = replace(flat.entities, mentions=counts(1).entities.spans)
+    overlaps = Entry("b", "b", None, {0: replace(flat, entities=entities)}, {0: 1.0})
+    first, other = compare_entries([entry("a", [0]), overlaps], resamples=20, seed=0)
+    assert first["scores"]["spans_f"]["value"] is None
+    score = other["scores"]["spans_f"]
+    assert score["value"] == evaluation_scores(counts(1))["ents_f"]
+    assert score["interval"] is not None and score["difference"] is None
+    assert score["difference_interval"] is None
+    assert "spans_f" not in compare_entries([entry("a", [0])], resamples=5, seed=0)[0]["scores"]
 
 
 def test_values_are_means_over_seeds_with_their_range() -> None:

@@ -10,11 +10,12 @@ import pytest
 from clinical_ner.errors import ClinicalNerError
 from clinical_ner.research.compare.comparison import SCORES
 from clinical_ner.research.compare.comparison_report import (
-    TITLES,
     csv_text,
     draw_types,
     markdown,
+    notes,
     table_rows,
+    titles,
 )
 
 
@@ -61,7 +62,9 @@ def comparison() -> dict[str, Any]:
 
 def test_a_cell_gives_the_score_its_range_and_its_difference(comparison: dict[str, Any]) -> None:
     comparison["rows"][0]["scores"]["ents_f"] |= {"low": 0.57, "high": 0.59}
-    first, other, _ = (dict(zip(TITLES, row, strict=True)) for row in table_rows(comparison))
+    first, other, _ = (
+        dict(zip(titles(comparison), row, strict=True)) for row in table_rows(comparison)
+    )
     assert first["recipe"] == ["plain"]
     assert first["micro-F"] == ["58.1", "57.0 to 59.0"]
     assert other["recipe"] == ["own*"]
@@ -69,6 +72,24 @@ def test_a_cell_gives_the_score_its_range_and_its_difference(comparison: dict[st
     assert other["token ECE"] == ["1.23", "+0.10", "[-0.90, +2.10]"]
     assert other["macro-F"] == ["n/a"]
     assert other["words/s"] == ["123"]
+
+
+def test_scores_of_all_mentions_are_columns_where_a_recipe_has_them(
+    comparison: dict[str, Any],
+) -> None:
+    assert "micro-F, all mentions" not in titles(comparison)
+    assert "of doc.ents against flat entities" in markdown(comparison)
+    assert not any("all mentions" in line for line in notes(comparison))
+    for number, of in enumerate(comparison["rows"]):
+        of["scores"] |= {"spans_f": score(0.7 if number else None), "spans_macro_f": score(None)}
+    first, other, _ = (
+        dict(zip(titles(comparison), of, strict=True)) for of in table_rows(comparison)
+    )
+    assert first["micro-F, all mentions"] == ["n/a"]
+    assert other["micro-F, all mentions"] == ["70.0"]
+    assert any("all mentions" in line for line in notes(comparison))
+    assert next(csv.DictReader(io.StringIO(csv_text(comparison))))["spans_f"] == ""
+    assert "micro-F, all mentions" in markdown(comparison)
 
 
 def test_markdown_is_a_table_that_marks_single_seeds(comparison: dict[str, Any]) -> None:
@@ -79,13 +100,6 @@ def test_markdown_is_a_table_that_marks_single_seeds(comparison: dict[str, Any])
     assert table[2].startswith("| plain | 58.1")
     assert table[3].startswith(r"| own\* | 60.0<br>+1.9")
     assert any("one seed" in line for line in lines)
-
-
-def test_it_says_that_entities_are_scored_and_where_all_mentions_are(
-    comparison: dict[str, Any],
-) -> None:
-    assert "of doc.ents against flat entities" in markdown(comparison)
-    assert "all mentions (spans_f) are in NAME-seedS/metrics.json" in markdown(comparison)
 
 
 def test_no_word_of_single_seeds_where_there_is_none(comparison: dict[str, Any]) -> None:

@@ -29,6 +29,11 @@ SCORES: dict[str, tuple[str, float, int]] = {
     "token_ece": ("token ECE", 100.0, 2),
     "mass_ratio_rarest_third": ("rarest mass", 1.0, 2),
 }
+#: The same, where a recipe has overlaps: over all mentions.
+SPAN_SCORES: dict[str, tuple[str, float, int]] = {
+    "spans_f": ("micro-F, all mentions", 100.0, 1),
+    "spans_macro_f": ("macro-F, all mentions", 100.0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ def compare_entries(entries: Sequence[Entry], *, resamples: int, seed: int) -> l
     Returns:
         A row per entry, ready for JSON: ``name``, ``recipe``, ``prior_strength``, ``seeds``,
         ``words_per_second`` (mean over seeds), ``types`` (by type the mean F1 ``f``, None where
-        gold has none, and the ``support``), and ``scores``: for each of `SCORES` the ``value``
-        (mean over seeds), those of the ``seeds`` and their range ``low`` to ``high``, the 95 %
+        gold has none, and the ``support``), and ``scores``: for each of `SCORES`, and of
+        `SPAN_SCORES` where an entry has overlaps, the ``value`` (mean over seeds), those of the ``seeds`` and their range ``low`` to ``high``, the 95 %
         ``interval``, the ``difference`` from the first entry and its paired 95 %
         ``difference_interval``. What is undefined is None.
     """
@@ -70,10 +75,12 @@ def compare_entries(entries: Sequence[Entry], *, resamples: int, seed: int) -> l
     if len(documents) != 1:
         raise ValueError("the runs were not scored on the same documents")
     weights = resample_weights(len(documents.pop()), resamples=resamples, seed=seed)
-    first = _statistics(entries[0], weights)
+    overlaps = any(of.entities.mentions for entry in entries for of in entry.counts.values())
+    names = [*SCORES, *(SPAN_SCORES if overlaps else ())]
+    first = _statistics(entries[0], weights, names)
     rows = []
     for entry in entries:
-        own = first if entry is entries[0] else _statistics(entry, weights)
+        own = first if entry is entries[0] else _statistics(entry, weights, names)
         rows.append(
             {
                 "name": entry.name,
@@ -82,7 +89,7 @@ def compare_entries(entries: Sequence[Entry], *, resamples: int, seed: int) -> l
                 "seeds": list(entry.counts),
                 "words_per_second": float(np.mean(list(entry.words_per_second.values()))),
                 "types": _types(entry),
-                "scores": {name: _score(own[name], first[name]) for name in SCORES},
+                "scores": {name: _score(own[name], first[name]) for name in names},
             }
         )
     return rows
@@ -101,15 +108,24 @@ class _Statistic:
     resampled: NDArray[np.float64]
 
 
-def _statistics(entry: Entry, weights: NDArray[np.int64]) -> dict[str, _Statistic]:
-    whole = [evaluation_statistics(counts) for counts in entry.counts.values()]
-    resampled = [evaluation_statistics(counts, weights) for counts in entry.counts.values()]
+def _statistics(
+    entry: Entry, weights: NDArray[np.int64], names: Sequence[str]
+) -> dict[str, _Statistic]:
+    # What a recipe without overlaps lacks is undefined.
+    lacking = dict.fromkeys(names, np.full(len(weights), np.nan))
+    whole = [
+        dict.fromkeys(names, np.nan) | evaluation_statistics(counts)
+        for counts in entry.counts.values()
+    ]
+    resampled = [
+        lacking | evaluation_statistics(counts, weights) for counts in entry.counts.values()
+    ]
     return {
         name: _Statistic(
             np.array([float(statistics[name]) for statistics in whole]),
             np.mean([statistics[name] for statistics in resampled], axis=0),
         )
-        for name in SCORES
+        for name in names
     }
 
 

@@ -9,13 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from ...evaluation.plots import drawing
-from .comparison import SCORES
+from .comparison import SCORES, SPAN_SCORES
 
-TITLES = ["recipe", *(title for title, _, _ in SCORES.values()), "words/s"]
 #: More series than this are spread over panels, one below the other.
 PER_PANEL = 4
 #: Fills that differ in black and white too.
 STYLES = (("black", ""), ("0.8", ""), ("white", "////"), ("0.5", "...."))
+
+
+def titles(comparison: Mapping[str, Any]) -> list[str]:
+    """The titles of the columns."""
+    return ["recipe", *(title for title, _, _ in _columns(comparison).values()), "words/s"]
+
+
+def _columns(comparison: Mapping[str, Any]) -> dict[str, tuple[str, float, int]]:
+    """Of the scores, those that the comparison has."""
+    known = comparison["rows"][0]["scores"]
+    return {name: of for name, of in {**SCORES, **SPAN_SCORES}.items() if name in known}
 
 
 def notes(comparison: Mapping[str, Any]) -> list[str]:
@@ -25,43 +35,45 @@ def notes(comparison: Mapping[str, Any]) -> list[str]:
         f"{comparison['documents']} documents of {comparison['scored_on']}; F, accuracy and ECE in "
         "percent. Below each score: its range over seeds, its difference from the first recipe, "
         "and that difference's 95 % interval on the same resamples of the documents.",
-        "F and accuracy are those of doc.ents against flat entities. Of a recipe with overlaps, "
-        "the scores of all mentions (spans_f) are in NAME-seedS/metrics.json.",
+        "F and accuracy are those of doc.ents against flat entities.",
         f"macro-F rare: the {types} types with under {mentions} training mentions. rarest mass: "
         "probability given to the rarest third of the types over their share in gold (calibration "
         "in the large).",
     ]
+    if "spans_f" in _columns(comparison):
+        lines.append("all mentions: all spans of recipes with overlaps, against all mentions.")
     if any(len(row["seeds"]) == 1 for row in comparison["rows"]):
         lines.append("* one seed: differences within the spread between seeds say nothing.")
     return lines
 
 
 def table_rows(comparison: Mapping[str, Any]) -> list[list[list[str]]]:
-    """The rows below `TITLES`: the lines of each of their cells.
+    """The rows below `titles`: the lines of each of their cells.
 
     A recipe with one seed has a star. A score has its range over seeds, its difference from the
     first recipe and the interval of the difference below it, as far as there are any.
     """
-    first = comparison["rows"][0]
+    first, columns = comparison["rows"][0], _columns(comparison)
     return [
         [
             [row["name"] + ("*" if len(row["seeds"]) == 1 else "")],
-            *(_cell(name, row, is_first=row is first) for name in SCORES),
+            *(_cell(name, *of[1:], row, is_first=row is first) for name, of in columns.items()),
             [f"{row['words_per_second']:.0f}"],
         ]
         for row in comparison["rows"]
     ]
 
 
-def _cell(name: str, row: Mapping[str, Any], *, is_first: bool) -> list[str]:
-    _, factor, decimals = SCORES[name]
+def _cell(
+    name: str, factor: float, decimals: int, row: Mapping[str, Any], *, is_first: bool
+) -> list[str]:
     score = row["scores"][name]
 
     def text(value: float | None, sign: str = "") -> str:
         return "n/a" if value is None else f"{factor * value:{sign}.{decimals}f}"
 
     lines = [text(score["value"])]
-    if len(row["seeds"]) > 1:
+    if len(row["seeds"]) > 1 and score["value"] is not None:
         lines.append(f"{text(score['low'])} to {text(score['high'])}")
     if is_first or score["difference"] is None:
         return lines
@@ -74,7 +86,8 @@ def _cell(name: str, row: Mapping[str, Any], *, is_first: bool) -> list[str]:
 
 def markdown(comparison: Mapping[str, Any]) -> str:
     """The comparison as a table for GitHub, with its notes."""
-    lines = [f"| {' | '.join(TITLES)} |", f"|---|{'---:|' * (len(TITLES) - 1)}"]
+    headers = titles(comparison)
+    lines = [f"| {' | '.join(headers)} |", f"|---|{'---:|' * (len(headers) - 1)}"]
     for row in table_rows(comparison):
         cells = ("<br>".join(cell).replace("*", r"\*").replace("|", r"\|") for cell in row)
         lines.append(f"| {' | '.join(cells)} |")
@@ -87,11 +100,12 @@ def csv_text(comparison: Mapping[str, Any]) -> str:
     parts = ("value", "low", "high", "difference", "difference_low", "difference_high")
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    columns = [name if part == "value" else f"{name}_{part}" for name in SCORES for part in parts]
+    names = _columns(comparison)
+    columns = [name if part == "value" else f"{name}_{part}" for name in names for part in parts]
     writer.writerow(["name", "recipe", "prior_strength", "seeds", *columns, "words_per_second"])
     for row in comparison["rows"]:
         numbers: list[Any] = []
-        for name in SCORES:
+        for name in names:
             score = row["scores"][name]
             ends = score["difference_interval"] or (None, None)
             numbers += [score[part] for part in parts[:4]] + list(ends)
