@@ -34,6 +34,7 @@ from ..data.mentions import AnnotatedText, Mention
 from ..decoding.decision import flat_choice
 from ..errors import ConfigError, InputError, check_choice, check_number
 from ..files import check_not_read, held, replacing, sha256, tidy, write_text
+from ..pipeline.loading import files_of
 from ..pipeline.manifest import digests_of
 from .annotator import ERROR, Settings, TextAnnotator, text_annotator
 from .notes import STDIN, Note, digest, read_notes
@@ -133,7 +134,7 @@ def predict(
     status_file = _status_file(output)
     parts = parts_of(output)
     for path in (output, status_file):
-        check_not_read(path, Path(source), Path(model))
+        check_not_read(path, Path(source), *files_of(model))
     run = _begun(parts, resume=resume, overwrite=overwrite)
     if not run.finishing:
         check_free(output, status_file, overwrite=run.overwrite)

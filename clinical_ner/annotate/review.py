@@ -15,6 +15,7 @@ from ..data.formats.json_shapes import is_name
 from ..data.formats.preannotated import TOOLS, Found, PreAnnotated, write_preannotated
 from ..errors import ConfigError, InputError, check_choice, check_number
 from ..files import check_not_read, write_text
+from ..pipeline.loading import files_of
 from ..scoring.queue import expected_gain, queue
 from .annotator import ERROR, OK, Annotated
 from .notes import STDIN, Note, read_notes
@@ -87,7 +88,8 @@ def review(
         raise ConfigError("held_out is held against training documents: name these, too.")
     queue_file = _queue_file(output, to)
     outputs = {output, queue_file, *([output.with_suffix(".xml")] if to == "label-studio" else [])}
-    inputs = [Path(of) for of in (source, model, against, held_out) if of is not None]
+    inputs = [Path(of) for of in (source, against, held_out) if of is not None]
+    inputs += files_of(model)
     for path in outputs:
         check_not_read(path, *(of for of in inputs if str(of) != STDIN))
     check_free(*outputs, overwrite=overwrite)

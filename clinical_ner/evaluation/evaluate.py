@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..data.gold import read_gold_for
 from ..errors import InputError, check_number, not_a_folder
 from ..files import check_not_read, check_replaceable, is_written_by, replacing, written_by
 from ..model.gpu import use_gpu
-from ..pipeline.loading import load_pipeline
+from ..pipeline.loading import files_of, load_pipeline
 from ..scoring.bootstrap import RESAMPLES, intervals, resample_weights
 from ..scoring.ceiling import (
     beyond_flat_scores,
@@ -76,7 +76,7 @@ def evaluate(
             raise not_a_folder(plots)
     drawn = [Path(plots) / f"{name}.{end}" for name in FIGURES for end in KINDS] if plots else []
     for path in [Path(output), *drawn] if output else drawn:
-        check_not_read(path, Path(data), *files_of(Path(model)))
+        check_not_read(path, Path(data), *files_of(model))
         own = is_written_by(path, "" if path in drawn else "evaluate")
         check_replaceable(path, own=own, overwrite=overwrite)
     evaluation = predict(
@@ -95,13 +95,6 @@ def evaluate(
                     path = Path(plots) / f"{name}.{kind}"
                     draw(metrics, name, outputs.enter_context(replacing(path)), kind=kind)
     return metrics
-
-
-def files_of(model: Path) -> Iterator[Path]:
-    """The files of a pipeline's folder, without what else lies in it."""
-    for name in ("config.cfg", "meta.json", "tokenizer"):
-        yield model / name
-    yield from model.glob("*/**/*")
 
 
 def predict(

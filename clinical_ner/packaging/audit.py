@@ -25,7 +25,7 @@ from ..errors import InputError
 from ..evaluation.membership import membership
 from ..files import check_not_read, check_replaceable, is_written_by, write_text, written_by
 from ..model.gpu import use_gpu
-from ..pipeline.loading import CARD, load_pipeline, only_recognizer
+from ..pipeline.loading import CARD, files_of, load_pipeline, only_recognizer
 from ..pipeline.saving import leaves
 from ..types import Track, untracked
 
@@ -82,7 +82,9 @@ def audit(
     """
     model, corpus = str(model), Path(corpus)
     if output is not None:
-        check_not_read(Path(output), corpus, *([Path(held_out)] if held_out else []))
+        read = [Path(of) for of in (model, held_out) if of]
+        read += corpus.iterdir() if corpus.is_dir() else [corpus]
+        check_not_read(Path(output), *read, *files_of(model))
         own = is_written_by(Path(output), "audit")
         check_replaceable(Path(output), own=own, overwrite=overwrite)
     documents = read_texts(corpus)

@@ -10,7 +10,7 @@ from spacy.language import Language
 from ..errors import ClinicalNerError, InputError
 from ..files import check_not_read, check_replaceable, is_written_by, write_text
 from ..model.encoder import encoder_names, published_name, restore_encoder_names
-from ..pipeline.loading import CARD, load_pipeline
+from ..pipeline.loading import CARD, files_of, load_pipeline
 from .corpus_card import corpus_card, guideline_of, read_definitions
 from .figures import (
     check_of_model,
@@ -58,9 +58,10 @@ def card(
         ClinicalNerError: an input is missing, is not what it should be, or has other figures than
             the model. Nothing is written then.
     """
-    given = [Path(path) for path in (metrics, audit_report, definitions) if path]
     if output is not None:
-        check_not_read(Path(output), *given)
+        given = [Path(path) for path in (metrics, audit_report, definitions) if path]
+        about = [] if corpus is None else [Path(corpus) / "README.md", guideline_of(Path(corpus))]
+        check_not_read(Path(output), *given, *filter(None, about), *files_of(model))
         own_card = is_written_by(Path(output), "card")
         check_replaceable(Path(output), own=own_card, overwrite=overwrite)
     nlp = restore_encoder_names(load_pipeline(model))

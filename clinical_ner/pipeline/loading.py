@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,17 @@ def load_pipeline(model: str | Path) -> Language:
             "evaluation. Wait until it ends, or train again."
         )
     return nlp
+
+
+def files_of(model: str | Path) -> Iterator[Path]:
+    """The files that are read of a model: a folder, without what else lies in it, or a package."""
+    folder = Path(model)
+    if not folder.exists() and _is_pipeline_package(str(model)):
+        yield from get_package_path(str(model)).rglob("*")
+        return
+    for name in ("config.cfg", "meta.json", "tokenizer"):
+        yield folder / name
+    yield from folder.glob("*/**/*")
 
 
 def load_to_fit(

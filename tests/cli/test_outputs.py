@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -42,6 +43,47 @@ def corpus(tmp_path: Path) -> Path:
         (folder / f"{number}.ann").write_text(ANNOTATION)
     assert run("convert", folder, tmp_path / "all.spacy") == 0
     return tmp_path / "all.spacy"
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What of a model's wheel is asked before it is loaded."""
+    model = tmp_path / "site" / "en_zq_model"
+    (model / "en_zq_model-1.0" / "ruler").mkdir(parents=True)
+    for name in ("__init__.py", "meta.json", "en_zq_model-1.0/ruler/patterns.jsonl"):
+        (model / name).write_text("{}")
+    about = tmp_path / "site" / "en_zq_model-1.0.dist-info" / "METADATA"
+    about.parent.mkdir()
+    about.write_text("Metadata-Version: 2.1\nName: en_zq_model\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    # That of another test.
+    monkeypatch.delitem(sys.modules, model.name, raising=False)
+    return model
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        "evaluate en_zq_model {corpus} --output {model}/meta.json",
+        "audit en_zq_model --corpus {notes} --output {model}/meta.json",
+        "audit en_zq_model --corpus {notes} --output {notes}/1.txt",
+        "card en_zq_model --output {model}/meta.json",
+        "predict en_zq_model {notes} --output {model}/en_zq_model-1.0/ruler/patterns.jsonl",
+        "review en_zq_model {notes} --output {model}/en_zq_model-1.0/ruler/patterns.jsonl "
+        "--to doccano",
+    ],
+)
+def test_what_is_read_of_a_package_or_a_folder_is_not_overwritten(
+    installed: Path, tmp_path: Path, corpus: Path, args: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"model": installed, "corpus": corpus, "notes": tmp_path / "notes"}
+    filled = args.format(**places).split()
+    output = Path(filled[filled.index("--output") + 1])
+    before = output.read_bytes()
+    assert run(*filled, "--overwrite") == 1
+    printed = capsys.readouterr().err
+    assert f"{output}: is {output}, which is read" in printed and printed.count("\n") == 1
+    assert output.read_bytes() == before
 
 
 @pytest.mark.parametrize(

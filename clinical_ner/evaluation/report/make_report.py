@@ -8,9 +8,10 @@ from typing import Any
 
 from ...errors import InputError, check_number, missing_extra
 from ...files import check_not_read, check_replaceable, is_written_by, write_text
+from ...pipeline.loading import files_of
 from ...scoring.bootstrap import RESAMPLES
 from ...types import Track, untracked
-from ..evaluate import check_found, files_of, metrics_of, opened
+from ..evaluate import check_found, metrics_of, opened
 from ..one_pass_counts import evaluate_pipeline
 from .candidates import Candidates
 from .page import page
@@ -57,7 +58,7 @@ def make_report(
     output = Path(output)
     if output.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{output}: a report is a page: name a file that ends in .html.")
-    check_not_read(output, Path(data), *files_of(Path(model)))
+    check_not_read(output, Path(data), *files_of(model))
     check_replaceable(output, own=is_written_by(output, "report"), overwrite=overwrite)
     nlp, references = opened(model, data, gpu_id=gpu_id)
     candidates = Candidates(nlp)

@@ -68,8 +68,8 @@ def compare_entries(entries: Sequence[Entry], *, resamples: int, seed: int) -> l
         ``words_per_second`` (mean over seeds), ``types`` (by type the mean F1 ``f``, None where
         gold has none, and the ``support``), and ``scores``: for each of `SCORES`, and of
         `SPAN_SCORES` where an entry has overlaps, the ``value`` (mean over seeds), those of the
-        ``seeds`` and their range ``low`` to ``high``, the 95 % ``interval``, the ``difference`` from the first entry and its paired 95 %
-        ``difference_interval``. What is undefined is None.
+        ``seeds`` and their range ``low`` to ``high``, the 95 % ``interval``, the ``difference``
+        from the first entry and its paired 95 % ``difference_interval``. What is undefined is None.
     """
     documents = {counts.documents for entry in entries for counts in entry.counts.values()}
     if len(documents) != 1:
