@@ -32,7 +32,6 @@ from ..decoding.document_lattice import Candidate, DocumentLattice
 from ..errors import (
     ClinicalNerError,
     ConfigError,
-    InputError,
     NotFittedError,
     check_number,
     close_matches,
@@ -46,15 +45,15 @@ from ..losses.base import TokenLoss
 from ..losses.binary_token_labels import BinaryTokenLabels
 from ..neighbours.mixing import Neighbours
 from ..scoring.scorers import score_entities
-from ..tags.batch_sampling import BATCH_SAMPLING, BatchSampling
 from ..tags.encode import encode_example, encode_overlapping, taggable
 from ..tags.scheme import tag_names
-from ..tags.soft_targets import SOFT_TARGETS, mixed_tags, soft_labels, stack_soft_targets
+from ..tags.soft_targets import soft_labels
 from ..tags.statistics import TagStatistics
 from ..types import EntityOffsets, LogProbs, TagIds, TagLoss, Transitions
 from .annotation import Annotator, ProbabilityAttribute
 from .document_access import DocumentAccess, release_inputs
 from .finite import check_loss, check_probabilities, check_rows
+from .learned_gold import count_tags, sampling_of, soft_targets_of
 from .manifest import check_manifest, remove_manifest
 from .serialization import (
     DIGESTS,
@@ -488,14 +487,14 @@ class ClinicalNer(TrainablePipe):
         """
         examples = list(examples)
         ops = self.model.ops
-        batch = self._sampling(examples)
+        batch = sampling_of(self, examples)
         # Before the loss, which may weigh by what is drawn.
         self.statistics.observe(batch)
         truths = [self.gold_ids(eg) for eg in examples]
         lengths = np.asarray([len(ids) for ids in truths])
         gold = ops.xp.asarray(np.concatenate(truths))
         logits = ops.flatten(scores)
-        if (soft := self._soft_targets(examples)) is None:
+        if (soft := soft_targets_of(self, examples)) is None:
             gradient, loss = self.loss(logits, gold, lengths, batch)
         else:
             assert isinstance(self.loss, TokenLoss)
@@ -596,7 +595,7 @@ class ClinicalNer(TrainablePipe):
         self.thresholds = self.thresholds
         self._check_head()
         try:
-            self._count_tags(get_examples)
+            count_tags(self, get_examples)
             self.loss.initialize(self.statistics)
         except ClinicalNerError:
             # Whoever catches it must not find a component that passes for an initialized one.
@@ -996,40 +995,6 @@ class ClinicalNer(TrainablePipe):
                 f"Component '{self.name}' has no label '{shown_label(label)}'. {hint}"
             )
 
-    def _sampling(self, examples: list[Example]) -> BatchSampling | None:
-        """What a sampling batcher left in the gold documents of a batch."""
-        found = [example.reference.user_data.get(BATCH_SAMPLING) for example in examples]
-        if any(batch is not found[0] for batch in found):
-            raise ConfigError(
-                f"Component '{self.name}' was given a batch whose documents were drawn in "
-                "different ways: let one batcher make all batches."
-            )
-        if self.overlaps and found[0] is not None:
-            raise ConfigError(
-                f"Component '{self.name}' has overlaps = true, but its batches are drawn by shares "
-                "of entities that do not overlap: set training.batcher to spacy.batch_by_words.v1."
-            )
-        return found[0]
-
-    def _soft_targets(self, examples: list[Example]) -> tuple[Any, Any] | None:
-        """Soft targets of the tokens of a batch and their weights, None without any."""
-        data = [example.reference.user_data for example in examples]
-        if not any(SOFT_TARGETS in of for of in data):
-            return None
-        if not (isinstance(self.loss, TokenLoss) and self.loss.takes_soft_targets):
-            raise ConfigError(
-                f"Component '{self.name}' was given soft targets, which its loss "
-                f"'{type(self.loss).__name__}' cannot learn with these settings: choose "
-                "WeightedCrossEntropy, LogitAdjusted or MajorityOrMinority with the reduction "
-                "tokens or documents."
-            )
-        if any(of.get(BATCH_SAMPLING) for of in data):
-            raise ConfigError(
-                f"Component '{self.name}' was given soft targets, but its batches are drawn by the "
-                "shares of gold's entities: set training.batcher to spacy.batch_by_words.v1."
-            )
-        return stack_soft_targets(examples, self.labels)
-
     def _check_head(self) -> None:
         head = self.model.get_ref("head")
         expected = len(tag_names(self.labels))
@@ -1038,45 +1003,4 @@ class ClinicalNer(TrainablePipe):
                 f"Component '{self.name}' was built for {head.get_dim('nO')} tags, but its labels "
                 f"ask for {expected}: leave nO of the model unset, and start from a new pipeline "
                 "to train with other labels."
-            )
-
-    def _count_tags(self, get_examples: Callable[[], Iterable[Example]]) -> None:
-        documents, neighbours = [], []
-        masked_tokens = masked_documents = 0
-        for example in get_examples():
-            ids = self.gold_ids(example)
-            masked = ids < 0 if ids.ndim == 1 else (ids < 0).any(axis=1)
-            if soft := self._soft_targets([example]):
-                ids = mixed_tags(ids, *soft)
-                masked = ~ids.any(axis=1)
-            # Neighbours of a tag are those beyond whitespace.
-            neighbours.append(ids[taggable(example.predicted)])
-            n_masked = int((masked & taggable(example.predicted)).sum())
-            masked_tokens += n_masked
-            masked_documents += n_masked > 0
-            documents.append(ids)
-        self.statistics.count(self.labels, documents)
-        if not self.overlaps:
-            self.statistics.count_pairs(neighbours)
-        if not self.statistics.counts[1:].any():
-            references = (example.reference for example in get_examples())
-            # An empty document has every annotation.
-            if not any(doc.has_annotation("ENT_IOB") for doc in references if len(doc)):
-                raise InputError(
-                    f"Component '{self.name}' needs training examples with entities: call "
-                    "nlp.initialize(get_examples) with those of the training data. The examples "
-                    "that it was given say nothing of entities (spaCy makes such, where there is "
-                    "no get_examples)."
-                )
-            raise InputError(
-                f"The corpus for component '{self.name}' has no entity: annotate at least one, or "
-                "check that the annotations were converted (clinical-ner convert prints a table "
-                "per label)."
-            )
-        if masked_tokens:
-            warnings.warn(
-                f"{masked_tokens} tokens of {masked_documents} documents in the training data of "
-                f"'{self.name}' have no usable gold tag (unknown, or not aligned with the "
-                "tokenizer); they are masked, never trained as O.",
-                stacklevel=2,
             )
