@@ -202,11 +202,11 @@ def _value(scalar: pa.Scalar) -> Any:
 
 
 def _check_columns(name: str, columns: set[str], id: str, text: str) -> None:
+    # Without a line of names the first note would be quoted here.
+    are_names = all(of.isidentifier() for of in columns)
     for column, option in ((id, "--id"), (text, "--text")):
         if column not in columns:
-            # Without a line of names the first note would be quoted here.
-            are_names = all(of.isidentifier() for of in columns)
-            known = (
-                close_matches(column, sorted(columns)) if are_names else "Its first row has none."
-            )
+            known = "Its first row does not look like names of columns, and is not shown."
+            if are_names:
+                known = close_matches(column, sorted(columns))
             raise InputError(f"{name}: has no column {column!r}. {known} Name it with {option}.")

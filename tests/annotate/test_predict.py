@@ -298,7 +298,11 @@ def _cases(tmp_path: Path) -> Iterator[tuple[list[str], str, int]]:
     yield [str(good), "-o", out, "--master", "local[2]"], "go with --engine spark", 2
     yield [str(good), "-o", out, "--labels", "Drugs"], "Did you mean Drug", 1
     yield [str(good), "-o", out, "--n-process", "0"], "greater than or equal to 1", 2
-    yield [str(tmp_path / "bare.csv"), "-o", out], "Its first row has none. Name it with --id", 1
+    yield (
+        [str(tmp_path / "bare.csv"), "-o", out],
+        "does not look like names of columns, and is not shown. Name it",
+        1,
+    )
     yield [str(tmp_path / "empty.csv"), "-o", out], "has no column 'id'", 1
     yield [str(tmp_path / "folder"), "-o", out], "holds no .txt file", 1
     yield [str(good), "-o", str(tmp_path / "there.jsonl")], "exists", 1
