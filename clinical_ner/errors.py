@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import numbers
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, field, fields
@@ -200,6 +201,13 @@ def not_initialized(name: str) -> NotFittedError:
 def not_a_folder(path: object) -> InputError:
     """An output folder whose name is taken by a file."""
     return InputError(f"{path}: is not a folder. Choose another output folder.")
+
+
+def reason_of(error: OSError) -> str:
+    """What the operating system says of a failure."""
+    # pyarrow puts its own words around it.
+    known = os.strerror(error.errno) if error.errno else error.strerror
+    return known or type(error).__name__
 
 
 def cannot_be_read(path: object, reason: object) -> InputError:

@@ -13,12 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from .errors import InputError, cannot_be_read, cannot_be_written
-
-try:
-    import fcntl
-except ImportError:  # Windows.
-    fcntl = None  # type: ignore[assignment]
+from .errors import InputError, cannot_be_read, cannot_be_written, reason_of
+from .locks import held, lock
 
 BOM = "\ufeff"
 #: Names of what is being written, whatever it is: long names have one too, and no two are alike.
@@ -184,7 +180,7 @@ def tidy(folder: Path) -> None:
 
 
 def _remove_left(path: Path, replaced: Path | None) -> None:
-    descriptor = _lock(path)
+    descriptor = lock(path)
     if descriptor is None:
         if time.time() - path.stat().st_mtime > _ABANDONED:
             _remove(path, replaced)
@@ -204,65 +200,6 @@ def _remove(path: Path, replaced: Path | None) -> None:
         path.unlink()
 
 
-def _lock(path: Path) -> int | None:
-    """Lock a file or folder, until the descriptor is closed or the process ends.
-
-    Returns:
-        The descriptor; None where the file system has no locks.
-
-    Raises:
-        BlockingIOError: another one holds it.
-        OSError: it cannot be opened.
-    """
-    if fcntl is None:
-        return None
-    # A pipe of this name would be waited for.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            raise
-        return None
-    return descriptor
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Refuse a second process that would write into the same folder at the same time.
-
-    Args:
-        folder: made if it is missing, and removed again if it is left empty then.
-
-    Raises:
-        InputError: another process holds the folder, or it cannot be made.
-    """
-    with leaving_no_empty_folder(folder / "file"), _held(folder):
-        yield
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(None, "no permission to write into it")
-        descriptor = _lock(folder)
-    except BlockingIOError as error:
-        raise InputError(
-            f"{folder}: another process is writing into it. Wait until it has ended, or name "
-            "another output folder."
-        ) from error
-    except OSError as error:
-        raise cannot_be_written(folder, reason_of(error), "folder") from error
-    try:
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-
-
 @contextmanager
 def _temporary(target: Path, *, folder: bool) -> Iterator[Path]:
     """Make an empty file or folder beside another, which is gone at the end unless renamed."""
@@ -274,7 +211,7 @@ def _temporary(target: Path, *, folder: bool) -> Iterator[Path]:
         path.mkdir() if folder else path.touch(exist_ok=False)
         # Another process may have taken it for left behind, as it was not locked yet.
         with suppress(BlockingIOError, FileNotFoundError):
-            descriptor = _lock(path)
+            descriptor = lock(path)
             if path.exists():
                 break
     try:
@@ -305,13 +242,6 @@ def scratch_folder(target: Path) -> Iterator[Path]:
             yield folder
     except OSError as error:
         raise cannot_be_written(target, reason_of(error), "folder") from error
-
-
-def reason_of(error: OSError) -> str:
-    """What the operating system says of a failure."""
-    # pyarrow puts its own words around it.
-    known = os.strerror(error.errno) if error.errno else error.strerror
-    return known or type(error).__name__
 
 
 @contextmanager
@@ -406,17 +336,3 @@ def replaced_folder(path: Path) -> Iterator[Path]:
                 replaced.rename(target)
                 raise
             shutil.rmtree(replaced, ignore_errors=True)
-
-
-@contextmanager
-def leaving_no_empty_folder(*files: Path) -> Iterator[None]:
-    """Remove folders that the block made for files that it did not write after all."""
-    missing = {
-        folder for file in files for folder in file.absolute().parents if not folder.exists()
-    }
-    try:
-        yield
-    finally:
-        for folder in sorted(missing, key=lambda folder: len(folder.parts), reverse=True):
-            with suppress(OSError):
-                folder.rmdir()

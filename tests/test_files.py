@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from clinical_ner import files
+from clinical_ner import files, locks
 from clinical_ner.errors import InputError
 from clinical_ner.files import (
     check_replaceable,
-    held,
     is_written_by,
     new_folder,
     replaced_folder,
     replacing,
     tidy,
 )
+from clinical_ner.locks import held
 
 #: Kills itself at the second rename of a folder, when neither is in its place.
 SWAP = """
@@ -39,7 +39,7 @@ with files.replacing(path) as temporary:
     time.sleep(60)
 """
 HOLDS = """
-with files.held(path):
+with locks.held(path):
     print("begun", flush=True)
     time.sleep(60)
 """
@@ -48,7 +48,7 @@ with files.held(path):
 def started(code: str, path: Path) -> subprocess.Popen[str]:
     """Run lines in another process, until it says that it has begun or it ends."""
     start = f"import os, signal, sys, time; from pathlib import Path; path = Path({str(path)!r})"
-    lines = f"{start}\nfrom clinical_ner import files\n{code}"
+    lines = f"{start}\nfrom clinical_ner import files, locks\n{code}"
     process = subprocess.Popen([sys.executable, "-c", lines], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.readline()
@@ -112,7 +112,7 @@ def test_the_next_write_removes_what_the_dead_left_and_nothing_of_the_living(
 def test_without_locks_what_is_a_day_old_was_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "fcntl", None)
+    monkeypatch.setattr(locks, "fcntl", None)
     with replacing(tmp_path / "a") as temporary:
         tidy(tmp_path)
         assert temporary.exists()

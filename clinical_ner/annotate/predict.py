@@ -33,7 +33,8 @@ from ..data.formats.docbin import DOCUMENT_ID, write_entities
 from ..data.mentions import AnnotatedText, Mention
 from ..decoding.decision import flat_choice
 from ..errors import ConfigError, InputError, check_choice, check_number
-from ..files import check_not_read, held, replacing, sha256, tidy, write_text
+from ..files import check_not_read, replacing, sha256, tidy, write_text
+from ..locks import held
 from ..pipeline.loading import files_of
 from ..pipeline.manifest import digests_of
 from .annotator import ERROR, Settings, TextAnnotator, text_annotator

@@ -19,8 +19,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from ..errors import ClinicalNerError, ClinicalNerWarning, one_line
-from ..files import reason_of
+from ..errors import ClinicalNerError, ClinicalNerWarning, one_line, reason_of
 
 #: The commands in order of work, with the first sentence of their help. Each is a module of this
 #: package, imported when its command is called: the help needs neither spaCy nor torch.

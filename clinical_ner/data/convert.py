@@ -28,7 +28,8 @@ from ..errors import (
     shown,
     shown_label,
 )
-from ..files import check_replaceable, is_written_by, leaving_no_empty_folder, replacing
+from ..files import check_replaceable, is_written_by, replacing
+from ..locks import leaving_no_empty_folder
 from .conversion import (
     EMPTY_DOCUMENT,
     OVERLAPPING,

@@ -33,7 +33,8 @@ from ..errors import ClinicalNerWarning, ConfigError, InputError, check_number, 
 from ..evaluation.evaluate import metrics_of
 from ..evaluation.one_pass_counts import count_predictions, evaluate_pipeline
 from ..evaluation.runner import Recognized, Runner, recognizer_of
-from ..files import held, new_folder, sha256, write_text
+from ..files import new_folder, sha256, write_text
+from ..locks import held
 from ..model.gpu import use_gpu
 from ..pipeline.annotation import FACTORY
 from ..pipeline.loading import load_pipeline

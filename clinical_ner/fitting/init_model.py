@@ -20,7 +20,8 @@ from thinc.api import Model
 from ..data.formats.docbin import read_docbin, write_docbin
 from ..errors import ClinicalNerError, ClinicalNerWarning, ConfigError, InputError
 from ..evaluation.runner import before_recognizer
-from ..files import leaving_no_empty_folder, scratch_folder
+from ..files import scratch_folder
+from ..locks import leaving_no_empty_folder
 from ..model.encoder import encoder_names, published_name, uses_onnx
 from ..model.gpu import use_gpu
 from ..pipeline.ensemble import ENSEMBLE

@@ -24,7 +24,8 @@ from ..data.gold import read_gold_for
 from ..errors import ClinicalNerError, InputError
 from ..evaluation.one_pass_counts import evaluate_pipeline
 from ..evaluation.runner import unannotated
-from ..files import leaving_no_empty_folder, scratch_folder
+from ..files import scratch_folder
+from ..locks import leaving_no_empty_folder
 from ..pipeline.loading import check_output, load_pipeline, write_pipeline
 from ..scoring.evaluation import evaluation_scores
 from ..types import Track, untracked

@@ -30,7 +30,8 @@ from ..errors import (
     missing_extra,
     not_a_folder,
 )
-from ..files import check_replaceable, leaving_no_empty_folder, replacing, scratch_folder
+from ..files import check_replaceable, replacing, scratch_folder
+from ..locks import leaving_no_empty_folder
 from ..model.encoder import (
     encoder_names,
     published_name,

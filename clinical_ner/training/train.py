@@ -28,7 +28,8 @@ from spacy.vocab import Vocab
 from ..data.formats.docbin import DOCUMENT_ID, LANGUAGE, read_docbin
 from ..data.gold import GOLD_ALL, check_entities, check_lengths
 from ..errors import ClinicalNerError, ClinicalNerWarning, ConfigError, InputError, not_a_folder
-from ..files import held, write_text
+from ..files import write_text
+from ..locks import held
 from ..model.gpu import use_gpu
 from ..pipeline.saving import check_own
 from ..types import Track, untracked

@@ -110,7 +110,7 @@ class TrainingRun:
         even then: the weights of a training that came to nothing, which no evaluation has seen.
 
         Args:
-            output: the folder; see `files.held`.
+            output: the folder; see `locks.held`.
 
         Raises:
             ClinicalNerError: what ended the training, with what is left.

@@ -18,7 +18,8 @@ from spacy.language import Language
 
 from clinical_ner.cli import main
 from clinical_ner.data.split.split import split
-from clinical_ner.files import held, replacing
+from clinical_ner.files import replacing
+from clinical_ner.locks import held
 
 from ..conftest import ROOT
 

@@ -19,10 +19,10 @@ from ...files import (
     check_replaceable,
     corpus_files,
     is_written_by,
-    leaving_no_empty_folder,
     replacing,
     written_by,
 )
+from ...locks import leaving_no_empty_folder
 from ..formats.detect import SUFFIXES
 from ..formats.docbin import DOCUMENT_ID, packed, read_docbin
 from ..gold import overlapping_gold

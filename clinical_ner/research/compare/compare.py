@@ -13,12 +13,12 @@ from ...evaluation.plots import check_can_draw
 from ...files import (
     check_replaceable,
     is_written_by,
-    leaving_no_empty_folder,
     replacing,
     scratch_folder,
     write_text,
     written_by,
 )
+from ...locks import leaving_no_empty_folder
 from ...model.gpu import use_gpu
 from ...scoring.bootstrap import RESAMPLES
 from ...scoring.evaluation import RARE_MENTIONS, EvaluationCounts, evaluation_scores
