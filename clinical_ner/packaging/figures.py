@@ -10,7 +10,7 @@ from typing import Any
 
 from spacy.language import Language
 
-from ..errors import InputError, shown_label
+from ..errors import InputError, check_number, shown_label
 from ..evaluation.runner import recognizer_of
 
 #: Scores of metrics.json that the wheel's meta.json repeats.
@@ -50,6 +50,8 @@ DETAILS = (
     "prior_strength",
     "rarest_third",
 )
+#: What each membership attack knows of a note.
+KNOWING = {"most_probable_tag": "knows both texts", "gold_tag": "knows their annotation, too"}
 #: Scores of probabilities that calibration changes.
 RELIABILITY = ("token_ece", "token_nll", "ents_ece", "ents_brier")
 #: Largest difference of two figures that are the same: half of the last digit that a card shows.
@@ -86,11 +88,23 @@ def read_membership(path: Path) -> dict[str, Any] | None:
     """
     try:
         measured: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8"))["membership"]
+        if measured is not None:
+            _check_membership(measured)
         return measured
     except (OSError, ValueError, LookupError, TypeError):
         raise InputError(
             f"{path}: not an audit. Name the file that clinical-ner audit --output wrote."
         ) from None
+
+
+def _check_membership(measured: Mapping[str, Any]) -> None:
+    """Raise LookupError, TypeError or ValueError if something that a card shows is no number."""
+    before = measured["before_calibration"]
+    for name in KNOWING:
+        low, high = measured[name]["interval"]
+        aucs = [of[name]["auc"] for of in (measured, before) if of is not None]
+        for number in (low, high, *aucs, measured["members"], measured["others"]):
+            check_number(name, number)
 
 
 def out_of_fold_scores(metrics: dict[str, Any]) -> dict[str, Any]:

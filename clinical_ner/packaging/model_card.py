@@ -19,6 +19,7 @@ from ..pipeline.loading import CARD
 from ..pipeline.recognizer import ClinicalNer
 from ..scoring.evaluation import RARE_MENTIONS
 from .corpus_card import NOT_STATED
+from .figures import KNOWING
 
 #: What the scores are called, in their order.
 TITLES = {
@@ -37,8 +38,6 @@ SPAN_TITLES = {
     "spans_macro_f": "macro-F1, all mentions",
     "recall_beyond_flat": "recall of mentions beyond flat entities",
 }
-#: What each membership attack knows of a note.
-KNOWING = {"most_probable_tag": "knows both texts", "gold_tag": "knows their annotation, too"}
 
 
 def sources(card: Mapping[str, str], encoders: list[str]) -> list[dict[str, str]]:

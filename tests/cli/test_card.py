@@ -107,6 +107,29 @@ def test_scores_of_another_model_are_refused(
     assert not (tmp_path / "card.md").exists()
 
 
+@pytest.mark.parametrize("membership", [5, {"members": 3}, "text", {"auc": None}])
+def test_an_audit_that_is_damaged_is_named(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], membership: object
+) -> None:
+    (tmp_path / "audit.json").write_text(json.dumps({"membership": membership}))
+    assert run(*given(made), "--audit", tmp_path / "audit.json") == 1
+    assert "audit.json: not an audit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("interval", [[0.4, 0.6], [0.4, "Mrs. Smith"]])
+def test_an_audit_is_shown_if_it_holds_numbers(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], interval: list[object]
+) -> None:
+    score = {"auc": 0.52, "interval": interval}
+    both = {"most_probable_tag": score, "gold_tag": score}
+    membership = {"members": 6, "others": 8, **both, "before_calibration": None}
+    (tmp_path / "audit.json").write_text(json.dumps({"membership": membership}))
+    code = run(*given(made), "--audit", tmp_path / "audit.json")
+    printed = capsys.readouterr()
+    assert ("95 % interval 40 to 60" in printed.out) is (code == 0) is (interval[1] == 0.6)
+    assert "Smith" not in printed.out + printed.err
+
+
 def test_what_a_model_that_is_not_packaged_needs(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
