@@ -199,6 +199,7 @@ def work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         ["calibrate", models[1], dev, models[2]],
         ["tune", models[2], dev, models[3], "--prior-strengths", "0,1"],
         ["evaluate", models[3], test, "--output", metrics / "test.json"],
+        ["report", models[3], test, "--output", metrics / "report.html"],
         ["audit", models[3], "--corpus", train, "--membership", test]
         + ["--output", metrics / "audit.json"],
         ["card", models[3], "--metrics", metrics / "test.json", "--corpus", notes]

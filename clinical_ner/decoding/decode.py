@@ -67,11 +67,12 @@ def decode_all(
     """
     for part in _parts(tokens, MAX_TOKENS):
         masks = tokens[part]
-        tagged = [rows[mask] for rows, mask in zip(log_probs[part], masks, strict=True)]
-        if decision.overlaps:
-            # That the types are last, (n, 3, M), makes numpy's loops long.
-            tagged = [by_type(rows).transpose(0, 2, 1) for rows in tagged]
-        found = _entities(tagged, masks, labels, decision)
+        tagged = [
+            _tagged(rows, mask, decision) for rows, mask in zip(log_probs[part], masks, strict=True)
+        ]
+        found = _entities(
+            [decision_scores(rows, decision) for rows in tagged], masks, labels, decision
+        )
         if not scored:
             yield from (Decoded(entities, None) for entities in found)
             continue
@@ -101,21 +102,31 @@ def decode_choices(
         i-th one.
     """
     made: dict[EntityOffsets, int] = {}
-    for number, strength in enumerate(strengths):
-        at = decision.at(strength)
-        (decoded,) = decode_all([log_probs], [tokens], labels, at, scored=False)
-        for span in decoded.spans:
-            made[span] = made.get(span, 0) | 1 << number
+    rows = _tagged(log_probs, tokens, decision)
+    scores = [decision_scores(rows, decision.at(strength)) for strength in strengths]
+    masks = [tokens] * len(strengths)
+    for part in _parts(masks, MAX_TOKENS):
+        for number, spans in enumerate(
+            _entities(scores[part], masks[part], labels, decision), start=part.start
+        ):
+            for span in spans:
+                made[span] = made.get(span, 0) | 1 << number
     return dict(sorted(made.items()))
 
 
+def _tagged(log_probs: LogProbs, tokens: TokenMask, decision: Decision) -> LogProbs:
+    """The rows of the tokens that carry a tag. *Shape:* ``(n, K)``, of problems ``(n, 3, M)``."""
+    rows = log_probs[tokens]
+    # That the types are last makes numpy's loops long.
+    return by_type(rows).transpose(0, 2, 1) if decision.overlaps else rows
+
+
 def _entities(
-    tagged: Sequence[LogProbs],
+    scores: Sequence[LogProbs],
     masks: Sequence[TokenMask],
     labels: Sequence[str],
     decision: Decision,
 ) -> list[list[EntityOffsets]]:
-    scores = [decision_scores(rows, decision) for rows in tagged]
     if decision.overlaps:
         found = zip(best_sequences_of_problems(scores), masks, strict=True)
         return [entities_of_problems(paths, labels, mask) for paths, mask in found]

@@ -16,6 +16,7 @@ from ...data.formats.docbin import DOCUMENT_ID
 from ...decoding.decision import Decoded
 from ...decoding.decode import decode_choices
 from ...decoding.document_lattice import DocumentLattice
+from ...pipeline.annotation import blocked_tokens
 from ...pipeline.recognizer import ClinicalNer
 from ...scoring.spans import GoldSpans
 from ...scoring.tokens import count_confusions
@@ -232,7 +233,10 @@ def _in_ents(
         made: by which strengths.
         strengths: their number.
     """
-    others = {} if component.overwrite else {(e.start, e.end, e.label_) for e in doc.ents}
+    if not doc.ents and not blocked_tokens(doc):
+        return [(span, scores[span], bits) for span, bits in made.items()]
+    theirs = [] if component.overwrite else doc.ents
+    others = {(ent.start, ent.end, ent.label_) for ent in theirs}
     in_ents: dict[EntityOffsets, int] = {}
     for number in range(strengths):
         spans = [span for span, bits in made.items() if bits >> number & 1]

@@ -17,7 +17,7 @@ from ...files import mark
 from ...pipeline.recognizer import ClinicalNer
 from ..headline import headline, remarks
 from ..plots import what_is_found
-from .candidates import Candidates, Document
+from .candidates import Candidate, Candidates, Document
 from .charts import specifications, type_title
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 #: What a chart shows, in the order of the page.
 CAPTIONS = {
-    "types": "Scores by type (number in gold), under the setting above",
+    "types": "Scores by type (number in gold), under this decision",
     "reliability": "How often tokens and entities of a probability are right",
     "risk_coverage": "Precision and recall of what a threshold keeps",
     "prior_ratios": "Probability given to a type over its share in gold (gold tokens)",
@@ -117,7 +117,7 @@ def _content(
         **_kept(component, index),
         "strengths": candidates.strengths,
         "own": candidates.own,
-        "documents": [_numbers(document, index) for document in documents],
+        "documents": [_numbers(document, index, candidates.thresholds) for document in documents],
     }
     if show_text:
         content["notes"] = [_note(document) for document in documents]
@@ -142,23 +142,42 @@ def _kept(component: ClinicalNer | None, here: Container[str]) -> dict[str, Any]
     }
 
 
-def _numbers(document: Document, index: Mapping[str, int]) -> dict[str, list[Any]]:
+def _numbers(
+    document: Document, index: Mapping[str, int], thresholds: Mapping[str, float]
+) -> dict[str, list[Any]]:
     """What scores are counted from; a list for each attribute is smaller than one for each span."""
     found = document.candidates
     return {
         "gold": [index[of.label] for of in document.gold],
         "label": [index[of.label] for of in found],
-        "probability": [of.probability for of in found],
+        "probability": [_short(of, thresholds.get(of.label, 0.0)) for of in found],
         "made": [of.made for of in found],
         "agrees": [of.gold for of in found],
     }
+
+
+def _short(span: Candidate, threshold: float) -> float | None:
+    """A probability in five digits, or in all where these reach another threshold of the page.
+
+    Args:
+        span: the span.
+        threshold: that of its type in the pipeline, beside which the page has steps of 0.01.
+    """
+    if span.probability is None:
+        return None
+    short, exact = round(span.probability, 5), span.probability
+    near = (threshold, round(exact, 2))
+    return short if all((short >= one) == (exact >= one) for one in near) else exact
 
 
 def _note(document: Document) -> dict[str, Any]:
     return {
         "id": shown(document.id),
         "text": document.text,
-        "gold": [[of.start, of.end, of.probability] for of in document.gold],
+        "gold": [
+            [of.start, of.end, None if of.probability is None else round(of.probability, 4)]
+            for of in document.gold
+        ],
         "found": [[of.start, of.end] for of in document.candidates],
     }
 
