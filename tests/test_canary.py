@@ -260,7 +260,9 @@ def test_what_spacy_says_of_a_note_is_told_by_codes_and_places(work: Path) -> No
 def test_no_model_no_wheel_and_no_score_holds_the_id_of_a_document(work: Path) -> None:
     models = [*(work / "training").glob("*/**/*"), *(work / "packages").rglob("*")]
     assert holding(models, IDS) == {}
-    reports = [work / "metrics" / name for name in ("test.json", "audit.json", "card.md")]
+    reports = [
+        work / "metrics" / name for name in ("test.json", "audit.json", "card.md", "report.html")
+    ]
     assert holding([*reports, work / "training" / "training.json"], IDS) == {}
     assert holding([work / "corpus" / "split.json"], IDS) != {}
 

@@ -214,12 +214,14 @@ class TestWheels:
         assert b"clinical_ner = clinical_ner.pipeline.recognizer" in find(
             files, ".dist-info/entry_points.txt"
         )
+        kinds = ("*.py", "py.typed", "*.css", "*.jinja", "*.js")
         source = {
-            path.relative_to(ROOT).as_posix() for path in (ROOT / "clinical_ner").rglob("*.py")
+            path.relative_to(ROOT).as_posix()
+            for kind in kinds
+            for path in (ROOT / "clinical_ner").rglob(kind)
         }
-        assert {name for name in files if ".dist-info/" not in name} == source | {
-            "clinical_ner/py.typed"
-        }
+        assert {name for name in files if ".dist-info/" not in name} == source
+        assert "clinical_ner/evaluation/report/page.html.jinja" in source
 
 
 @pytest.mark.slow

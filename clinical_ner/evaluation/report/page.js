@@ -150,14 +150,12 @@ function listen() {
     byId("all-value").textContent = "";
     show();
   });
-  byId("copy").addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(byId("setting").textContent);
-      byId("copied").textContent = "Copied.";
-    } catch {
-      getSelection().selectAllChildren(byId("setting"));
-      byId("copied").textContent = "Selected: copy it with Ctrl+C.";
-    }
+  byId("copy").addEventListener("click", () => {
+    // Selected in any case: a browser may refuse the clipboard, or wait for leave.
+    getSelection().selectAllChildren(byId("setting"));
+    byId("copied").textContent = "Selected: copy it with Ctrl+C.";
+    const done = () => (byId("copied").textContent = "Copied.");
+    navigator.clipboard?.writeText(byId("setting").textContent).then(done, () => {});
   });
 }
 
