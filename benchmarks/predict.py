@@ -199,37 +199,43 @@ def resident() -> float:
 
 def compare_kills(model: str, notes: Path, *, kills: int) -> None:
     """Print whether a run that was killed at random moments gives what one without kills gives."""
-    whole, output = notes.with_name("whole.jsonl"), notes.with_name("killed.jsonl")
+    whole, killed = (
+        [notes.with_name(f"{name}{ending}") for ending in (".jsonl", ".status.jsonl")]
+        for name in ("whole", "killed")
+    )
     run = [sys.executable, "-c", RUN.format(SHARD), model]
     seconds = []
     one = write(notes.with_name("one.jsonl"), made_notes(seed=1), 1)
-    for source, target in ((one, one.with_suffix(".csv")), (notes, whole)):
+    for source, target in ((one, one.with_suffix(".csv")), (notes, whole[0])):
         start = time.perf_counter()
         subprocess.run([*run, source, target], check=True)
         seconds.append(time.perf_counter() - start)
     # So that it seldom ends before it was killed so often.
     longest = seconds[0] + 2 * (seconds[1] - seconds[0]) / kills
-    random_, done = random.Random(0), []
-    while len(done) < kills and not output.exists():
-        process = subprocess.Popen([*run, notes, output])
+    random_, done, same = random.Random(0), [], []
+    while not same or len(done) < kills:
+        process = subprocess.Popen([*run, notes, killed[0]])
         try:
-            process.wait(random_.uniform(0, longest))
+            code = process.wait(random_.uniform(0, longest) if len(done) < kills else None)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             done.append(len(list(notes.parent.glob("killed.jsonl.parts/status-*"))))
-    if not output.exists():
-        subprocess.run([*run, notes, output], check=True)
-    same = all(
-        sorted(path.read_bytes().splitlines()) == sorted(other.read_bytes().splitlines())
-        for path, other in (
-            (whole, output),
-            (notes.with_name("whole.status.jsonl"), notes.with_name("killed.status.jsonl")),
-        )
-    )
-    print(
-        f"shards done at each of {len(done)} kills: {done}; {'the same' if same else 'OTHER'} rows"
-    )
+            # It may have been killed when all was done.
+            if not killed[0].exists() or notes.with_name("killed.jsonl.parts").exists():
+                continue
+            code = 0
+        if code:
+            raise SystemExit(f"a run that was resumed ended with exit code {code}")
+        contents = [
+            [sorted(path.read_bytes().splitlines()) for path in paths] for paths in (whole, killed)
+        ]
+        same.append(contents[0] == contents[1])
+        # If it ended before it was killed so often, another one begins.
+        for path in killed:
+            path.unlink()
+    rows = "the same rows" if all(same) else "OTHER ROWS"
+    print(f"shards done at each of {len(done)} kills: {done}; {len(same)} runs ended, {rows}")
 
 
 def compare_engines(model: str, notes: Path) -> None:
