@@ -55,6 +55,7 @@ def test_no_step_asks_for_a_network(tmp_path: Path, recipe: str) -> None:
         shutil.copy(text, notes)
         shutil.copy(text.with_suffix(".ann"), notes)
     shutil.copy(CORPUS / "README.md", notes)
+    shutil.copy(CORPUS.parent / "GUIDELINE.md", tmp_path)
     if recipe == "tiny":
         config = str(write_tiny_recipe(tmp_path / "tiny.cfg"))
     m = "m/model-best"

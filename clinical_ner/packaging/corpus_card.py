@@ -41,10 +41,18 @@ def guideline_of(folder: Path) -> Path | None:
     """The annotation guideline of a corpus: "guideline" in the front matter of its README.md.
 
     Raises:
-        ClinicalNerError: see `corpus_card`.
+        ClinicalNerError: see `corpus_card`; and if the guideline is not where it is said to be.
     """
     named = _front_matter(folder).get("guideline")
-    return folder / named if named else None
+    if not named:
+        return None
+    path = folder / named
+    if not path.is_file():
+        raise InputError(
+            f"{folder / 'README.md'}: names {path} as guideline, and there is no such file. Put it "
+            "there, correct the line, or omit it."
+        )
+    return path
 
 
 def read_definitions(path: Path, labels: Collection[str]) -> dict[str, str]:

@@ -135,6 +135,8 @@ def start(*args: object, code: str = SLOW) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Tests that run in the background may have it ignored, which processes inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -155,7 +157,7 @@ def test_ctrl_c_in_a_shard_is_a_stop_that_goes_on(
     process = start(model, notes, "-o", output)
     wait_for(lambda: list((tmp_path / "out.jsonl.parts").glob("status-*")) or process.poll())
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate()
+    _, told = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "out.jsonl.parts: --resume goes on" in told and "Traceback" not in told
     predict(model, notes, output, shard=5, resume=True)
@@ -186,7 +188,7 @@ def test_processes_end_with_the_command_at_once(
         process = start(held, *args, *more, code=HELD)
         wait_for(lambda: len(list(parts.glob("status-*"))) == done or process.poll())
         os.kill(process.pid, sign) if sign == signal.SIGKILL else os.killpg(process.pid, sign)
-        _, told = process.communicate()
+        _, told = process.communicate(timeout=600)
         assert process.returncode == (-9 if sign == signal.SIGKILL else 130)
         assert "Traceback" not in told
         wait_for(lambda: not alive(process.pid))

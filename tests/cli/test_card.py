@@ -139,7 +139,7 @@ def test_what_a_model_that_is_not_packaged_needs(
     (tmp_path / "notes" / "README.md").write_text("---\nguideline: gone.md\n---\n")
     options = ["--metrics", made / "test.json", "--corpus", tmp_path / "notes"]
     assert run(made / "model", *options) == 1
-    assert "gone.md: cannot be read" in capsys.readouterr().err
+    assert "gone.md as guideline, and there is no such file" in capsys.readouterr().err
     assert run(made / "model", *options, "--definitions", made / "guideline.md") == 0
     assert "| Sign | What is felt. |" in capsys.readouterr().out
 

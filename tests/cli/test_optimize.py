@@ -116,7 +116,7 @@ def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
 def test_it_packages_and_its_wheel_requires_the_extra(
     done: tuple[Path, dict[str, Any]], inputs: Path, stub: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
+    (tmp_path / "metrics.json").write_text(json.dumps(METRICS | {"calibrated": False}))
     (tmp_path / "notes").mkdir()
     _, wheel = package(
         done[0],

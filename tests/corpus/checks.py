@@ -85,7 +85,10 @@ REPORTS, WORDS, MENTIONS, SPECIALTIES = 80, 12_000, 3_000, 15
 # How many times as often as the rarest type the most frequent one occurs, at least.
 RATIO = 40
 
-FRONT_MATTER = ["---", "pretty_name: clinical_ner case reports", "license: CC0-1.0", "---"]
+FRONT_MATTER = [
+    *("---", "pretty_name: clinical_ner case reports", "license: CC0-1.0"),
+    *("guideline: ../GUIDELINE.md", "---"),
+]
 RUN = 8
 # Words beside its mentions that a sentence needs for being compared with others.
 FRAME = 3
