@@ -83,11 +83,11 @@ def count_notes(source: str | Path) -> int | None:
         if path.is_dir():
             return len(corpus_files(path, (".txt",)))
         if suffix == ".parquet":
-            return int(pq.read_metadata(path).num_rows)
+            return int(pq.read_metadata(regular(path)).num_rows)
         if suffix == ".csv":
-            with _csv_file(path) as file:
+            with _csv_file(regular(path)) as file:
                 return sum(1 for row in csv.reader(file) if row) - 1
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             return sum(1 for line in file if line.strip())
     except (OSError, ClinicalNerError, pa.ArrowException, csv.Error):
         return None

@@ -44,6 +44,8 @@ _DIGESTS = re.compile(r"sha256=[\w-]+")
 _PACKED = re.compile(rb"(?:[0-9A-Za-z]|[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}){6,}")
 #: Characters in a row that are text and no chance.
 _PRINTED = re.compile(rb"[\t\n\r -~]{16,}")
+#: Files of a model that quote the definitions of its labels, which its user wrote.
+_DEFINED_IN = ("meta.json", "README.md", "METADATA")
 #: What meta.json tells of a model because its user said so.
 _TOLD = ("name", "description", "author", "license", "sources", "labels")
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"\x1f\x8b")
@@ -113,7 +115,8 @@ def search(
 
     Words that models have of themselves are not searched for: those of their names, descriptions
     and labels, of this library's own files and of formats, of the language's tokenizer, and the
-    pieces of the encoder's, which no training changes.
+    pieces of the encoder's, which no training changes; and in the files that quote the definitions
+    of labels, those of the definitions.
 
     Args:
         place: the folder or the wheel.
@@ -160,11 +163,15 @@ class _Search:
         self._lengths = sorted({len(w) for w in wanted if len(w.encode()) >= SHORTEST_PACKED})
         self._found: dict[str, set[str]] = defaultdict(set)
         self._own: set[str] = set()
+        self._defining: set[str] = set()
 
     def result(self) -> dict[str, set[str]]:
-        """The words by file, without those that tokenizers in the files have."""
+        """The words by file, without those that the model has of itself."""
         self.wanted -= self._own
-        found = {name: words - self._own for name, words in self._found.items()}
+        found = {
+            name: words - self._own - (self._defining if name.endswith(_DEFINED_IN) else set())
+            for name, words in self._found.items()
+        }
         return {name: words for name, words in found.items() if words}
 
     def file(self, name: str, data: bytes) -> None:
@@ -178,6 +185,7 @@ class _Search:
             for leaf in leaves(data):
                 if isinstance(leaf, dict):
                     self._own.update(_own_words(leaf))
+                    self._defining.update(_defining_words(leaf))
                 elif not isinstance(leaf, bytes):
                     self._text(name, str(leaf))
                 elif leaf is data:
@@ -223,13 +231,17 @@ def _words(text: str) -> Iterator[str]:
             yield word
 
 
+def _defining_words(table: dict[Any, Any]) -> Iterator[str]:
+    """Words of the definitions of labels in a meta.json."""
+    card = table.get(CARD)
+    if "spacy_version" in table and isinstance(card, dict):
+        yield from _words(json.dumps(card.get("definitions"), ensure_ascii=False))
+
+
 def _own_words(table: dict[Any, Any]) -> Iterator[str]:
     """Words of a meta.json and of the language that it names; all of a transformer's tokenizer."""
     if "spacy_version" in table and isinstance(table.get("lang"), str):
-        card = table.get(CARD)
-        told = [table.get(key) for key in _TOLD]
-        told += [card.get("definitions")] if isinstance(card, dict) else []
-        yield from _words(json.dumps(told, ensure_ascii=False))
+        yield from _words(json.dumps([table.get(key) for key in _TOLD], ensure_ascii=False))
         # A language that spaCy lacks, or whose tokenizer is another package.
         with suppress(ImportError):
             language = spacy.blank(table["lang"])

@@ -144,7 +144,7 @@ Score the model on annotated notes of your own before you rely on it (`clinical-
 
 ## Training notes
 
-{_training_notes(meta["training_notes"])}
+{_training_notes(meta["training_notes"], meta[CARD]["definitions"])}
 
 ## How to reproduce
 
@@ -291,12 +291,13 @@ def _imbalance(scores: Mapping[str, Any], component: ClinicalNer | None) -> str:
 equally common) and `threshold` {component.threshold:g}{others}{thresholds}{mass}"""
 
 
-def _training_notes(about: Mapping[str, Any]) -> str:
+def _training_notes(about: Mapping[str, Any], definitions: Mapping[str, str]) -> str:
     """What a model gives away of its notes, for who answers for their protection."""
     if about["searched"]:
         text = (
             "The files of this package were searched for the words of the corpus (clinical-ner "
-            "audit), and hold none."
+            "audit), and hold none"
+            + (", the definitions of the types apart." if definitions else ".")
         )
     else:
         text = "The files of this model were not searched for words of the training notes."

@@ -94,6 +94,17 @@ def test_the_words_of_labels_tokenizers_and_languages_are_not_searched_for(tmp_p
     assert report["words"] == 1
 
 
+def test_a_definition_hides_a_word_only_where_definitions_are_quoted(tmp_path: Path) -> None:
+    card = {"definitions": {"Sign": f"What {NAME} felt."}}
+    meta = {"spacy_version": ">=3.8", "lang": "en", "model_card": card}
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    (tmp_path / "README.md").write_text(f"| Sign | What {NAME} felt. |")
+    assert search(tmp_path, [NOTE])["found"] == {}
+    (tmp_path / "strings.json").write_text(json.dumps([NAME]))
+    (tmp_path / "METADATA").write_text(f"What {NAME} felt. Record {NUMBER}.")
+    assert search(tmp_path, [NOTE])["found"] == {"strings.json": 1, "METADATA": 1}
+
+
 @pytest.mark.parametrize("kind", ["nested", "damaged"])
 def test_what_cannot_be_searched_is_an_error(kind: str, tmp_path: Path) -> None:
     data = zipped("a.txt", b"ab" * 99)[:-40]
